@@ -1,0 +1,21 @@
+"""Penalise, train to exact zeros, see them, prune them: for plain Keras models."""
+
+from kerasreg import callbacks, regularizers
+from kerasreg.proximal.training import proximal
+from kerasreg.pruning.threshold import prune_below
+from kerasreg.regularizers.attach import attach, detach
+from kerasreg.statistics import statistics
+from kerasreg.summary import summary
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "attach",
+    "callbacks",
+    "detach",
+    "proximal",
+    "prune_below",
+    "regularizers",
+    "statistics",
+    "summary",
+]

@@ -1,0 +1,1 @@
+"""How a penalty becomes exact zeros."""

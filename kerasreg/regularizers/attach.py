@@ -1,0 +1,157 @@
+"""Put regularizers on the variables of a finished model, and take them off."""
+
+import re
+
+import keras
+
+from kerasreg.regularizers.base import Regularizer
+from kerasreg.regularizers.record import attached_regularizers, regularizer_attribute, remember
+from kerasreg.regularizers.roles import model_roles
+from kerasreg.train_step import forget_traces
+from kerasreg.variables import all_layers, owners, require_built
+
+
+def attach(model, rules):
+    """Put regularizers on variables of a built model, by their paths.
+
+    Works on pretrained, nested and subclassed models, and on variables whose layer has no
+    argument for a regularizer. The regularizers survive `model.save` and `keras.models.load_model`
+    in a process that has imported kerasreg. A compiled model stays compiled.
+
+    Args:
+        model: a built Keras model.
+        rules: dict from regular expression to regularizer. A rule takes the trainable variables in
+            whose path the expression is found (`re.search`) and that no rule before it took; it
+            replaces the regularizer that they had. Regularizers are ours, Keras' (also as a name
+            or a config), or any function of the weights. In ours, `axis` may be `"output"`,
+            `"input"` or `"head"`.
+
+    Returns:
+        `{path: regularizer}` of what was attached.
+
+    Raises:
+        ValueError: for an unbuilt model, a rule that matches nothing, or an axis that a matched
+            variable does not have. Nothing is attached then.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="hidden")])
+    >>> rules = {"hidden/kernel": kerasreg.regularizers.GroupLasso(0.1, axis="input")}
+    >>> kerasreg.attach(model, rules)
+    {'hidden/kernel': GroupLasso(factor=0.1, axis=0, gates=1)}
+    """
+    require_built(model, "kerasreg.attach")
+    attached = _match(model, rules)
+    put(model, attached)
+    return {variable.path: regularizer for variable, regularizer in attached}
+
+
+def detach(model):
+    """Take every regularizer of kerasreg, and every one that `attach` put there, off a model.
+
+    What is saved afterwards opens in stock Keras, without kerasreg.
+
+    Args:
+        model: a built Keras model.
+
+    Returns:
+        `{path: regularizer}` of what was taken off.
+
+    Raises:
+        ValueError: for an unbuilt model.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="hidden")])
+    >>> _ = kerasreg.attach(model, {"hidden/kernel": kerasreg.regularizers.L1(0.1)})
+    >>> kerasreg.detach(model)
+    {'hidden/kernel': L1(l1=0.1)}
+    """
+    require_built(model, "kerasreg.detach")
+    ours = {id(regularizer) for regularizer in attached_regularizers(model).values()}
+    layer_of = owners(model)
+    removed = {}
+    for variable in model.weights:
+        regularizer = variable.regularizer
+        if isinstance(regularizer, Regularizer) or id(regularizer) in ours:
+            removed[variable.path] = regularizer
+            _set(layer_of[id(variable)], variable, None)
+    for layer in all_layers(model):
+        # Layers hand regularizers on to sublayers, and keep them under names of their own.
+        for name, value in list(vars(layer).items()):
+            if name.endswith("regularizer") and isinstance(value, Regularizer):
+                setattr(layer, name, None)
+    remember(model, {})
+    forget_traces(model)
+    return removed
+
+
+def put(model, regularizers):
+    """Set `[(variable, regularizer)]` so that they survive saving."""
+    layer_of = owners(model)
+    positions = {id(variable): position for position, variable in enumerate(model.weights)}
+    record = dict(attached_regularizers(model))
+    for variable, regularizer in regularizers:
+        _set(layer_of[id(variable)], variable, regularizer)
+        record[positions[id(variable)]] = regularizer
+    remember(model, record)
+    forget_traces(model)
+
+
+def _match(model, rules):
+    """`[(variable, regularizer)]`, each fitted to its variable."""
+    if not isinstance(rules, dict) or not rules:
+        raise ValueError(
+            "`rules` must be a dict from regular expression to regularizer, such as "
+            f'{{"conv.*/kernel": kerasreg.regularizers.L1(1e-4)}}. Received: rules={rules!r}'
+        )
+    rules = {pattern: _regularizer(pattern, value) for pattern, value in rules.items()}
+    roles = model_roles(model)
+    matches, left = [], list(model.trainable_variables)
+    for pattern, regularizer in rules.items():
+        taken = [variable for variable in left if re.search(pattern, variable.path)]
+        if not taken:
+            raise ValueError(_matches_nothing(model, pattern))
+        for variable in taken:
+            own = regularizer
+            if isinstance(regularizer, Regularizer):
+                own = regularizer.for_variable(variable, roles.get(id(variable), {}))
+            matches.append((variable, own))
+        left = [variable for variable in left if all(variable is not each for each in taken)]
+    return matches
+
+
+def _regularizer(pattern, value):
+    try:
+        re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise ValueError(
+            f"`rules` must have regular expressions as keys. Received: {pattern!r} ({error})"
+        ) from error
+    regularizer = keras.regularizers.get(value)
+    if regularizer is None:
+        raise ValueError(
+            f"`rules[{pattern!r}]` must be a regularizer. Received: None. To take regularizers "
+            "off, use `kerasreg.detach(model)`."
+        )
+    return regularizer
+
+
+def _matches_nothing(model, pattern):
+    found = [v for v in model.weights if re.search(pattern, v.path)]
+    trainable = [variable.path for variable in model.trainable_variables]
+    if any(variable.trainable for variable in found):
+        reason = "every variable that it matches was taken by a rule before it"
+    elif found:
+        paths = [variable.path for variable in found]
+        reason = f"it matches {paths[:5]}, which are not trainable, so no penalty would reach them"
+    else:
+        reason = f"the trainable variables are {trainable}"
+    return f"The rule {pattern!r} applies to no trainable variable of '{model.name}': {reason}."
+
+
+def _set(layer, variable, regularizer):
+    variable.regularizer = regularizer
+    name = regularizer_attribute(layer, variable)
+    if name is not None:
+        setattr(layer, name, regularizer)

@@ -1,0 +1,84 @@
+"""What a penalty is: a value, a prox, a config."""
+
+import math
+import numbers
+
+import keras
+from keras import ops
+
+
+class Regularizer(keras.regularizers.Regularizer):
+    """A Keras regularizer that also has a proximal operator.
+
+    A subclass writes two pure functions of float tensors, `_value(weights)` and
+    `_prox(weights, step)`, and `get_config()`. Half-precision weights are computed in float32.
+    """
+
+    def __call__(self, weights):
+        """The penalty.
+
+        Args:
+            weights: float tensor or variable of any shape that the penalty accepts.
+
+        Returns:
+            A scalar of the weights' dtype (float32 for float16 and bfloat16 weights).
+        """
+        weights = _at_least_float32(weights)
+        self.check(weights.shape)
+        return self._value(weights)
+
+    def prox(self, weights, step):
+        """`argmin_x  penalty(x) + sum_i (x_i - weights_i)^2 / (2 step_i)`.
+
+        Args:
+            weights: float tensor or variable.
+            step: step size >= 0, in the units of the learning rate: a scalar, or one value per
+                weight (a shape that broadcasts to the weights').
+
+        Returns:
+            A tensor of the weights' shape and dtype. What the penalty switches off is exactly 0.0.
+        """
+        given = ops.convert_to_tensor(weights)
+        if isinstance(step, numbers.Real) and not step >= 0:
+            raise ValueError(f"`step` must be a number >= 0. Received: step={step}")
+        self.check(given.shape)
+        weights = _at_least_float32(given)
+        step = ops.cast(ops.convert_to_tensor(step), weights.dtype)
+        return ops.cast(self._prox(weights, step), given.dtype)
+
+    def check(self, shape, name="weights"):
+        """Raise a `ValueError` where weights of this shape cannot have this penalty."""
+
+    def for_variable(self, variable, roles):
+        """This penalty with the names of `roles` turned into axes: `attach` calls it."""
+        self.check(variable.shape, variable.path)
+        return self
+
+    def _value(self, weights):
+        raise NotImplementedError
+
+    def _prox(self, weights, step):
+        raise NotImplementedError
+
+    def __repr__(self):
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+def validate_factor(value, name):
+    """`value` as the plain float it is, if it is finite and not negative."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ValueError(f"`{name}` must be a non-negative float. Received: {name}={value!r}")
+    value = float(value)
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(
+            f"`{name}` must be finite and not negative. Received: {name}={value}. "
+            "A penalty of 0.0 switches the term off."
+        )
+    return value
+
+
+def _at_least_float32(weights):
+    weights = ops.convert_to_tensor(weights)
+    dtype = keras.backend.standardize_dtype(weights.dtype)
+    return ops.cast(weights, "float32") if dtype in ("float16", "bfloat16") else weights

@@ -1,0 +1,119 @@
+"""Penalties of single weights."""
+
+import keras
+from keras import ops
+
+from kerasreg.proximal import operators
+from kerasreg.regularizers.base import Regularizer, validate_factor
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class L1(Regularizer):
+    """`l1 * sum(|w|)`: makes weights exactly zero (lasso; Tibshirani, 1996).
+
+    The prox is soft thresholding, `sign(w) max(|w| - l1 * step, 0)`. Same argument, value and
+    config as `keras.regularizers.L1`. In float32 or float64; half precision computes in float32.
+
+    Args:
+        l1: factor, finite and >= 0.
+
+    Raises:
+        ValueError: for a factor that is negative, not finite, or not a number.
+
+    Example:
+
+    >>> regularizer = kerasreg.regularizers.L1(0.5)
+    >>> float(regularizer(np.array([3.0, -0.1])))
+    1.55
+    >>> np.asarray(regularizer.prox(np.array([3.0, -0.1]), step=1.0)).tolist()
+    [2.5, 0.0]
+    """
+
+    def __init__(self, l1=0.01):
+        self.l1 = validate_factor(l1, "l1")
+
+    def _value(self, weights):
+        return self.l1 * ops.sum(ops.abs(weights))
+
+    def _prox(self, weights, step):
+        return operators.soft_threshold(weights, self.l1 * step) if self.l1 else weights
+
+    def get_config(self):
+        return {"l1": self.l1}
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class L2(Regularizer):
+    """`l2 * sum(w^2)`: keeps weights small (ridge; Hoerl & Kennard, 1970). No 1/2, as in Keras.
+
+    The prox is a division, `w / (1 + 2 * l2 * step)`; it makes no zeros. Same argument, value and
+    config as `keras.regularizers.L2`. In float32 or float64; half precision computes in float32.
+
+    Args:
+        l2: factor, finite and >= 0.
+
+    Raises:
+        ValueError: for a factor that is negative, not finite, or not a number.
+
+    Example:
+
+    >>> regularizer = kerasreg.regularizers.L2(0.5)
+    >>> float(regularizer(np.array([2.0, -1.0])))
+    2.5
+    >>> np.asarray(regularizer.prox(np.array([2.0, -1.0]), step=1.0)).tolist()
+    [1.0, -0.5]
+    """
+
+    def __init__(self, l2=0.01):
+        self.l2 = validate_factor(l2, "l2")
+
+    def _value(self, weights):
+        return self.l2 * ops.sum(ops.square(weights))
+
+    def _prox(self, weights, step):
+        return operators.shrink(weights, self.l2 * step) if self.l2 else weights
+
+    def get_config(self):
+        return {"l2": self.l2}
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class L1L2(Regularizer):
+    """`l1 * sum(|w|) + l2 * sum(w^2)`: the elastic net (Zou & Hastie, 2005).
+
+    The prox is soft thresholding, then division:
+    `sign(w) max(|w| - l1 * step, 0) / (1 + 2 * l2 * step)`. Same arguments, value and config as
+    `keras.regularizers.L1L2`. scikit-learn's `ElasticNet(alpha, l1_ratio)` with a mean squared
+    error is `L1L2(l1=2 * alpha * l1_ratio, l2=alpha * (1 - l1_ratio))`.
+
+    Args:
+        l1: factor of the absolute values, finite and >= 0.
+        l2: factor of the squares, finite and >= 0.
+
+    Raises:
+        ValueError: for a factor that is negative, not finite, or not a number.
+
+    Example:
+
+    >>> regularizer = kerasreg.regularizers.L1L2(l1=1.0, l2=0.5)
+    >>> float(regularizer(np.array([3.0, -0.5])))
+    8.125
+    >>> np.asarray(regularizer.prox(np.array([3.0, -0.5]), step=1.0)).tolist()
+    [1.0, 0.0]
+    """
+
+    def __init__(self, l1=0.0, l2=0.0):
+        # Keras takes None for "off".
+        self.l1 = validate_factor(0.0 if l1 is None else l1, "l1")
+        self.l2 = validate_factor(0.0 if l2 is None else l2, "l2")
+
+    def _value(self, weights):
+        return self.l1 * ops.sum(ops.abs(weights)) + self.l2 * ops.sum(ops.square(weights))
+
+    def _prox(self, weights, step):
+        if self.l1:
+            weights = operators.soft_threshold(weights, self.l1 * step)
+        return operators.shrink(weights, self.l2 * step) if self.l2 else weights
+
+    def get_config(self):
+        return {"l1": self.l1, "l2": self.l2}

@@ -1,0 +1,154 @@
+"""Penalties of whole groups of weights: units, filters, input features, heads."""
+
+import math
+
+import keras
+from keras import ops
+
+from kerasreg.proximal import operators
+from kerasreg.regularizers.base import Regularizer, validate_factor
+from kerasreg.regularizers.groups import Groups
+from kerasreg.regularizers.roles import groups_of
+
+
+class GroupRegularizer(Regularizer):
+    """A penalty of groups; `axis` and `gates` are those of `Groups`."""
+
+    def __init__(self, axis=-1, gates=1):
+        self.groups = Groups(axis, gates)
+
+    def check(self, shape, name="weights"):
+        self.groups.check(shape, name)
+
+    def for_variable(self, variable, roles):
+        if isinstance(self.groups.axis, str):
+            groups = groups_of(variable, roles, self.groups.axis)
+            config = {**self.get_config(), "axis": groups.axis, "gates": groups.gates}
+            return type(self).from_config(config)
+        return super().for_variable(variable, roles)
+
+    def get_config(self):
+        return {"axis": self.groups.axis, "gates": self.groups.gates}
+
+    def _norms(self, weights):
+        """`sum_g sqrt(d_g) ||w_g||`, with a zero gradient at zero."""
+        view, axes = self.groups.layout(weights.shape)
+        squares = ops.sum(ops.square(ops.reshape(weights, view)), axis=axes)
+        # The square root has an infinite slope at 0; the subgradient that keeps a zero is 0.
+        dead = squares == 0
+        norms = ops.sqrt(ops.where(dead, ops.ones_like(squares), squares))
+        norms = ops.where(dead, ops.zeros_like(norms), norms)
+        return math.sqrt(self.groups.size(weights.shape)) * ops.sum(norms)
+
+    def _group_prox(self, weights, threshold):
+        shape = weights.shape
+        view, axes = self.groups.layout(shape)
+        if len(threshold.shape):
+            threshold = ops.reshape(ops.broadcast_to(threshold, shape), view)
+        else:
+            threshold = ops.reshape(threshold, (1,) * len(view))
+        threshold = math.sqrt(self.groups.size(shape)) * threshold
+        new = operators.group_soft_threshold(ops.reshape(weights, view), threshold, axes)
+        return ops.reshape(new, shape)
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class GroupLasso(GroupRegularizer):
+    """`factor * sum_g sqrt(d_g) ||w_g||_2`: makes whole groups exactly zero (Yuan & Lin, 2006).
+
+    There is one group per index of `axis`, and `d_g` is the number of weights in it.
+
+    | kernel | one group per | axis |
+    |---|---|---|
+    | Dense `(input, output)` | unit / input feature | -1 / 0 |
+    | Conv `(*window, input, output)` | filter / input channel | -1 / -2 |
+    | Conv Transpose `(*window, output, input)` | filter / input channel | -2 / -1 |
+    | Depthwise Conv `(*window, input, multiplier)` | input channel | -2 |
+    | Separable Conv | `pointwise_kernel` filter / `depthwise_kernel` channel | -1 / -2 |
+    | Embedding `(tokens, features)` | feature / token | -1 / 0 |
+    | attention query, key, value `(input, heads, size)` | head | 1 |
+    | attention output `(heads, size, output)` | head | 0 |
+    | SimpleRNN, GRU, LSTM `(input, gates * units)` | unit of every gate | -1 with gates=1, 3, 4 |
+
+    With `kerasreg.attach`, which knows the layer, `axis` may be a name instead: `"output"`,
+    `"input"` or `"head"`.
+
+    The prox is exact for one step per weight too, as Adam needs: a group is zero iff
+    `||w_g / step_g|| <= factor * sqrt(d_g)`.
+
+    Args:
+        factor: finite and >= 0.
+        axis: int, tuple of ints (one group per combination of their indices), or a name.
+        gates: the axis holds this many equal blocks, and index j of every block belongs to the
+            same group.
+
+    Raises:
+        ValueError: for a bad factor or axis, and, when it meets the weights, for an axis that
+            they do not have. The message lists those that they have.
+
+    Example:
+
+    >>> regularizer = kerasreg.regularizers.GroupLasso(1.0, axis=-1)
+    >>> kernel = np.array([[3.0, 0.1], [4.0, 0.1]])
+    >>> np.asarray(regularizer.prox(kernel, step=1.0)).round(3).tolist()
+    [[2.151, 0.0], [2.869, 0.0]]
+    """
+
+    def __init__(self, factor=0.01, axis=-1, gates=1):
+        super().__init__(axis, gates)
+        self.factor = validate_factor(factor, "factor")
+
+    def _value(self, weights):
+        return self.factor * self._norms(weights)
+
+    def _prox(self, weights, step):
+        return self._group_prox(weights, self.factor * step) if self.factor else weights
+
+    def get_config(self):
+        return {"factor": self.factor, **super().get_config()}
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class SparseGroupLasso(GroupRegularizer):
+    """`factor * (l1_ratio * sum(|w|) + (1 - l1_ratio) * sum_g sqrt(d_g) ||w_g||_2)`.
+
+    Makes whole groups zero, and single weights in the groups that stay (Simon et al., 2013).
+    `l1_ratio=1` is `L1`, `l1_ratio=0` is `GroupLasso`. The prox is that of L1, then that of the
+    group lasso; it is exact for one step per weight too.
+
+    Args:
+        factor: finite and >= 0.
+        l1_ratio: the share of the L1 term, from 0 to 1.
+        axis, gates: the groups, as in `GroupLasso`.
+
+    Raises:
+        ValueError: as `GroupLasso`, and for an `l1_ratio` outside of 0 to 1.
+
+    Example:
+
+    >>> regularizer = kerasreg.regularizers.SparseGroupLasso(1.0, l1_ratio=0.5, axis=-1)
+    >>> kernel = np.array([[3.0, 0.1], [0.2, 0.1]])
+    >>> np.asarray(regularizer.prox(kernel, step=1.0)).round(3).tolist()
+    [[1.793, 0.0], [0.0, 0.0]]
+    """
+
+    def __init__(self, factor=0.01, l1_ratio=0.5, axis=-1, gates=1):
+        super().__init__(axis, gates)
+        self.factor = validate_factor(factor, "factor")
+        self.l1_ratio = validate_factor(l1_ratio, "l1_ratio")
+        if self.l1_ratio > 1:
+            raise ValueError(f"`l1_ratio` must be at most 1. Received: l1_ratio={l1_ratio}")
+
+    def _value(self, weights):
+        l1 = self.l1_ratio * ops.sum(ops.abs(weights))
+        return self.factor * (l1 + (1 - self.l1_ratio) * self._norms(weights))
+
+    def _prox(self, weights, step):
+        l1 = self.factor * self.l1_ratio
+        group = self.factor * (1 - self.l1_ratio)
+        if l1:
+            weights = operators.soft_threshold(weights, l1 * step)
+        return self._group_prox(weights, group * step) if group else weights
+
+    def get_config(self):
+        return {"factor": self.factor, "l1_ratio": self.l1_ratio, **super().get_config()}

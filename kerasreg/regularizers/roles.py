@@ -1,0 +1,93 @@
+"""What `output`, `input` and `head` mean for the variables of each Keras layer."""
+
+from keras import layers
+
+from kerasreg.regularizers.groups import Groups
+from kerasreg.variables import all_layers
+
+_GATES = {layers.SimpleRNNCell: 1, layers.GRUCell: 3, layers.LSTMCell: 4}
+_CONV = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
+_CONV_TRANSPOSE = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+_SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+_CONV_LSTM = (layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)
+_ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention)
+
+
+def model_roles(model):
+    """`{id(variable): {role: Groups}}` for every variable of a built model."""
+    roles = {
+        id(variable): _roles_of(layer, variable)
+        for layer in all_layers(model)
+        for variable in layer._trainable_variables
+    }
+    for layer in all_layers(model):
+        if isinstance(layer, _ATTENTION):
+            for variable, axis in _head_axes(layer):
+                roles[id(variable)]["head"] = Groups(axis)
+    return roles
+
+
+def groups_of(variable, roles, role):
+    """The groups that `role` names, or a `ValueError` that lists the roles of this variable."""
+    if role not in roles:
+        possible = [*roles, *range(len(variable.shape))]
+        raise ValueError(
+            f"`axis={role!r}` has no meaning for '{variable.path}' of shape "
+            f"{tuple(variable.shape)}. Possible for it: {possible}."
+        )
+    return roles[role]
+
+
+def _roles_of(layer, variable):
+    """`{role: Groups}`; empty where the layer is unknown, never a guess.
+
+    Roles speak of what the variable itself reads and writes: the `input` of a recurrent kernel
+    are the units of the step before.
+    """
+    rank, name = len(variable.shape), variable.name
+    if isinstance(layer, layers.EinsumDense):
+        return _einsum_roles(layer, name, rank)
+    gates = _gates(layer)
+    if gates:
+        reads = {"input": Groups(-2)} if "kernel" in name else {}
+        return {"output": Groups(-1, gates), **reads}
+    if rank == 1:
+        return {"output": Groups(0)}
+    if rank == 2 and isinstance(layer, (layers.Dense, layers.Embedding)):
+        return {"output": Groups(-1), "input": Groups(0)}
+    if isinstance(layer, _CONV_TRANSPOSE):
+        return {"output": Groups(-2), "input": Groups(-1)}
+    if isinstance(layer, _SEPARABLE) and name == "pointwise_kernel":
+        return {"output": Groups(-1), "input": Groups(-2)}
+    if isinstance(layer, (*_SEPARABLE, *_DEPTHWISE)):
+        return {"output": Groups((-2, -1)), "input": Groups(-2)}
+    if isinstance(layer, _CONV):
+        # A grouped convolution has one input axis for all of its groups: no index is a feature.
+        reads = {"input": Groups(-2)} if layer.groups == 1 else {}
+        return {"output": Groups(-1), **reads}
+    return {}
+
+
+def _head_axes(attention):
+    for dense in (attention._query_dense, attention._key_dense, attention._value_dense):
+        for variable in dense.weights:
+            yield variable, len(variable.shape) - 2
+    yield attention._output_dense.kernel, 0
+
+
+def _gates(layer):
+    for cell, gates in _GATES.items():
+        if isinstance(layer, cell):
+            return gates
+    return 4 if type(layer).__name__ == "ConvLSTMCell" else 0
+
+
+def _einsum_roles(layer, name, rank):
+    inputs, kernel, outputs = layer.equation.replace("->", ",").replace("...", "").split(",")
+    if name != "kernel":
+        return {"output": Groups(tuple(range(rank)))}
+    produced = tuple(i for i, letter in enumerate(kernel) if letter not in inputs)
+    contracted = tuple(i for i, letter in enumerate(kernel) if letter not in outputs)
+    roles = {"output": produced, "input": contracted}
+    return {role: Groups(axes) for role, axes in roles.items() if axes}

@@ -1,0 +1,29 @@
+"""The layers and variables of a model, and who owns what."""
+
+
+def require_built(model, caller):
+    """Raise a `ValueError` that says how to build, unless every variable of the model exists."""
+    unbuilt = [layer.name for layer in all_layers(model) if not layer.built]
+    if unbuilt or not model.weights:
+        raise ValueError(
+            f"`{caller}` needs a built model, because it works on the variables. Received: "
+            f"'{model.name}', in which {unbuilt[:5] or 'no layer'} "
+            f"{'are not built' if unbuilt else 'has weights'}. Start the model with "
+            "`keras.Input(shape)`, call `model.build(input_shape)`, or call it once on a batch."
+        )
+
+
+def all_layers(model):
+    """The model and every layer in it, nested ones included, each once."""
+    # Keras has no public walk that also enters layers that are not models.
+    return list(model._flatten_layers())
+
+
+def owners(model):
+    """`{id(variable): layer}`: the layer that created each variable."""
+    # `layer.weights` also lists the weights of sublayers; only these two tell whose they are.
+    return {
+        id(variable): layer
+        for layer in all_layers(model)
+        for variable in layer._trainable_variables + layer._non_trainable_variables
+    }
