@@ -40,11 +40,12 @@ def group_soft_threshold(z, threshold, axes):
     threshold = threshold / scale
     if all(_size(threshold, axis, z) == 1 for axis in axes):
         norm = _norm(unit, axes)
-        factor = ops.maximum(1.0 - threshold / _or_one(norm), 0.0)
-        return ops.where(norm == 0, ops.zeros_like(z), z * factor)
+        kept = z * (1.0 - threshold / _or_one(norm))
+        # Selected, not multiplied by 0, which is -0.0 for negative weights.
+        return ops.where(norm <= threshold, ops.zeros_like(z), kept)
     threshold = ops.broadcast_to(threshold, ops.shape(z))
-    dead = _norm(_ratio(unit, threshold), axes) <= 1.0
     s = _root(unit, threshold, axes)
+    dead = ops.logical_or(_norm(_ratio(unit, threshold), axes) <= 1.0, s <= 0.0)
     return ops.where(dead, ops.zeros_like(z), z * _ratio(s, s + threshold))
 
 

@@ -72,9 +72,7 @@ def _adagrad(optimizer, index, learning_rate):
 def _rmsprop(optimizer, index, learning_rate):
     variance = _float32(optimizer._velocities[index])
     if optimizer.centered:
-        # Rounding can push a variance of zero below it.
-        mean = _float32(optimizer._average_gradients[index])
-        variance = ops.maximum(variance - ops.square(mean), 0.0)
+        variance = variance - ops.square(_float32(optimizer._average_gradients[index]))
     return learning_rate / ops.sqrt(variance + optimizer.epsilon)
 
 

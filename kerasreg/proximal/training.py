@@ -35,13 +35,13 @@ def proximal(model, optimizer):
 
     >>> layer = keras.layers.Dense(1, kernel_regularizer="l1")
     >>> model = keras.Sequential([keras.Input((2,)), layer])
+    >>> model.set_weights([np.array([[1.0], [0.0005]]), np.zeros(1)])
     >>> optimizer = keras.optimizers.SGD(0.1)
     >>> with kerasreg.proximal(model, optimizer):
-    ...     for variable in model.trainable_variables:
-    ...         variable.assign(0.0005 * np.ones(variable.shape))
-    ...     optimizer.apply([0 * v for v in model.trainable_variables], model.trainable_variables)
-    >>> np.asarray(layer.kernel).tolist()
-    [[0.0], [0.0]]
+    ...     weights = model.trainable_variables
+    ...     optimizer.apply([0 * weight for weight in weights], weights)
+    >>> np.asarray(layer.kernel).round(3).tolist()
+    [[0.999], [0.0]]
     """
     training = ProximalTraining(model, optimizer, caller="kerasreg.proximal")
     training.on()

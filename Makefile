@@ -1,0 +1,46 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Each makes its own environment.
+PYTHON ?= python3
+DATA ?= digits
+DEMO := .venv-demo
+TEST := .venv
+
+.PHONY: demo test test-jax test-torch test-oldest lint benchmark clean
+
+demo: $(DEMO)/ready
+	$(DEMO)/bin/python examples/first_light.py --data $(DATA)
+
+# The wheel is what users install, so the wheel is what is tested.
+test: $(TEST)/ready lint
+	$(TEST)/bin/python -m pytest
+
+# Needs the backend in the test environment: pip install '.[jax]' or '.[torch]'.
+test-jax test-torch: test-%: $(TEST)/ready
+	KERAS_BACKEND=$* $(TEST)/bin/python -m pytest
+
+lint: $(TEST)/ready
+	$(TEST)/bin/ruff check .
+	$(TEST)/bin/ruff format --check .
+
+benchmark: $(TEST)/ready
+	for script in benchmarks/*.py; do $(TEST)/bin/python $$script; done
+
+SOURCES := pyproject.toml $(shell find kerasreg -name '*.py')
+
+$(DEMO)/ready: $(SOURCES)
+	@echo "Making the environment of the demo in $(DEMO), a minute or two (TensorFlow is large) ..."
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/pip install --quiet --disable-pip-version-check '.[plots]' scikit-learn
+	touch $@
+
+$(TEST)/ready: $(SOURCES)
+	@echo "Making the environment of the tests in $(TEST), a minute or two (TensorFlow is large) ..."
+	$(PYTHON) -m venv $(TEST)
+	$(TEST)/bin/pip install --quiet --disable-pip-version-check build
+	rm -rf dist
+	$(TEST)/bin/python -m build --wheel --outdir dist . > /dev/null
+	$(TEST)/bin/pip install --quiet --disable-pip-version-check "$$(ls dist/*.whl)[dev]"
+	$(TEST)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps dist/*.whl
+	touch $@
+
+clean:
+	rm -rf $(DEMO) $(TEST) dist build demo logs

@@ -1,0 +1,64 @@
+"""Real, convex problems with known solutions, and a fast way to train on them."""
+
+import functools
+
+import keras
+import numpy as np
+from sklearn.datasets import load_breast_cancer, load_diabetes
+
+import kerasreg
+
+
+@functools.cache
+def diabetes():
+    """`(x, y)`, standardised: 442 patients, 10 features."""
+    x, y = load_diabetes(return_X_y=True)
+    return _standardised(x), _standardised(y[:, None])
+
+
+@functools.cache
+def breast_cancer():
+    """`(x, y)`, standardised: 569 tumours, 30 features, y is 0 or 1."""
+    x, y = load_breast_cancer(return_X_y=True)
+    return _standardised(x), y[:, None].astype("float32")
+
+
+def linear(features, regularizer, units=1, **kwargs):
+    """A linear model without bias."""
+    keras.utils.set_random_seed(0)
+    layer = keras.layers.Dense(units, use_bias=False, kernel_regularizer=regularizer, **kwargs)
+    return keras.Sequential([keras.Input((features,)), layer])
+
+
+def train(model, x, y, steps, callbacks=None, **kwargs):
+    """Full-batch steps in one epoch, with `ProximalGradient` if no callbacks are given."""
+    if callbacks is None:
+        callbacks = [kerasreg.callbacks.ProximalGradient()]
+    data = batches(x, y, steps)
+    kwargs = {"epochs": 1, "steps_per_epoch": steps, "shuffle": False, "verbose": 0, **kwargs}
+    return model.fit(data, callbacks=callbacks, **kwargs)
+
+
+def batches(x, y, steps):
+    """The same batch again and again, the fast way of each backend."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.data.Dataset.from_tensors((x, y)).repeat()
+    return ((x, y) for _ in range(steps))
+
+
+def compile_fast(model, optimizer, loss, **kwargs):
+    """Compile for many small steps."""
+    if keras.backend.backend() == "tensorflow":
+        kwargs = {"steps_per_execution": 100, "jit_compile": False, **kwargs}
+    model.compile(optimizer, loss, **kwargs)
+
+
+def kernel(model):
+    """The first weights of a model."""
+    return np.asarray(keras.ops.convert_to_numpy(model.weights[0]))
+
+
+def _standardised(x):
+    return ((x - x.mean(0)) / x.std(0)).astype("float32")

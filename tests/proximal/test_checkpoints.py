@@ -1,0 +1,163 @@
+"""Checkpoints in the middle of a proximal fit, and fits that are killed and resumed."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+
+BACKEND = keras.backend.backend()
+
+SETUP = """
+import os, sys
+import keras
+import numpy as np
+
+SCHEDULE = keras.optimizers.schedules.ExponentialDecay(0.05, 10, 0.9)
+OPTIMIZERS = {
+    "adam": lambda: keras.optimizers.Adam(0.02),
+    "momentum": lambda: keras.optimizers.SGD(0.02, momentum=0.9),
+    "schedule": lambda: keras.optimizers.SGD(SCHEDULE, momentum=0.9, nesterov=True),
+    "rmsprop": lambda: keras.optimizers.RMSprop(0.002, momentum=0.9),
+    "scaled": lambda: keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.SGD(0.02, momentum=0.9)
+    ),
+}
+
+def data():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(128, 20)).astype("float32")
+    return x, (x[:, :3].sum(1, keepdims=True) + 0.1 * rng.normal(size=(128, 1))).astype("float32")
+
+def model(optimizer):
+    keras.utils.set_random_seed(0)
+    net = keras.Sequential([
+        keras.Input((20,)),
+        keras.layers.Dense(8, activation="relu", kernel_regularizer=keras.regularizers.L1(0.1)),
+        keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L1(0.1)),
+    ])
+    net.compile(OPTIMIZERS[optimizer](), "mse")
+    return net
+"""
+
+
+def run(code, **values):
+    """Run code after SETUP in a process of its own; returns the finished process."""
+    code = SETUP + textwrap.dedent(code)
+    environment = {**os.environ, "KERAS_BACKEND": BACKEND, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment |= {name.upper(): str(value) for name, value in values.items()}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def succeed(code, **values):
+    process = run(code, **values)
+    assert process.returncode == 0, process.stderr
+    return process
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "momentum", "scaled"])
+def test_a_checkpoint_opens_in_a_process_without_kerasreg(tmp_path, optimizer):
+    """With the zeros and the whole state of the optimizer, and training goes on."""
+    namespace = {}
+    exec(SETUP, namespace)
+    from kerasreg.callbacks import ProximalGradient
+
+    x, y = namespace["data"]()
+    path = tmp_path / "checkpoint.keras"
+    model = namespace["model"](optimizer)
+    seen = {}
+
+    class Remember(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 4:
+                seen["weights"] = self.model.get_weights()
+                inner = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+                seen["slots"] = [v.numpy() for v in inner.variables if "momentum" in v.path]
+                self.model.save(path)
+
+    model.fit(x, y, epochs=8, verbose=0, callbacks=[ProximalGradient(), Remember()])
+    np.savez(tmp_path / "weights.npz", *seen["weights"])
+    np.savez(tmp_path / "slots.npz", *seen["slots"])
+    assert sum(np.sum(w == 0) for w in seen["weights"]) > 20
+    succeed(
+        """
+        import warnings
+        warnings.simplefilter("error", UserWarning)
+        net = keras.models.load_model(os.environ["PATH_"] + "/checkpoint.keras")
+        assert "kerasreg" not in sys.modules
+        weights = np.load(os.environ["PATH_"] + "/weights.npz")
+        for own, saved in zip(net.get_weights(), weights.values(), strict=True):
+            np.testing.assert_array_equal(own, saved)
+        optimizer = getattr(net.optimizer, "inner_optimizer", net.optimizer)
+        slots = np.load(os.environ["PATH_"] + "/slots.npz")
+        own = [np.array(v) for v in optimizer.variables if "momentum" in v.path]
+        for slot, saved in zip(own, slots.values(), strict=True):
+            np.testing.assert_array_equal(slot, saved)
+        assert int(optimizer.iterations) == 20
+        x, y = data()
+        before = net.evaluate(x, y, verbose=0)
+        after = net.fit(x, y, epochs=5, verbose=0).history["loss"][-1]
+        assert after <= before
+        assert int(optimizer.iterations) == 40
+        """,
+        path_=tmp_path,
+    )
+
+
+TRAIN = """
+import kerasreg
+
+class Kill(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) == 14:
+            os.kill(os.getpid(), 9)
+
+class Drop(keras.callbacks.Callback):
+    # A learning rate that a callback changes in mid-epoch is in no schedule.
+    def on_train_batch_end(self, batch, logs=None):
+        if os.environ["OPTIMIZER"] == "momentum" and int(self.model.optimizer.iterations) == 10:
+            self.model.optimizer.learning_rate = 0.005
+
+def fit(*callbacks):
+    x, y = data()
+    net = model(os.environ["OPTIMIZER"])
+    proximal = kerasreg.callbacks.ProximalGradient()
+    order = [proximal, *callbacks] if os.environ["FIRST"] == "proximal" else [*callbacks, proximal]
+    net.fit(x, y, epochs=6, batch_size=32, shuffle=False, verbose=0, callbacks=[*order, Drop()])
+    return net.get_weights()
+
+backup = keras.callbacks.BackupAndRestore(os.environ["FOLDER"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "first"),
+    [
+        ("adam", "backup"),
+        ("momentum", "proximal"),
+        ("momentum", "backup"),
+        ("schedule", "backup"),
+        ("rmsprop", "backup"),
+    ],
+)
+def test_a_killed_fit_resumes_to_the_weights_of_an_unbroken_one(tmp_path, optimizer, first):
+    values = {"optimizer": optimizer, "folder": tmp_path / "backup", "first": first}
+    killed = run(TRAIN + "fit(backup, Kill())", **values)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "backup").exists()
+    succeed(
+        TRAIN
+        + """
+resumed, unbroken = fit(backup), fit()
+for own, expected in zip(resumed, unbroken, strict=True):
+    np.testing.assert_array_equal(own, expected)
+assert sum(np.sum(weights == 0) for weights in resumed) > 10
+""",
+        **values,
+    )
