@@ -34,18 +34,23 @@ def train(model, x, y, steps, callbacks=None, **kwargs):
     """Full-batch steps in one epoch, with `ProximalGradient` if no callbacks are given."""
     if callbacks is None:
         callbacks = [kerasreg.callbacks.ProximalGradient()]
-    data = batches(x, y, steps)
+    data = batches(x, y)
     kwargs = {"epochs": 1, "steps_per_epoch": steps, "shuffle": False, "verbose": 0, **kwargs}
     return model.fit(data, callbacks=callbacks, **kwargs)
 
 
-def batches(x, y, steps):
+def batches(x, y):
     """The same batch again and again, the fast way of each backend."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         return tf.data.Dataset.from_tensors((x, y)).repeat()
-    return ((x, y) for _ in range(steps))
+    return _forever(x, y)
+
+
+def _forever(x, y):
+    while True:
+        yield x, y
 
 
 def compile_fast(model, optimizer, loss, **kwargs):

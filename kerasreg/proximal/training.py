@@ -154,7 +154,7 @@ class _ProxUpdate(Update):
         return self._prox[index](variable, step)
 
 
-class _ValueOnly:
+class _ValueOnly(keras.regularizers.Regularizer):
     """A penalty that stays in the loss and leaves the gradient to the prox."""
 
     def __init__(self, regularizer, active):

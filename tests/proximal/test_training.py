@@ -177,11 +177,15 @@ def test_a_learning_rate_that_a_callback_changes():
 
 
 def test_other_regularizers_keep_their_gradient():
+    class TowardsThree(keras.regularizers.Regularizer):
+        def __call__(self, weights):
+            return keras.ops.sum((weights - 3.0) ** 2)
+
     x, y = diabetes()
     inputs = keras.Input((10,))
-    outputs = keras.layers.Dense(
-        1, kernel_regularizer=L1(0.0), bias_regularizer=lambda b: keras.ops.sum((b - 3.0) ** 2)
-    )(inputs)
+    outputs = keras.layers.Dense(1, kernel_regularizer=L1(0.0), bias_regularizer=TowardsThree())(
+        inputs
+    )
     model = keras.Model(inputs, outputs)
     model.compile(keras.optimizers.SGD(0.05), "mse")
     train(model, x, y, 400)
@@ -381,5 +385,5 @@ def test_the_context_works_around_fit():
     x, y = diabetes()
     model.fit(x, y, verbose=0)
     with kerasreg.proximal(model, model.optimizer):
-        model.fit(batches(x, y, 400), steps_per_epoch=400, verbose=0, shuffle=False)
+        model.fit(batches(x, y), steps_per_epoch=400, verbose=0, shuffle=False)
     assert_lasso(model)
