@@ -4,14 +4,14 @@ import math
 import re
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 from keras import ops
 
+from kerasreg.reductions import is_finite, measure
+from kerasreg.regularizers.elementwise import L1, L1L2, L2
+from kerasreg.regularizers.keras_own import with_prox
 from kerasreg.regularizers.roles import model_roles
 from kerasreg.variables import require_built
-
-_BLOCK = 65_536
 
 
 @dataclass(frozen=True)
@@ -141,20 +141,17 @@ def total(statistics, name="total") -> Statistics:
 
 def nonfinite_paths(variables) -> list[str]:
     """The paths of the variables that hold a NaN or an infinity."""
-    # A sum is finite only where every weight is, and the first pass is the cheap one.
-    suspects = [v for v in variables if not math.isfinite(float(ops.sum(ops.abs(v))))]
-    return [v.path for v in suspects if not np.isfinite(_view(v).astype("float64")).all()]
+    return [variable.path for variable in variables if not is_finite(variable)]
 
 
 def _measure(variable, path, roles):
     shape = tuple(variable.shape)
     # Biases and norms have units too, but their zeros kill none.
-    roles = {role: groups for role, groups in roles.items() if len(shape) > 1}
-    measure = _measure_on_host if _is_on_host(variable) else _measure_on_device
+    has_units = len(shape) > 1 and variable.name != "bias"
+    roles = {role: roles[role] for role in ("output", "input") if has_units and role in roles}
     zeros, nonfinite, l1, l2, largest, dead = measure(variable, roles)
-    counts = {role: math.prod(shape) // groups.size(shape) for role, groups in roles.items()}
+    counts = {role: _count(groups, shape) for role, groups in roles.items()}
     regularizer = variable.regularizer if variable.trainable else None
-    penalty = 0.0 if regularizer is None else float(ops.convert_to_numpy(regularizer(variable)))
     return Statistics(
         path=path,
         shape=shape,
@@ -164,7 +161,7 @@ def _measure(variable, path, roles):
         l1=l1,
         l2=l2,
         max=largest,
-        penalty=penalty,
+        penalty=0.0 if regularizer is None else _penalty(regularizer, variable, l1, l2),
         units=counts.get("output"),
         dead_units=dead.get("output"),
         inputs=counts.get("input"),
@@ -173,70 +170,18 @@ def _measure(variable, path, roles):
     )
 
 
-def _measure_on_host(variable, roles):
-    array = _view(variable)
-    flat = array.reshape(-1)
-    alive = np.empty(flat.shape, bool)
-    nonfinite, l1, squares, largest = 0, 0.0, 0.0, 0.0
-    # In blocks that stay in the cache: every number from one trip through memory.
-    with np.errstate(all="ignore"):
-        for start in range(0, flat.size, _BLOCK):
-            block = flat[start : start + _BLOCK]
-            np.not_equal(block, 0, out=alive[start : start + _BLOCK])
-            block = np.abs(block.astype(np.float32 if block.itemsize < 8 else np.float64))
-            # np.maximum hands a NaN on.
-            largest = float(np.maximum(largest, block.max()))
-            l1 += float(block.sum(dtype=np.float64))
-            block = block.astype(np.float64)
-            squares += float(np.dot(block, block))
-            if not math.isfinite(largest):
-                nonfinite += int(block.size - np.isfinite(block).sum())
-    # `largest` stays NaN or infinite from the first such block on, so blocks after it count too.
-    dead = {}
-    for role, groups in roles.items():
-        view, axes = groups.layout(array.shape)
-        dead[role] = int(np.sum(~alive.reshape(view).any(axis=axes)))
-    zeros = int(alive.size - np.count_nonzero(alive))
-    return zeros, nonfinite, l1, math.sqrt(squares), largest, dead
+def _count(groups, shape):
+    view, axes = groups.layout(shape)
+    return math.prod(size for axis, size in enumerate(view) if axis not in axes)
 
 
-def _measure_on_device(variable, roles):
-    value = ops.convert_to_tensor(variable)
-    alive = ops.not_equal(value, 0)
-    value = ops.abs(ops.cast(value, "float32"))
-    numbers = {
-        "zeros": ops.sum(ops.cast(ops.logical_not(alive), "int32")),
-        "nonfinite": ops.sum(ops.cast(ops.logical_not(ops.isfinite(value)), "int32")),
-        "l1": ops.sum(value),
-        "squares": ops.sum(ops.square(value)),
-        "max": ops.max(value),
-    }
-    for role, groups in roles.items():
-        view, axes = groups.layout(variable.shape)
-        empty = ops.logical_not(ops.any(ops.reshape(alive, view), axis=axes))
-        numbers[role] = ops.sum(ops.cast(empty, "int32"))
-    numbers = {name: ops.convert_to_numpy(number) for name, number in numbers.items()}
-    dead = {role: int(numbers[role]) for role in roles}
-    l1, l2 = float(numbers["l1"]), math.sqrt(numbers["squares"])
-    return int(numbers["zeros"]), int(numbers["nonfinite"]), l1, l2, float(numbers["max"]), dead
-
-
-def _is_on_host(variable):
-    device = str(getattr(variable.value, "device", "cpu")).lower()
-    return "gpu" not in device and "cuda" not in device and "tpu" not in device
-
-
-def _view(variable):
-    """The weights as a NumPy array, without a copy where the backend allows."""
-    if keras.backend.backend() == "tensorflow":
-        value = variable.value
-        if hasattr(value, "read_value"):
-            try:
-                return np.asarray(memoryview(value.read_value()))
-            except (TypeError, ValueError, BufferError):
-                # No buffer of this dtype (bfloat16), or not one tensor (a mirrored variable).
-                pass
-    return np.asarray(ops.convert_to_numpy(variable))
+def _penalty(regularizer, variable, l1, l2):
+    elementwise = with_prox(regularizer)
+    if type(elementwise) in (L1, L2, L1L2):
+        # Their sums are there already.
+        sums = {"l1": l1, "l2": l2**2}
+        return sum(factor * sums[name] for name, factor in elementwise.get_config().items())
+    return float(ops.convert_to_numpy(regularizer(variable)))
 
 
 def _unique(path, taken):

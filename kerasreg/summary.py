@@ -2,22 +2,40 @@
 
 import io
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from kerasreg.statistics import ModelStatistics, Statistics, statistics
+from kerasreg.statistics import ModelStatistics, statistics
 
-_COLUMNS = (
-    *("shape", "weights", "zeros", "sparsity", "L1", "L2", "max", "penalty"),
-    *("dead units", "dead inputs"),
+_COLUMNS = {
+    "shape": lambda row: "x".join(map(str, row.shape)),
+    "weights": lambda row: f"{row.size:,}",
+    "zeros": lambda row: f"{row.zeros:,}",
+    "sparsity": lambda row: _percent(row),
+    "dead units": lambda row: _dead(row, row.dead_units, row.units),
+    "dead inputs": lambda row: _dead(row, row.dead_inputs, row.inputs),
+    "L1": lambda row: f"{row.l1:.4g}",
+    "L2": lambda row: f"{row.l2:.4g}",
+    "max": lambda row: f"{row.max:.4g}",
+    "penalty": lambda row: f"{row.penalty:.4g}" if row.regularized else "",
+    "NaN/inf": lambda row: f"{row.nonfinite:,}",
+}
+# What a narrow terminal does without, first to last.
+_DISPENSABLE = (
+    *("L1", "dead inputs", "L2", "weights", "shape", "max", "penalty", "dead units", "zeros"),
 )
-_WIDTH = 120
+_PATH_WIDTH = 32
+# Around a cell, and its border.
+_PADDING = 3
+_UNLIMITED = 10_000
 
 
 def summary(model, include=None, print_fn=None):
     """Print the sparsity of every weight variable of a model, and of the whole.
 
-    A star marks variables with a regularizer; `?` is what kerasreg does not know of a layer.
+    A star marks variables with a regularizer; `?` is what kerasreg does not know of a layer. A
+    terminal that is too narrow gets fewer columns, and their names below the table.
 
     Args:
         model: a built Keras model, or what `kerasreg.statistics` returned.
@@ -36,44 +54,77 @@ def summary(model, include=None, print_fn=None):
     True
     """
     numbers = model if isinstance(model, ModelStatistics) else statistics(model, include)
-    table = _table(numbers)
+    options = {"markup": False, "emoji": False, "highlight": False}
     if print_fn is None:
-        Console().print(table)
+        console = Console(**options)
+        if not (console.is_terminal or console.is_jupyter):
+            console.width = _UNLIMITED
+        console.print(_table(numbers, console.width))
         return
-    console = Console(file=io.StringIO(), width=_WIDTH, no_color=True)
-    console.print(table)
-    print_fn(console.file.getvalue().rstrip())
+    console = Console(file=io.StringIO(), width=_UNLIMITED, color_system=None, **options)
+    console.print(_table(numbers, _UNLIMITED))
+    print_fn("\n".join(line.rstrip() for line in console.file.getvalue().splitlines()))
 
 
-def _table(numbers):
-    broken = numbers.total.nonfinite > 0
-    table = Table(title=f"Weights of {numbers.total.path}")
+def _table(numbers, width):
+    rows = [*numbers, numbers.total]
+    columns = {name: [cell(row) for row in rows] for name, cell in _COLUMNS.items()}
+    if not numbers.total.regularized:
+        del columns["penalty"]
+    if not numbers.total.nonfinite:
+        del columns["NaN/inf"]
+    paths = [f"{row.path} *" if row.regularized else row.path for row in numbers]
+    dropped = _drop_columns(columns, width - min(_PATH_WIDTH, max(map(len, paths))))
+
+    title, legend = f"Weights of {numbers.total.path}", _legend(numbers, columns, dropped)
+    table = Table(title=title, caption=legend, box=SIMPLE)
+    table.title_justify = table.caption_justify = "left"
     table.add_column("variable", overflow="fold")
-    for name in (*_COLUMNS, *(["NaN/inf"] if broken else [])):
-        table.add_column(name, justify="right")
-    for row in numbers:
-        name = f"{row.path} *" if row.regularized else row.path
-        table.add_row(name, *_cells(row, broken), style="red" if row.nonfinite else None)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    *cells, last = zip(*columns.values(), strict=True)
+    for row, path, line in zip(numbers, paths, cells, strict=True):
+        table.add_row(path, *line, style="red" if row.nonfinite else None)
     table.add_section()
-    table.add_row("total", *_cells(numbers.total, broken), style="bold")
+    table.add_row("total", *last, style="bold")
     return table
 
 
-def _cells(row: Statistics, broken):
-    cells = [
-        "x".join(map(str, row.shape)),
-        f"{row.size:,}",
-        f"{row.zeros:,}",
-        f"{row.sparsity:.1%}",
-        *(f"{value:.4g}" for value in (row.l1, row.l2, row.max)),
-        f"{row.penalty:.4g}" if row.penalty or row.regularized else "",
-        _dead(row, row.dead_units, row.units),
-        _dead(row, row.dead_inputs, row.inputs),
+def _drop_columns(columns, width):
+    """Drop columns until the rest fits beside the paths; returns the names of the dropped."""
+
+    def needed():
+        return sum(max(map(len, [name, *cells])) + _PADDING for name, cells in columns.items())
+
+    dropped = []
+    for name in _DISPENSABLE:
+        if name in columns and needed() + _PADDING + 1 > width:
+            dropped.append(name)
+            del columns[name]
+    return dropped
+
+
+def _legend(numbers, columns, dropped):
+    has_unknown = any("?" in columns.get(name, []) for name in ("dead units", "dead inputs"))
+    legend = [
+        *(["* has a regularizer"] if numbers.total.regularized else []),
+        *(["? unknown kind of layer"] if has_unknown else []),
+        *([f"no room for {', '.join(dropped)}"] if dropped else []),
     ]
-    return [*cells, f"{row.nonfinite:,}"] if broken else cells
+    return "; ".join(legend) or None
+
+
+def _percent(row):
+    """`row.sparsity`, with 0.0% for not one zero and 100.0% for nothing else."""
+    if 0 < row.sparsity < 0.0005:
+        return "<0.1%"
+    if 0.9995 <= row.sparsity < 1:
+        return ">99.9%"
+    return f"{row.sparsity:.1%}"
 
 
 def _dead(row, dead, count):
     if dead is None:
-        return "?" if len(row.shape) > 1 else ""
+        is_matrix = len(row.shape) > 1 and not row.path.endswith("bias")
+        return "?" if is_matrix else ""
     return f"{dead:,} of {count:,}"

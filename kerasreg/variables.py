@@ -1,8 +1,12 @@
 """The layers and variables of a model, and who owns what."""
 
+import keras
+
 
 def require_built(model, caller):
     """Raise a `ValueError` that says how to build, unless every variable of the model exists."""
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"`{caller}` needs a Keras model. Received: {model!r}")
     unbuilt = [layer.name for layer in all_layers(model) if not layer.built]
     if unbuilt or not model.weights:
         raise ValueError(

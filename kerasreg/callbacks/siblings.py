@@ -34,3 +34,29 @@ def run_after(callback, depends):
         rest = [each for each in before if each not in early]
         owner.callbacks = [*rest, callback, *early, *after]
     return owner.callbacks
+
+
+def put_off(callback, until, together_with=lambda each: False):
+    """In `on_train_end`: come again after all for which `until` is true; returns whether.
+
+    Those for which `together_with` is true come after `callback`, as they did before. Keras is
+    iterating over this very list and meets the callback a second time.
+    """
+    owner = callback_list(callback)
+    if owner is None:
+        return False
+    callbacks = owner.callbacks
+    here = len(callbacks) - callbacks[::-1].index(callback)
+    ends = [index for index in range(here, len(callbacks)) if until(callbacks[index])]
+    if not ends:
+        return False
+    between = callbacks[here : ends[-1] + 1]
+    behind = [each for each in between if together_with(each)]
+    before = [each for each in between if not together_with(each)]
+    callbacks[here : ends[-1] + 1] = [*before, callback, *behind]
+    return True
+
+
+def restores_weights(callback):
+    """Whether a callback sets the weights of the model when the fit ends (`EarlyStopping`)."""
+    return bool(getattr(callback, "restore_best_weights", False))

@@ -7,38 +7,47 @@ import warnings
 import keras
 from keras import ops
 
-from kerasreg.callbacks.siblings import run_after
+from kerasreg.callbacks.siblings import put_off, restores_weights, run_after
+from kerasreg.callbacks.threshold_pruning import ThresholdPruning
 from kerasreg.statistics import statistics
 from kerasreg.tensorboard.events import ScalarWriter, shared_callback
 
 _TOTALS = ("sparsity", "penalty", "dead_units")
 _METRICS = (*_TOTALS, "zeros", "l1", "l2", "max", "dead_inputs", "nonfinite")
+_READERS = (
+    keras.callbacks.CSVLogger,
+    keras.callbacks.History,
+    keras.callbacks.ProgbarLogger,
+    keras.callbacks.RemoteMonitor,
+    keras.callbacks.TensorBoard,
+)
 
 
 class SparsityLogger(keras.callbacks.Callback):
     """Log the numbers of `kerasreg.statistics` while a model trains.
 
     TensorBoard gets one scalar per number and variable, such as `sparsity/block1/conv/kernel`,
-    `dead_units/block1/conv/kernel` or `penalty/block1/conv/kernel`, and those of the whole model,
+    `dead_units/block1/conv/kernel` or `penalty/block1/conv/kernel`, and those of all together,
     such as `total/sparsity`. The step is the number of the optimizer's iterations. The state
-    before training and the final one are included. `logs` gets the totals `sparsity` (share of
-    exact zeros among all weights), `penalty` and `dead_units`, so that History, CSVLogger,
-    EarlyStopping and ModelCheckpoint see them.
+    before training and the final one are included. `logs` gets the totals `sparsity` (the share
+    of exact zeros), `penalty` and, where a layer's units are known, `dead_units`, so that
+    History, CSVLogger, EarlyStopping and ModelCheckpoint see them.
 
-    Callbacks that read what this one logs (TensorBoard, CSVLogger, and those that monitor a total)
-    run after it, wherever they stand in the list. Those that change weights, such as
-    `ThresholdPruning`, should stand before it.
+    Callbacks that read what this one logs (History, TensorBoard, CSVLogger, and those that monitor
+    a total) run after it, wherever they stand in the list. Callbacks of your own that change
+    weights should stand before it.
 
     Args:
         log_dir: the folder of the event files; they go into its subfolder `train`. Default: where
             the `keras.callbacks.TensorBoard` of the same fit writes, or `logs`.
         update_freq: `"epoch"`, `"batch"`, or an int: every so many optimizer iterations.
             Epoch ends are always included.
-        include: regular expression of the paths to log; default all weights.
+        include: regular expression of the paths to log, and to add up; default all weights.
 
     Raises:
         ValueError: for another `update_freq`; at the start of `fit`, for a folder that cannot be
-            written, a model that is not built, or an `include` that matches nothing.
+            written, a model that is not built, an `include` that matches nothing, or two loggers
+            that write the same names; after the first batch, for a metric named like a total.
 
     Example:
 
@@ -61,44 +70,70 @@ class SparsityLogger(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         siblings = run_after(self, _reads_totals)
-        callback = shared_callback(siblings)
-        if callback is not None and self._log_dir not in (None, callback.log_dir):
-            callback = None
-        log_dir = callback.log_dir if callback is not None else self._log_dir or "logs"
+        self._require_own_names(siblings)
+        statistics(self.model, self._include)
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = ScalarWriter(*self._target(siblings))
         self._written = None
         self._warned = False
-        self._logged_at = self._iterations()
-        numbers = statistics(self.model, self._include)
-        self._writer = ScalarWriter(os.path.join(log_dir, "train"), callback)
-        self._write(numbers)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # Not in `on_train_begin`, where BackupAndRestore may still come.
+        if self._written is None:
+            self._logged_at = self._iterations()
+            self._write()
 
     def on_train_batch_end(self, batch, logs=None):
+        taken = [name for name in _TOTALS if name in (logs or {})]
+        if taken:
+            raise ValueError(
+                f"SparsityLogger logs {list(_TOTALS)}. Received: a model that has metrics of the "
+                f"names {taken}. Rename them."
+            )
         if self._every is None:
             return
         iterations = self._iterations()
         # One call may stand for several batches (`steps_per_execution`).
         if iterations // self._every > self._logged_at // self._every:
             self._logged_at = iterations
-            self._write(statistics(self.model, self._include))
+            self._write()
 
     def on_epoch_end(self, epoch, logs=None):
-        numbers = statistics(self.model, self._include)
-        self._write(numbers)
+        total = self._write().total
         for name in _TOTALS if logs is not None else ():
-            value = getattr(numbers.total, name)
-            if name in logs and logs[name] != value:
-                raise ValueError(
-                    f"SparsityLogger logs '{name}', and so does something else in this fit, with "
-                    "another value. Rename the metric of the model."
-                )
-            logs[name] = float(value or 0)
+            value = getattr(total, name)
+            if value is not None:
+                logs[name] = float(value)
 
     def on_train_end(self, logs=None):
-        self._write(statistics(self.model, self._include))
+        if put_off(self, until=_changes_weights, together_with=_reads_totals):
+            return
+        self._write()
         self._writer.close()
 
-    def _write(self, numbers):
-        scalars = _scalars(numbers)
+    def _target(self, siblings):
+        """The folder of the run, and the stock callback that has an event file open in it."""
+        callback = shared_callback(siblings, self._log_dir)
+        log_dir = callback.log_dir if callback is not None else self._log_dir or "logs"
+        return os.path.join(log_dir, "train"), callback
+
+    def _require_own_names(self, siblings):
+        run_dir = self._target(siblings)[0]
+        for other in siblings:
+            if other is self or not isinstance(other, SparsityLogger):
+                continue
+            if other._target(siblings)[0] == run_dir or other._include != self._include:
+                raise ValueError(
+                    "Two SparsityLoggers of one fit need different folders, and the same "
+                    "`include`, because both log the totals. Received: "
+                    f"log_dir={self._log_dir!r} and {other._log_dir!r}, "
+                    f"include={self._include!r} and {other._include!r}"
+                )
+
+    def _write(self):
+        numbers = statistics(self.model, self._include)
+        scalars = _scalars(numbers, self.model.name)
         step = self._iterations()
         if self._written != (step, scalars):
             self._writer.write(scalars, step)
@@ -111,19 +146,22 @@ class SparsityLogger(keras.callbacks.Callback):
                 RuntimeWarning,
                 stacklevel=3,
             )
+        return numbers
 
     def _iterations(self):
         return int(ops.convert_to_numpy(self.model.optimizer.iterations))
 
 
-def _scalars(numbers):
+def _scalars(numbers, model_name):
     """`{tag: number}`; what is unknown or does not apply has no tag."""
     scalars = {}
     for metric in _METRICS:
         scalars[f"total/{metric}"] = getattr(numbers.total, metric)
         for row in numbers:
             if metric != "penalty" or row.regularized:
-                scalars[f"{metric}/{row.path}"] = getattr(row, metric)
+                # The next Sequential is `sequential_1`, and its curves belong beside the first's.
+                path = row.path.removeprefix(f"{model_name}/")
+                scalars[f"{metric}/{path}"] = getattr(row, metric)
     # A NaN is unequal to itself, and would never count as already written.
     return {
         tag: math.nan if math.isnan(value) else value
@@ -133,8 +171,11 @@ def _scalars(numbers):
 
 
 def _reads_totals(callback):
-    stock = (keras.callbacks.TensorBoard, keras.callbacks.CSVLogger)
-    return isinstance(callback, stock) or getattr(callback, "monitor", None) in _TOTALS
+    return isinstance(callback, _READERS) or getattr(callback, "monitor", None) in _TOTALS
+
+
+def _changes_weights(callback):
+    return restores_weights(callback) or isinstance(callback, ThresholdPruning)
 
 
 def _iterations_between(update_freq):

@@ -1,8 +1,12 @@
 """Threshold pruning during `fit`."""
 
+import math
+import warnings
+
 import keras
 
-from kerasreg.pruning.masks import HoldUpdate
+from kerasreg.callbacks.siblings import put_off, restores_weights, run_after
+from kerasreg.pruning.masks import HoldUpdate, zero_averages
 from kerasreg.pruning.threshold import ThresholdRule, epochs_to_prune
 from kerasreg.train_step import FitScope, UpdateHook
 
@@ -22,23 +26,28 @@ class ThresholdPruning(keras.callbacks.Callback):
             or more dimensions.
         exclude: regular expression of paths to leave alone.
 
-    After the fit, `pruned` is `{epoch: {path: how many weights became zero}}`, with the key
-    `"end"` for the end.
+    It runs before the other callbacks, wherever it stands in the list, so that what is saved or
+    logged at the end of an epoch has the zeros. Only at the end of the fit it waits for an
+    `EarlyStopping` that restores the best weights. After the fit, `pruned` is
+    `{epoch: {path: how many weights became zero}}`, with the key `"end"` for the end.
 
     Raises:
         ValueError: for a bad threshold; at the start of `fit`, for a model that is not built, an
             expression that matches nothing, or an epoch that this fit does not reach; and for
             NaN or infinite weights when it prunes.
+        RuntimeError: with `hold`, at the end of the first epoch, if the model's train step does
+            not apply the optimizer that it was compiled with.
 
     Example:
 
-    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="dense")])
+    >>> layers = [keras.Input((2,)), keras.layers.Dense(1, name="dense")]
+    >>> model = keras.Sequential(layers, name="net")
     >>> model.compile(keras.optimizers.SGD(0.0), "mse")
     >>> model.set_weights([np.array([[1.0], [0.01]]), np.zeros(1)])
     >>> pruning = kerasreg.callbacks.ThresholdPruning(0.1)
     >>> _ = model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=[pruning])
     >>> pruning.pruned
-    {'end': {'dense/kernel': 1}}
+    {'end': {'net/dense/kernel': 1}}
     """
 
     def __init__(
@@ -62,9 +71,63 @@ class ThresholdPruning(keras.callbacks.Callback):
             UpdateHook.of(model.optimizer)
 
     def on_train_begin(self, logs=None):
+        run_after(self, lambda each: not isinstance(each, ThresholdPruning))
         self.pruned = {}
-        self._first_epoch = None
-        self._targets = self._rule.targets(self.model)
+        self._started, self._last_epoch = False, math.inf
+        try:
+            self._targets = self._rule.targets(self.model)
+            self._require_epochs()
+        except ValueError:
+            self._release_unused()
+            raise
+        if self._hold:
+            self._begin_hold()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self._hold and not self._started:
+            pruned_before = any(each < epoch for each in self._epochs)
+            if pruned_before and not self._update.was_restored(self._hook):
+                self._update.hold()
+        self._started = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._last_epoch = epoch
+        if self._hold and not self._update.calls and not self._may_skip_updates():
+            raise RuntimeError(
+                "`ThresholdPruning(hold=True)` needs a train step that applies the optimizer of "
+                "`compile`, because zeros are held in its updates. Received: a train step without "
+                "one (a custom `train_step`, or a MultiOptimizer)."
+            )
+        if epoch in self._epochs:
+            self.pruned[epoch] = self._rule.apply(self._targets)
+            zero_averages(self.model.optimizer, [variable for variable, _ in self._targets])
+            if self._hold:
+                self._update.hold()
+
+    def on_train_end(self, logs=None):
+        if (self._hold or not self._epochs) and put_off(self, until=restores_weights):
+            return
+        if not self._epochs:
+            self.pruned["end"] = self._rule.apply(self._targets)
+        missed = sorted(epoch for epoch in self._epochs if epoch > self._last_epoch)
+        if missed:
+            warnings.warn(
+                f"ThresholdPruning did not prune at {missed}: the fit ended after epoch "
+                f"{self._last_epoch}.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        if self._hold:
+            self._update.reset()
+            FitScope.of(self.model).leave(self._end_hold)
+
+    def on_test_end(self, logs=None):
+        self._release_unused()
+
+    def on_predict_end(self, logs=None):
+        self._release_unused()
+
+    def _require_epochs(self):
         epochs = self.params.get("epochs")
         late = sorted(epoch for epoch in self._epochs if epochs is not None and epoch >= epochs)
         if late:
@@ -72,36 +135,25 @@ class ThresholdPruning(keras.callbacks.Callback):
                 f"`at` must name epochs of this fit, 0 to {epochs - 1}; else nothing would be "
                 f"pruned. Received: {late}"
             )
-        self._update = None
-        if self._hold:
-            optimizer = self.model.optimizer
-            if not optimizer.built:
-                optimizer.build(self.model.trainable_variables)
-            scope = FitScope.of(self.model)
-            self._hook = UpdateHook.of(optimizer)
-            self._update = HoldUpdate([v for v, _ in self._targets], scope.inside)
-            self._hook.add(self._update)
-            scope.enter(self._end_hold)
 
-    def on_epoch_begin(self, epoch, logs=None):
-        if self._first_epoch is not None:
-            return
-        self._first_epoch = epoch
-        pruned_before = any(each < epoch for each in self._epochs)
-        if self._hold and pruned_before and not self._update.was_restored(self._hook):
-            self._update.hold(self._hook.optimizer)
-
-    def on_epoch_end(self, epoch, logs=None):
-        if epoch in self._epochs:
-            self.pruned[epoch] = self._rule.apply(self._targets)
-            if self._hold:
-                self._update.hold(self._hook.optimizer)
-
-    def on_train_end(self, logs=None):
-        if not self._epochs:
-            self.pruned["end"] = self._rule.apply(self._targets)
-        if self._hold:
-            FitScope.of(self.model).leave(self._end_hold)
+    def _begin_hold(self):
+        optimizer = self.model.optimizer
+        if not optimizer.built:
+            optimizer.build(self.model.trainable_variables)
+        scope = FitScope.of(self.model)
+        self._hook = UpdateHook.of(optimizer)
+        self._update = HoldUpdate([v for v, _ in self._targets], scope.inside)
+        self._hook.add(self._update)
+        scope.enter(self._end_hold)
 
     def _end_hold(self):
         self._hook.remove(self._update)
+
+    def _release_unused(self):
+        # `evaluate` and `predict` take callbacks too, and train nothing.
+        if getattr(self.model, "optimizer", None) is not None:
+            UpdateHook.of(self.model.optimizer).release()
+
+    def _may_skip_updates(self):
+        is_scaled = isinstance(self.model.optimizer, keras.optimizers.LossScaleOptimizer)
+        return is_scaled or self.model.optimizer.gradient_accumulation_steps

@@ -40,17 +40,20 @@ def group_soft_threshold(z, threshold, axes):
     threshold = threshold / scale
     if all(_size(threshold, axis, z) == 1 for axis in axes):
         norm = _norm(unit, axes)
-        kept = z * (1.0 - threshold / _or_one(norm))
-        # Selected, not multiplied by 0, which is -0.0 for negative weights.
-        return ops.where(norm <= threshold, ops.zeros_like(z), kept)
-    threshold = ops.broadcast_to(threshold, ops.shape(z))
-    s = _root(unit, threshold, axes)
-    dead = ops.logical_or(_norm(_ratio(unit, threshold), axes) <= 1.0, s <= 0.0)
-    return ops.where(dead, ops.zeros_like(z), z * _ratio(s, s + threshold))
+        dead = norm <= threshold
+        kept = z * (1.0 - threshold / norm)
+    else:
+        # A zero stays one whatever its threshold: with this one, nothing below is 0 / 0.
+        threshold = ops.where(unit == 0, ops.ones_like(unit), threshold)
+        s = _root(unit, threshold, axes)
+        dead = ops.logical_or(_norm(unit / threshold, axes) <= 1.0, s <= 0.0)
+        kept = z * (s / (s + threshold))
+    # Selected, not multiplied by zero: that would give -0.0, and keep the NaNs of dead groups.
+    return ops.where(dead, ops.zeros_like(z), kept)
 
 
 def _root(z, threshold, axes):
-    """The `s` with `sum_i (z_i / (s + threshold_i))^2 = 1`, from below."""
+    """The `s` with `sum_i (z_i / (s + threshold_i))^2 = 1`, from below, if the group is alive."""
 
     def reduce(function, x):
         return function(x, axis=axes, keepdims=True)
@@ -61,25 +64,14 @@ def _root(z, threshold, axes):
     )
     s = ops.maximum(s, 0.0)
     for _ in range(NEWTON_STEPS):
-        ratio = _ratio(z, s + threshold)
-        square = reduce(ops.sum, ops.square(ratio))
-        slope = reduce(ops.sum, _ratio(ops.square(ratio), s + threshold))
-        s = s + (1.0 - 1.0 / ops.sqrt(_or_one(square))) * _ratio(square * ops.sqrt(square), slope)
+        square = ops.square(z / (s + threshold))
+        total, slope = reduce(ops.sum, square), reduce(ops.sum, square / (s + threshold))
+        s = s + total * (ops.sqrt(total) - 1.0) / slope
     return s
 
 
 def _norm(x, axes):
     return ops.sqrt(ops.sum(ops.square(x), axis=axes, keepdims=True))
-
-
-def _or_one(x):
-    return ops.where(x == 0, ops.ones_like(x), x)
-
-
-def _ratio(a, b):
-    """`a / b`, with `0 / 0 = 0` and `a / 0` infinite."""
-    both = ops.logical_and(a == 0, b == 0)
-    return ops.where(both, ops.zeros_like(b), a / ops.where(both, ops.ones_like(b), b))
 
 
 def _size(x, axis, reference):

@@ -80,7 +80,10 @@ class ProximalTraining:
             optimizer.build(model.trainable_variables)
         hook = UpdateHook.of(optimizer)
         self._hook = hook
+        self._on = False
         try:
+            # A layer that was unfrozen after `compile` is unknown to the optimizer.
+            hook.optimizer._check_variables_are_known(self.variables)
             self._update = _ProxUpdate(self._penalties, hook.optimizer, active)
         except ValueError:
             hook.release()
@@ -95,6 +98,7 @@ class ProximalTraining:
         for variable, own, _ in self._penalties:
             variable.regularizer = _ValueOnly(own, self._active)
         self._hook.add(self._update)
+        self._on = True
 
     def start(self):
         """Call it when the weights and the optimizer are those that training begins with."""
@@ -102,6 +106,7 @@ class ProximalTraining:
         self._iterations = self._done()
 
     def off(self):
+        self._on = False
         self._hook.remove(self._update)
         for variable, own, _ in self._penalties:
             if isinstance(variable.regularizer, _ValueOnly):
@@ -109,6 +114,12 @@ class ProximalTraining:
 
     def require_steps(self):
         """Raise if the optimizer went on without a prox."""
+        if not self._on:
+            raise RuntimeError(
+                f"`{self._caller}` was switched off in the middle, because something called `fit` "
+                "or `train_on_batch` of the same model meanwhile. Train another model there, or "
+                "after this fit."
+            )
         if self._done() > self._iterations and not self._update.calls:
             raise RuntimeError(
                 f"`{self._caller}` was on, and the optimizer made steps, but none with a prox: "

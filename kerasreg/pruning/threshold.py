@@ -7,7 +7,7 @@ import re
 import numpy as np
 from keras import ops
 
-from kerasreg.regularizers.base import validate_factor
+from kerasreg.statistics import nonfinite_paths
 from kerasreg.variables import require_built
 
 
@@ -30,14 +30,15 @@ def prune_below(model, threshold=1e-3, relative=False, include=None, exclude=Non
 
     Raises:
         ValueError: for an unbuilt model, a bad threshold, an expression that matches nothing, or
-            NaN or infinite weights, which no threshold can judge.
+            NaN or infinite weights, which no threshold can judge; then nothing is pruned.
 
     Example:
 
-    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, name="dense")])
+    >>> layers = [keras.Input((3,)), keras.layers.Dense(1, name="dense")]
+    >>> model = keras.Sequential(layers, name="net")
     >>> model.set_weights([np.array([[0.5], [-0.01], [0.0]]), np.zeros(1)])
     >>> kerasreg.prune_below(model, 0.1)
-    {'dense/kernel': 1}
+    {'net/dense/kernel': 1}
     """
     pruning = ThresholdRule(threshold, relative, include, exclude)
     return pruning.apply(pruning.targets(model))
@@ -50,9 +51,7 @@ class ThresholdRule:
         given = threshold if isinstance(threshold, dict) else {"": threshold}
         if not given:
             raise ValueError("`threshold` must not be an empty dict.")
-        self._thresholds = {
-            pattern: validate_factor(value, "threshold") for pattern, value in given.items()
-        }
+        self._thresholds = {pattern: _validated(value) for pattern, value in given.items()}
         self._relative = bool(relative)
         self._include = include
         self._exclude = exclude
@@ -74,53 +73,60 @@ class ThresholdRule:
                     targets.append((variable, threshold))
                     used.add(pattern)
                     break
-        unused = [pattern for pattern in self._thresholds if pattern not in used]
+        unused = [pattern for pattern in self._thresholds if pattern and pattern not in used]
         idle = [
             pattern
             for pattern in (self._include, self._exclude)
             if pattern is not None and not any(re.search(pattern, v.path) for v in trainable)
         ]
-        if unused or idle:
+        if unused or idle or not targets:
             raise ValueError(
-                f"The expressions {[*idle, *unused]} select no variable to prune in "
-                f"'{model.name}'. The trainable variables are {[v.path for v in trainable]}."
+                f"{self._received([*idle, *unused])} select no variable to prune in "
+                f"'{model.name}'. Expected expressions that are found in the paths of its "
+                f"trainable variables: {[v.path for v in trainable]}."
             )
         return targets
 
     def apply(self, targets):
         """Prune, and return `{path: how many weights became zero}`."""
-        report = {}
-        for variable, threshold in targets:
-            weights = np.asarray(ops.convert_to_numpy(variable)).astype("float32")
-            if not np.isfinite(weights).all():
-                raise ValueError(
-                    f"'{variable.path}' has {int((~np.isfinite(weights)).sum())} NaN or infinite "
-                    "weights, which no threshold can judge. Lower the learning rate, or restore "
-                    "an earlier checkpoint."
-                )
-            limit = threshold * (math.sqrt(float(np.mean(weights**2))) if self._relative else 1.0)
-            small = np.abs(weights) < limit
-            report[variable.path] = int(np.count_nonzero(small & (weights != 0)))
-            value = ops.convert_to_tensor(variable)
-            variable.assign(ops.where(ops.convert_to_tensor(small), ops.zeros_like(value), value))
-        return report
+        broken = nonfinite_paths([variable for variable, _ in targets])
+        if broken:
+            raise ValueError(
+                f"Pruning needs finite weights. Received: NaN or infinite weights in {broken}, "
+                "which no threshold can judge. Lower the learning rate, or restore an earlier "
+                "checkpoint."
+            )
+        return {variable.path: self._prune(variable, limit) for variable, limit in targets}
+
+    def _prune(self, variable, threshold):
+        value = ops.convert_to_tensor(variable)
+        weights = np.asarray(ops.convert_to_numpy(value))
+        if weights.itemsize < 4:
+            weights = weights.astype("float32")
+        small = np.abs(weights) < threshold * (_root_mean_square(weights) if self._relative else 1)
+        variable.assign(ops.where(ops.convert_to_tensor(small), ops.zeros_like(value), value))
+        return int(np.count_nonzero(small & (weights != 0)))
+
+    def _received(self, patterns):
+        if patterns:
+            return f"The expressions {patterns}"
+        return f"include={self._include!r} and exclude={self._exclude!r}"
 
 
 def epochs_to_prune(at):
     """The zero-based epochs of `at` as a set, empty for `"end"`."""
-    if at == "end":
+    if isinstance(at, str) and at == "end":
         return frozenset()
-    epochs = [at] if isinstance(at, numbers.Integral) else at
     try:
-        epochs = frozenset(epochs)
+        epochs = [at] if isinstance(at, numbers.Integral) else list(at)
     except TypeError:
-        epochs = frozenset({None})
+        epochs = []
     if not epochs or not all(_is_epoch(epoch) for epoch in epochs):
         raise ValueError(
             '`at` must be "end", or the number of an epoch, or several; the first epoch is 0. '
             f"Received: at={at!r}"
         )
-    return epochs
+    return frozenset(int(epoch) for epoch in epochs)
 
 
 def _is_epoch(value):
@@ -129,3 +135,19 @@ def _is_epoch(value):
 
 def _found(pattern, variable, default):
     return default if pattern is None else re.search(pattern, variable.path) is not None
+
+
+def _validated(threshold):
+    is_number = isinstance(threshold, numbers.Real) and not isinstance(threshold, bool)
+    if not is_number or not math.isfinite(threshold) or threshold < 0:
+        raise ValueError(
+            "`threshold` must be a finite float of at least 0, or a dict from regular expression "
+            f"to such a float. Received: threshold={threshold!r}"
+        )
+    return float(threshold)
+
+
+def _root_mean_square(weights):
+    if not weights.size:
+        return 0.0
+    return math.sqrt(np.mean(np.square(weights, dtype="float64")))

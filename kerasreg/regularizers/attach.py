@@ -5,7 +5,12 @@ import re
 import keras
 
 from kerasreg.regularizers.base import Regularizer
-from kerasreg.regularizers.record import attached_regularizers, regularizer_attribute, remember
+from kerasreg.regularizers.record import (
+    record,
+    recorded,
+    regularizer_attribute,
+    save_recorded,
+)
 from kerasreg.regularizers.roles import model_roles
 from kerasreg.train_step import forget_traces
 from kerasreg.variables import all_layers, owners, require_built
@@ -35,7 +40,8 @@ def attach(model, rules):
 
     Example:
 
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="hidden")])
+    >>> inputs = keras.Input((4,))
+    >>> model = keras.Model(inputs, keras.layers.Dense(3, name="hidden")(inputs))
     >>> rules = {"hidden/kernel": kerasreg.regularizers.GroupLasso(0.1, axis="input")}
     >>> kerasreg.attach(model, rules)
     {'hidden/kernel': GroupLasso(factor=0.1, axis=0, gates=1)}
@@ -62,26 +68,27 @@ def detach(model):
 
     Example:
 
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="hidden")])
+    >>> inputs = keras.Input((4,))
+    >>> model = keras.Model(inputs, keras.layers.Dense(3, name="hidden")(inputs))
     >>> _ = kerasreg.attach(model, {"hidden/kernel": kerasreg.regularizers.L1(0.1)})
     >>> kerasreg.detach(model)
     {'hidden/kernel': L1(l1=0.1)}
     """
     require_built(model, "kerasreg.detach")
-    ours = {id(regularizer) for regularizer in attached_regularizers(model).values()}
     layer_of = owners(model)
     removed = {}
     for variable in model.weights:
         regularizer = variable.regularizer
-        if isinstance(regularizer, Regularizer) or id(regularizer) in ours:
+        if isinstance(regularizer, Regularizer) or recorded(variable) is not None:
             removed[variable.path] = regularizer
             _set(layer_of[id(variable)], variable, None)
     for layer in all_layers(model):
+        if isinstance(layer, keras.Model):
+            save_recorded(layer)
         # Layers hand regularizers on to sublayers, and keep them under names of their own.
         for name, value in list(vars(layer).items()):
             if name.endswith("regularizer") and isinstance(value, Regularizer):
                 setattr(layer, name, None)
-    remember(model, {})
     forget_traces(model)
     return removed
 
@@ -89,12 +96,9 @@ def detach(model):
 def put(model, regularizers):
     """Set `[(variable, regularizer)]` so that they survive saving."""
     layer_of = owners(model)
-    positions = {id(variable): position for position, variable in enumerate(model.weights)}
-    record = dict(attached_regularizers(model))
     for variable, regularizer in regularizers:
         _set(layer_of[id(variable)], variable, regularizer)
-        record[positions[id(variable)]] = regularizer
-    remember(model, record)
+    save_recorded(model)
     forget_traces(model)
 
 
@@ -128,11 +132,14 @@ def _regularizer(pattern, value):
         raise ValueError(
             f"`rules` must have regular expressions as keys. Received: {pattern!r} ({error})"
         ) from error
-    regularizer = keras.regularizers.get(value)
+    try:
+        regularizer = keras.regularizers.get(value)
+    except (TypeError, ValueError):
+        regularizer = None
     if regularizer is None:
         raise ValueError(
-            f"`rules[{pattern!r}]` must be a regularizer. Received: None. To take regularizers "
-            "off, use `kerasreg.detach(model)`."
+            f"`rules[{pattern!r}]` must be a regularizer, or the name or config of one. Received: "
+            f"{value!r}. To take regularizers off, use `kerasreg.detach(model)`."
         )
     return regularizer
 
@@ -152,6 +159,7 @@ def _matches_nothing(model, pattern):
 
 def _set(layer, variable, regularizer):
     variable.regularizer = regularizer
+    record(variable, regularizer)
     name = regularizer_attribute(layer, variable)
     if name is not None:
         setattr(layer, name, regularizer)

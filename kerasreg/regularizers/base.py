@@ -43,7 +43,12 @@ class Regularizer(keras.regularizers.Regularizer):
             raise ValueError(f"`step` must be a number >= 0. Received: step={step}")
         self.check(given.shape)
         weights = _at_least_float32(given)
-        step = ops.cast(ops.convert_to_tensor(step), weights.dtype)
+        step = ops.convert_to_tensor(step, weights.dtype)
+        if not _broadcasts(step.shape, weights.shape):
+            raise ValueError(
+                f"`step` must be a scalar or broadcast to the weights' shape {tuple(given.shape)}. "
+                f"Received: a step of shape {tuple(step.shape)}"
+            )
         return ops.cast(self._prox(weights, step), given.dtype)
 
     def check(self, shape, name="weights"):
@@ -76,6 +81,11 @@ def validate_factor(value, name):
             "A penalty of 0.0 switches the term off."
         )
     return value
+
+
+def _broadcasts(shape, target):
+    sizes = zip(reversed(shape), reversed(target), strict=False)
+    return len(shape) <= len(target) and all(size in (1, wanted) for size, wanted in sizes)
 
 
 def _at_least_float32(weights):

@@ -1,6 +1,7 @@
 """What a group of weights is: one definition for penalty, prox, pruning and statistics."""
 
 import math
+import numbers
 from dataclasses import dataclass
 
 #: The names that `kerasreg.attach` translates for each layer (see `roles.py`).
@@ -22,11 +23,12 @@ class Groups:
 
     def __post_init__(self):
         object.__setattr__(self, "axis", _standardize_axis(self.axis))
-        if not isinstance(self.gates, int) or self.gates < 1:
+        if not _is_int(self.gates) or self.gates < 1:
             raise ValueError(
                 "`gates` must be an int of at least 1 (4 for the kernels of an LSTM). "
                 f"Received: gates={self.gates!r}"
             )
+        object.__setattr__(self, "gates", int(self.gates))
         if self.gates > 1 and not isinstance(self.axis, int):
             raise ValueError(
                 f"`gates` needs a single int `axis`. Received: axis={self.axis}, gates={self.gates}"
@@ -77,19 +79,19 @@ class Groups:
 
 
 def _standardize_axis(axis):
-    if isinstance(axis, str):
-        if axis not in ROLES:
-            raise ValueError(
-                f"`axis` must be an int, a tuple of ints or one of the names {ROLES} "
-                f"(names are for `kerasreg.attach`). Received: axis={axis!r}"
-            )
+    if isinstance(axis, str) and axis in ROLES:
         return axis
-    several = isinstance(axis, (tuple, list))
-    axes = tuple(axis) if several else (axis,)
-    if not axes or any(isinstance(a, bool) or not hasattr(a, "__index__") for a in axes):
+    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    if not axes or not all(_is_int(each) for each in axes):
         raise ValueError(
             f"`axis` must be an int, a tuple of ints or one of the names {ROLES} "
             f"(names are for `kerasreg.attach`). Received: axis={axis!r}"
         )
-    axes = tuple(int(a) for a in axes)
-    return axes if several and len(axes) > 1 else axes[0]
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"`axis` must name different axes. Received: axis={axis}")
+    axes = tuple(int(each) for each in axes)
+    return axes if len(axes) > 1 else axes[0]
+
+
+def _is_int(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

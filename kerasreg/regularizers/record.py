@@ -10,19 +10,26 @@ import functools
 
 import keras
 
-
-def attached_regularizers(model):
-    """`{position in model.weights: regularizer}` of what `attach` put on a model."""
-    return model.__dict__.get("_kerasreg_attached", {})
+#: A variable remembers here what was attached to it; its `regularizer` changes while it trains.
+_ATTACHED = "_kerasreg_attached"
 
 
-def remember(model, regularizers):
-    """Make `{position in model.weights: regularizer}` what is saved with the model."""
-    model.__dict__.pop("_kerasreg_attached", None)
-    if regularizers:
-        model.__dict__["_kerasreg_attached"] = regularizers
+def record(variable, regularizer):
+    """Remember that `attach` put this on a variable, or, with None, that it is off again."""
+    variable.__dict__.pop(_ATTACHED, None)
+    if regularizer is not None:
+        variable.__dict__[_ATTACHED] = regularizer
+
+
+def recorded(variable):
+    """What `attach` put on a variable, or None."""
+    return variable.__dict__.get(_ATTACHED)
+
+
+def save_recorded(model):
+    """Give the model the class that saves what its layers do not, or its own one again."""
     carried = _carried_by_config(model)
-    lost = [i for i in regularizers if id(model.weights[i]) not in carried]
+    lost = [v for v in model.weights if recorded(v) is not None and id(v) not in carried]
     plain = _plain_class(model)
     model.__class__ = _attached_class(plain) if lost else plain
 
@@ -41,6 +48,15 @@ def regularizer_attribute(layer, variable):
 class _Attached:
     """A model class that saves the regularizers which its layers do not."""
 
+    def __new__(cls, *args, **kwargs):
+        # `keras.models.clone_model` makes a model of the same class: it has nothing attached.
+        return _plain_class_of(cls)(*args, **kwargs)
+
+    def __reduce__(self):
+        # Pickle finds classes by their names; this one has the name of another.
+        load, arguments = super().__reduce__()
+        return getattr(_plain_class(self), load.__name__), arguments
+
     def get_config(self):
         attached = type(self)
         self.__class__ = _plain_class(self)
@@ -51,8 +67,9 @@ class _Attached:
         # Keras compiles the result, and leaves it out on request.
         model.pop("compile_config", None)
         regularizers = {
-            str(position): keras.saving.serialize_keras_object(regularizer)
-            for position, regularizer in attached_regularizers(self).items()
+            str(position): keras.saving.serialize_keras_object(recorded(variable))
+            for position, variable in enumerate(self.weights)
+            if recorded(variable) is not None
         }
         return {"model": model, "regularizers": regularizers}
 
@@ -65,7 +82,10 @@ class _Attached:
         put(
             model,
             [
-                (weights[int(position)], keras.saving.deserialize_keras_object(regularizer))
+                (
+                    weights[int(position)],
+                    keras.saving.deserialize_keras_object(regularizer, custom_objects),
+                )
                 for position, regularizer in config["regularizers"].items()
             ],
         )
@@ -80,7 +100,11 @@ def _attached_class(plain):
 
 
 def _plain_class(model):
-    return next(cls for cls in type(model).__mro__ if not issubclass(cls, _Attached))
+    return _plain_class_of(type(model))
+
+
+def _plain_class_of(cls):
+    return next(each for each in cls.__mro__ if not issubclass(each, _Attached))
 
 
 def _carried_by_config(model):

@@ -10,7 +10,22 @@ _CONV = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 _CONV_TRANSPOSE = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 _SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
-_CONV_LSTM = (layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)
+_NORMALIZATION = (
+    layers.BatchNormalization,
+    layers.GroupNormalization,
+    layers.LayerNormalization,
+    layers.RMSNormalization,
+)
+#: Layers whose vectors have one weight per feature that the layer gives out.
+_PER_FEATURE = (
+    layers.Dense,
+    layers.Embedding,
+    *_CONV,
+    *_CONV_TRANSPOSE,
+    *_DEPTHWISE,
+    *_SEPARABLE,
+    *_NORMALIZATION,
+)
 _ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention)
 
 
@@ -52,7 +67,7 @@ def _roles_of(layer, variable):
     if gates:
         reads = {"input": Groups(-2)} if "kernel" in name else {}
         return {"output": Groups(-1, gates), **reads}
-    if rank == 1:
+    if rank == 1 and isinstance(layer, _PER_FEATURE):
         return {"output": Groups(0)}
     if rank == 2 and isinstance(layer, (layers.Dense, layers.Embedding)):
         return {"output": Groups(-1), "input": Groups(0)}
@@ -70,10 +85,15 @@ def _roles_of(layer, variable):
 
 
 def _head_axes(attention):
-    for dense in (attention._query_dense, attention._key_dense, attention._value_dense):
-        for variable in dense.weights:
-            yield variable, len(variable.shape) - 2
-    yield attention._output_dense.kernel, 0
+    for name in ("_query_dense", "_key_dense", "_value_dense", "_gate_dense"):
+        # A gate is optional. Only kernel and bias: adapters have no axis of heads.
+        dense = getattr(attention, name, None)
+        for variable in dense._trainable_variables if dense is not None else ():
+            if variable.name in ("kernel", "bias"):
+                yield variable, len(variable.shape) - 2
+    for variable in attention._output_dense._trainable_variables:
+        if variable.name == "kernel":
+            yield variable, 0
 
 
 def _gates(layer):
@@ -84,10 +104,11 @@ def _gates(layer):
 
 
 def _einsum_roles(layer, name, rank):
-    inputs, kernel, outputs = layer.equation.replace("->", ",").replace("...", "").split(",")
-    if name != "kernel":
+    if name == "bias":
         return {"output": Groups(tuple(range(rank)))}
-    produced = tuple(i for i, letter in enumerate(kernel) if letter not in inputs)
-    contracted = tuple(i for i, letter in enumerate(kernel) if letter not in outputs)
-    roles = {"output": produced, "input": contracted}
-    return {role: Groups(axes) for role, axes in roles.items() if axes}
+    if name != "kernel":
+        return {}
+    inputs, kernel, outputs = layer.equation.replace("->", ",").replace("...", "").split(",")
+    written = tuple(i for i, letter in enumerate(kernel) if letter in outputs)
+    read = tuple(i for i, letter in enumerate(kernel) if letter in inputs)
+    return {role: Groups(axes) for role, axes in (("output", written), ("input", read)) if axes}

@@ -83,7 +83,14 @@ def _require_writable(run_dir):
         ) from error
 
 
-def shared_callback(callbacks):
-    """The stock `TensorBoard` callback among others, or None."""
-    found = [each for each in callbacks if isinstance(each, keras.callbacks.TensorBoard)]
-    return found[0] if found else None
+def shared_callback(callbacks, log_dir=None):
+    """The stock `TensorBoard` callback that writes to `log_dir` (None: anywhere), or None."""
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.TensorBoard):
+            folders = {
+                os.path.abspath(callback.log_dir),
+                os.path.abspath(log_dir or callback.log_dir),
+            }
+            if len(folders) == 1:
+                return callback
+    return None

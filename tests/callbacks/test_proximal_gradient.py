@@ -265,6 +265,24 @@ def test_a_train_step_that_does_not_apply_the_optimizer_is_an_error():
         fit(model, [Count(), ProximalGradient()])
 
 
+def test_training_the_same_model_within_the_fit_is_an_error():
+    class Nested(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.train_on_batch(*diabetes())
+
+    with pytest.raises(RuntimeError, match="switched off in the middle"):
+        fit(compiled(), [ProximalGradient(), Nested()])
+
+
+def test_a_layer_that_was_unfrozen_after_compile_is_an_error():
+    model = compiled()
+    model.layers[0].trainable = False
+    model.optimizer.build(model.trainable_variables)
+    model.layers[0].trainable = True
+    with pytest.raises(ValueError, match="Unknown variable"):
+        fit(model, [ProximalGradient()])
+
+
 def test_weights_that_become_nan_are_reported():
     model = compiled()
     x, y = diabetes()

@@ -1,0 +1,27 @@
+"""The models of `architectures.py` with the rules that the tests attach to them."""
+
+import keras
+from architectures import MODELS, inputs_of
+
+from kerasreg.regularizers import L1, GroupLasso, SparseGroupLasso
+
+PENALTIES = {
+    "l1": L1(0.1),
+    "keras": keras.regularizers.L2(0.5),
+    "group": GroupLasso(0.1, axis="output"),
+    "columns": GroupLasso(0.1, axis=-1),
+    "units": SparseGroupLasso(0.1, axis="output"),
+    "heads": GroupLasso(0.1, axis="head"),
+    "channel": GroupLasso(0.1, axis="input"),
+}
+
+
+def build(name, compiled=False):
+    """`(model, rules)`; a compiled model has made one step."""
+    function, rules = MODELS[name]
+    model = function()
+    if compiled:
+        model.compile("adam", "mse")
+        x = inputs_of(model)
+        model.train_on_batch(x, 0 * model(x))
+    return model, {pattern: PENALTIES[penalty] for pattern, penalty in rules.items()}

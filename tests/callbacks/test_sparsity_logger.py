@@ -1,0 +1,176 @@
+"""The event files hold what NumPy computes from checkpoints of the same steps."""
+
+import keras
+import numpy as np
+import pytest
+from event_files import by_numpy, event_files, read, stock_tags
+from keras import optimizers
+from tensorboard.backend.event_processing import event_multiplexer
+from watched import BACKEND, PLAIN, Interrupt, fit, kernel, net
+
+from kerasreg.callbacks import ProximalGradient, SparsityLogger, ThresholdPruning
+
+FACTOR = 0.1
+KEYS = ("sparsity", "penalty", "dead_units")
+
+
+def sparse(seed=0, **kwargs):
+    """A model that becomes sparser with every batch."""
+    regularizer = keras.regularizers.L1(FACTOR)
+    return net(optimizers.SGD(0.2, 0.5), seed, kernel_regularizer=regularizer, **kwargs)
+
+
+def weights_of(path):
+    """`{path without the model's name: array}` of a checkpoint."""
+    model = sparse()
+    model.optimizer.build(model.trainable_variables)
+    model.load_weights(path)
+    return {
+        variable.path.removeprefix("net/"): np.array(keras.ops.convert_to_numpy(variable))
+        for variable in model.weights
+    }
+
+
+def assert_numpys(run_dir, checkpoints):
+    """Every number of `{step: checkpoint}` is in the event file, and no other number."""
+    found = {tag: dict(values) for tag, values in read(run_dir).items()}
+    for step, checkpoint in checkpoints.items():
+        weights = weights_of(checkpoint)
+        expected = by_numpy(weights)
+        penalty = FACTOR * np.sum(np.abs(weights["hidden/kernel"].astype("float64")))
+        expected |= {"penalty/hidden/kernel": penalty, "total/penalty": penalty}
+        assert found.keys() == expected.keys()
+        for tag, number in expected.items():
+            np.testing.assert_allclose(found[tag][step], np.float32(number), 1e-6, err_msg=tag)
+    assert all(set(values) == {0, *checkpoints} for values in found.values())
+    return found
+
+
+def checkpoint(folder, **kwargs):
+    path = folder / "{epoch}-{batch}.weights.h5" if kwargs else folder / "{epoch}.weights.h5"
+    return keras.callbacks.ModelCheckpoint(path, save_weights_only=True, **kwargs)
+
+
+def test_every_epoch(tmp_path):
+    logger = SparsityLogger(tmp_path)
+    fit(sparse(), [ProximalGradient(), logger, checkpoint(tmp_path)])
+    steps = {4 * epoch: tmp_path / f"{epoch}.weights.h5" for epoch in (1, 2, 3, 4)}
+    found = assert_numpys(tmp_path / "train", steps)
+    sparsity = list(found["sparsity/hidden/kernel"].values())
+    assert 0 == sparsity[0] < sparsity[1] < sparsity[4]
+    assert found["total/dead_units"][16] > 0
+
+
+def test_every_batch(tmp_path):
+    logger = SparsityLogger(tmp_path, update_freq="batch")
+    fit(sparse(), [ProximalGradient(), checkpoint(tmp_path, save_freq=1), logger], epochs=2)
+    steps = {4 * e + b: tmp_path / f"{e + 1}-{b}.weights.h5" for e in (0, 1) for b in (1, 2, 3, 4)}
+    assert_numpys(tmp_path / "train", steps)
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["stock first", "stock last"])
+@pytest.mark.parametrize("update_freq", ["epoch", 3])
+def test_in_the_file_of_the_stock_callback(tmp_path, order, update_freq):
+    stock = keras.callbacks.TensorBoard(tmp_path, update_freq=update_freq)
+    fit(sparse(), [*[stock, SparsityLogger()][::order], checkpoint(tmp_path)], epochs=2)
+    steps = {4 * epoch: tmp_path / f"{epoch}.weights.h5" for epoch in (1, 2)}
+    assert_numpys(tmp_path / "train", steps)
+    assert len(event_files(tmp_path / "train")) == 1
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["stock first", "stock last"])
+def test_the_stock_callback_sees_the_totals(tmp_path, order):
+    stock = keras.callbacks.TensorBoard(tmp_path)
+    fit(sparse(), [stock, SparsityLogger()][::order], epochs=1)
+    assert {"epoch_loss", *(f"epoch_{key}" for key in KEYS)} <= set(stock_tags(tmp_path / "train"))
+
+
+def test_another_folder_than_the_stock_callback(tmp_path):
+    stock = keras.callbacks.TensorBoard(tmp_path / "stock")
+    fit(sparse(), [stock, SparsityLogger(tmp_path / "own")], epochs=1)
+    assert read(tmp_path / "stock" / "train") == {}
+    assert "total/sparsity" in read(tmp_path / "own" / "train")
+
+
+def test_the_multiplexer_reads_it_too(tmp_path):
+    fit(sparse(), [SparsityLogger(tmp_path)], epochs=1)
+    runs = event_multiplexer.EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
+    values = [event.value for event in runs.Scalars("train", "max/hidden/kernel")]
+    assert values == [value for _, value in read(tmp_path / "train")["max/hidden/kernel"]]
+
+
+def steps(run_dir, tag="total/l1"):
+    return [step for step, _ in read(run_dir)[tag]]
+
+
+def test_every_so_many_iterations_and_every_epoch(tmp_path):
+    fit(net(), [SparsityLogger(tmp_path, update_freq=3)], epochs=3)
+    assert steps(tmp_path / "train") == [0, 3, 4, 6, 8, 9, 12]
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="torch makes one step per execution")
+def test_several_steps_per_execution(tmp_path):
+    model = net()
+    model.compile("sgd", "mse", steps_per_execution=2, **PLAIN)
+    fit(model, [SparsityLogger(tmp_path, update_freq=3)], epochs=3)
+    assert steps(tmp_path / "train") == [0, 4, 6, 8, 10, 12]
+
+
+def test_accumulated_gradients_count_updates(tmp_path):
+    model = net(optimizers.SGD(0.1, gradient_accumulation_steps=2))
+    fit(model, [SparsityLogger(tmp_path, update_freq=1)], epochs=2)
+    assert steps(tmp_path / "train") == [0, 1, 2, 3, 4]
+
+
+def test_a_second_fit_goes_on(tmp_path):
+    model, logger = net(), SparsityLogger(tmp_path)
+    for _ in range(2):
+        fit(model, [logger], epochs=1)
+    assert steps(tmp_path / "train") == [0, 4, 4, 8]
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["logger first", "logger last"])
+def test_a_resumed_fit_begins_with_the_restored_weights(tmp_path, order):
+    def callbacks(name):
+        logger = SparsityLogger(tmp_path / name, update_freq=2)
+        return [logger, keras.callbacks.BackupAndRestore(tmp_path / "backup")][::order]
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(sparse(), [*callbacks("killed"), Interrupt(epoch=1)])
+    fit(sparse(seed=1), callbacks("resumed"))
+    killed = dict(read(tmp_path / "killed" / "train")["total/l1"])
+    resumed = read(tmp_path / "resumed" / "train")["total/l1"]
+    assert [step for step, _ in resumed] == [4, 6, 8, 10, 12, 14, 16]
+    assert resumed[0][1] == killed[4]
+
+
+def test_a_fit_after_an_interrupted_one(tmp_path):
+    model, logger = net(), SparsityLogger(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, [logger, Interrupt(epoch=1)])
+    fit(model, [logger], epochs=1)
+    assert steps(tmp_path / "train") == [0, 4, 6, 10]
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["logger first", "logger last"])
+@pytest.mark.parametrize("stock", [[], [keras.callbacks.TensorBoard]])
+def test_the_final_state_is_that_of_the_model(tmp_path, order, stock):
+    model = sparse()
+    best = keras.callbacks.EarlyStopping(
+        "loss", mode="max", patience=9, restore_best_weights=True, start_from_epoch=0
+    )
+    logger, pruning = SparsityLogger(tmp_path), ThresholdPruning(0.2)
+    fit(model, [*[logger, pruning, best][::order], *(each(tmp_path) for each in stock)])
+    found = read(tmp_path / "train")["zeros/hidden/kernel"]
+    assert best.best_epoch < 3
+    assert found[-1] == (16, np.sum(kernel(model) == 0))
+    assert len(event_files(tmp_path / "train")) == 1
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["logger first", "logger last"])
+def test_pruned_weights_are_logged_in_their_epoch(tmp_path, order):
+    pruning, logger = ThresholdPruning(0.3, at=0), SparsityLogger(tmp_path)
+    history = fit(net(), [pruning, logger][::order], epochs=1)
+    zeros = sum(pruning.pruned[0].values())
+    assert read(tmp_path / "train")["total/zeros"][-1] == (4, zeros)
+    assert history.history["sparsity"] == [zeros / 65]

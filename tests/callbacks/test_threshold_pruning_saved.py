@@ -1,0 +1,153 @@
+"""Zeros in what other callbacks save, restore and average; and what is refused."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, optimizers
+from watched import BACKEND, PLAIN, Interrupt, Watch, fit, kernel, net
+
+from kerasreg.callbacks import ThresholdPruning
+
+BOTH_ORDERS = pytest.mark.parametrize("order", [1, -1], ids=["pruning first", "pruning last"])
+
+
+def hold(threshold=0.3, at=1, **kwargs):
+    return ThresholdPruning(threshold, at=at, hold=True, **kwargs)
+
+
+def saved_kernel(path):
+    return kernel(keras.models.load_model(path))
+
+
+@BOTH_ORDERS
+def test_checkpoints_of_epochs_have_the_zeros(tmp_path, order):
+    callbacks = [hold(), keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")]
+    fit(net(), callbacks[::order])
+    found = [(saved_kernel(tmp_path / f"{epoch}.keras") == 0).any() for epoch in (1, 2, 3, 4)]
+    assert found == [False, True, True, True]
+
+
+def test_checkpoints_of_batches_open_in_stock_keras_with_the_optimizer(tmp_path):
+    model = net(optimizers.Adam(0.01))
+    path = tmp_path / "{epoch}-{batch}.keras"
+    fit(model, [hold(), keras.callbacks.ModelCheckpoint(path, save_freq=1)], epochs=3)
+    script = f"""
+import sys, warnings
+warnings.simplefilter("error", UserWarning)
+import keras, numpy
+model = keras.models.load_model({str(tmp_path / "3-3.keras")!r})
+moments = model.optimizer.variables[2:]
+print(int(model.optimizer.iterations), len(moments), "kerasreg" in sys.modules)
+print(all(numpy.any(keras.ops.convert_to_numpy(moment) != 0) for moment in moments))
+print(int(keras.ops.sum(keras.ops.cast(model.weights[0] == 0, "int32"))))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    zeros = int(np.sum(kernel(model) == 0))
+    # Two epochs of 4 batches, and 3 batches.
+    assert done.stdout.split() == ["11", "8", "False", "True", str(zeros)], done.stderr
+
+
+@BOTH_ORDERS
+@pytest.mark.parametrize("killed_in", [2, 3])
+def test_a_resumed_fit_keeps_the_zeros(tmp_path, order, killed_in):
+    def callbacks():
+        return [hold(), keras.callbacks.BackupAndRestore(tmp_path)][::order]
+
+    model = net(optimizers.Adam(0.01))
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, [*callbacks(), Interrupt(killed_in)])
+    dead = kernel(model) == 0
+    resumed, watch = net(optimizers.Adam(0.01), seed=1), Watch()
+    fit(resumed, [*callbacks(), watch])
+    assert dead.any()
+    assert len(watch.epochs) == 4 - killed_in
+    assert all((w[dead] == 0).all() for w in watch.batches)
+    assert (kernel(resumed)[dead] == 0).all()
+
+
+def test_a_resumed_fit_without_our_checkpoint_holds_the_zeros_of_the_weights():
+    model, watch = net(optimizers.Adam(0.01)), Watch()
+    fit(model, [ThresholdPruning(0.3, at=1)], epochs=2)
+    dead = kernel(model) == 0
+    fit(model, [hold(), watch], initial_epoch=2)
+    assert dead.any()
+    assert all((w[dead] == 0).all() for w in watch.batches)
+
+
+@BOTH_ORDERS
+def test_restored_weights_of_an_epoch_before_get_the_zeros(order):
+    best = keras.callbacks.EarlyStopping(
+        "loss", mode="max", patience=9, restore_best_weights=True, start_from_epoch=0
+    )
+    pruning, watch = hold(at=2), Watch()
+    model = net(optimizers.Adam(0.01))
+    fit(model, [*[pruning, best][::order], watch])
+    assert best.best_epoch < 2
+    assert (kernel(model) == 0).sum() == pruning.pruned[2]["net/hidden/kernel"] > 0
+    np.testing.assert_array_equal(kernel(model) == 0, watch.epochs[2] == 0)
+
+
+@BOTH_ORDERS
+def test_swapped_averages_have_the_zeros(order):
+    if BACKEND == "torch":
+        pytest.skip("SwapEMAWeights fails on torch, with or without us")
+    model = net(optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9))
+    watch, swap = Watch(), keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    fit(model, [*[hold(), swap][::order], watch])
+    dead = watch.epochs[1] == 0
+    assert dead.any()
+    assert all((w[dead] == 0).all() for w in [*watch.epochs[1:], kernel(model)])
+
+
+def test_an_epoch_that_early_stopping_never_reached():
+    stop = keras.callbacks.EarlyStopping("loss", mode="max", patience=0, start_from_epoch=0)
+    with pytest.warns(RuntimeWarning, match=r"did not prune at \[7\]: the fit ended after epoch"):
+        fit(net(), [ThresholdPruning(at=[0, 7]), stop], epochs=9)
+
+
+def test_an_epoch_beyond_the_fit():
+    with pytest.raises(ValueError, match=r"epochs of this fit, 0 to 3.*Received: \[4, 9\]"):
+        fit(net(), [ThresholdPruning(at=[1, 4, 9])])
+
+
+def test_hold_at_the_end():
+    with pytest.raises(ValueError, match=r"`hold=True`.*such as `at=5`"):
+        ThresholdPruning(hold=True)
+
+
+def test_an_unbuilt_model():
+    model = keras.Sequential([layers.Dense(1)])
+    model.compile("sgd", "mse", **PLAIN)
+    if BACKEND != "tensorflow":
+        pytest.skip("built by Keras before callbacks see it")
+    with pytest.raises(ValueError, match="needs a built model"):
+        fit(model, [ThresholdPruning()])
+
+
+def test_a_refused_fit_leaves_nothing_behind():
+    model = net()
+    with pytest.raises(ValueError, match="select no variable"):
+        fit(model, [hold(include="conv")])
+    assert "kerasreg" not in model.optimizer.__dict__
+
+
+def test_weights_that_became_nan():
+    model = net()
+    model.get_layer("hidden").kernel.assign(np.full((6, 8), np.nan))
+    with pytest.raises(ValueError, match=r"NaN or infinite weights in \['net/hidden/kernel'"):
+        fit(model, [ThresholdPruning(at=0)])
+
+
+def test_hold_needs_the_optimizer_of_compile():
+    class Own(keras.Model):
+        def train_step(self, *args, **kwargs):
+            return (self.get_metrics_result(), args[0]) if BACKEND == "jax" else {"loss": 0.0}
+
+    x = keras.Input((6,))
+    model = Own(x, layers.Dense(1)(x))
+    model.compile("sgd", "mse", run_eagerly=BACKEND != "jax")
+    with pytest.raises(RuntimeError, match="applies the optimizer of `compile`"):
+        fit(model, [hold()])

@@ -1,0 +1,14 @@
+import hypothesis
+import keras
+import pytest
+
+hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True)
+def _same_names_and_seeds():
+    """Every test starts from layer names without numbers and from the same random state."""
+    keras.backend.clear_session(free_memory=False)
+    keras.utils.set_random_seed(0)

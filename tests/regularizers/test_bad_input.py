@@ -1,0 +1,148 @@
+"""Bad input is a `ValueError` that says what was expected and what was received."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+import kerasreg
+from kerasreg.regularizers import L1, L1L2, L2, GroupLasso, SparseGroupLasso
+
+FACTORS = [
+    (L1, "l1"),
+    (L2, "l2"),
+    (L1L2, "l1"),
+    (L1L2, "l2"),
+    (GroupLasso, "factor"),
+    (SparseGroupLasso, "factor"),
+    (SparseGroupLasso, "l1_ratio"),
+]
+
+
+@pytest.mark.parametrize(("penalty", "name"), FACTORS)
+@pytest.mark.parametrize("value", [-1.0, -1e-300, float("nan"), float("inf"), -np.inf])
+def test_factors_out_of_range(penalty, name, value):
+    message = rf"`{name}` must be finite and not negative.*Received: {name}="
+    with pytest.raises(ValueError, match=message):
+        penalty(**{name: value})
+
+
+@pytest.mark.parametrize(("penalty", "name"), FACTORS)
+@pytest.mark.parametrize("value", ["0.1", True, False, np.True_, [0.1], 1j, np.ones(2), object()])
+def test_factors_that_are_no_numbers(penalty, name, value):
+    message = rf"`{name}` must be a non-negative float.*Received: {name}="
+    with pytest.raises(ValueError, match=message):
+        penalty(**{name: value})
+
+
+@pytest.mark.parametrize(("penalty", "name"), [each for each in FACTORS if each[0] is not L1L2])
+def test_none_is_no_factor(penalty, name):
+    with pytest.raises(ValueError, match=rf"`{name}` must be.*Received: {name}=None"):
+        penalty(**{name: None})
+
+
+def test_l1_ratio_above_one():
+    with pytest.raises(ValueError, match=r"`l1_ratio` must be.*at most 1.*Received: l1_ratio=1\.5"):
+        SparseGroupLasso(0.1, l1_ratio=1.5)
+
+
+@pytest.mark.parametrize("penalty", [GroupLasso, SparseGroupLasso])
+@pytest.mark.parametrize(
+    "axis",
+    ["units", "", (), [], None, True, (0, True), 1.0, (0, 1.0), np.ones(2), [[0, 1]], {0}, "-1"],
+    ids=repr,
+)
+def test_axes_that_are_none(penalty, axis):
+    message = r"`axis` must be an int.*'output', 'input', 'head'.*Received: axis="
+    with pytest.raises(ValueError, match=message):
+        penalty(axis=axis)
+
+
+@pytest.mark.parametrize("axis", [(0, 0), (1, 0, 1), (-1, -1)])
+def test_duplicate_axes(axis):
+    with pytest.raises(ValueError, match=rf"different axes.*Received: axis={re.escape(str(axis))}"):
+        GroupLasso(axis=axis)
+
+
+@pytest.mark.parametrize("axis", [2, -3, (0, 2), (0, -3), (1, -1)])
+def test_axes_that_the_weights_do_not_have(axis):
+    message = r"different axes.*shape \(4, 3\) are \[0, 1\].*\[-2, -1\].*Received: axis="
+    regularizer, weights = GroupLasso(axis=axis), np.ones((4, 3), "float32")
+    with pytest.raises(ValueError, match=message):
+        regularizer(weights)
+    with pytest.raises(ValueError, match=message):
+        regularizer.prox(weights, 0.1)
+
+
+def test_a_scalar_has_no_axes():
+    with pytest.raises(ValueError, match=r"shape \(\) are \[\]"):
+        GroupLasso(axis=0)(np.float32(1.0))
+
+
+@pytest.mark.parametrize("gates", [0, -1, 1.5, "4", True, None, (4,)], ids=repr)
+def test_gates_that_are_none(gates):
+    with pytest.raises(ValueError, match=r"`gates` must be an int of at least 1.*gates="):
+        GroupLasso(axis=-1, gates=gates)
+
+
+def test_integers_of_numpy_are_integers():
+    config = GroupLasso(axis=(np.int64(0), np.int32(1))).get_config()
+    assert config["axis"] == (0, 1)
+    gates = GroupLasso(axis=np.int64(-1), gates=np.int64(4)).get_config()["gates"]
+    assert type(gates) is int
+
+
+@pytest.mark.parametrize("axis", [(0, 1), "output"])
+def test_gates_need_one_axis(axis):
+    with pytest.raises(ValueError, match=r"`gates` needs a single int `axis`.*gates=4"):
+        GroupLasso(axis=axis, gates=4)
+
+
+def test_gates_that_do_not_divide():
+    regularizer, weights = GroupLasso(axis=-1, gates=4), np.ones((2, 6), "float32")
+    message = r"Axis -1 of weights with shape \(2, 6\) has 6 indices, which 4 gates do not divide"
+    with pytest.raises(ValueError, match=message):
+        regularizer(weights)
+    with pytest.raises(ValueError, match=message):
+        regularizer.prox(weights, 0.1)
+
+
+@pytest.mark.parametrize("role", ["output", "input", "head"])
+def test_names_need_attach(role):
+    regularizer, weights = GroupLasso(axis=role), np.ones((2, 6), "float32")
+    message = rf"`axis='{role}'` is a name that only `kerasreg.attach` can translate.*\[0, 1\]"
+    with pytest.raises(ValueError, match=message):
+        regularizer(weights)
+    with pytest.raises(ValueError, match=message):
+        regularizer.prox(weights, 0.1)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(6)])
+    model.layers[0].kernel.regularizer = regularizer
+    with pytest.raises(ValueError, match=message):
+        _ = model.losses
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 4), (1, 1, 1), (2, 2, 3), (0,)])
+def test_steps_of_another_shape(shape):
+    for regularizer in (L1(0.1), GroupLasso(0.1)):
+        message = rf"`step` must be a scalar or.*\(2, 6\).*Received.*{re.escape(str(shape))}"
+        with pytest.raises(ValueError, match=message):
+            regularizer.prox(np.ones((2, 6), "float32"), np.ones(shape, "float32"))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (6,), (2, 1), (1, 6), (2, 6)])
+def test_steps_that_broadcast(shape):
+    weights = np.random.default_rng(0).normal(size=(2, 6)).astype("float32")
+    for regularizer in (L1(0.1), GroupLasso(0.1), SparseGroupLasso(0.1)):
+        step = np.full(shape, 2.0, "float32")
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(regularizer.prox(weights, step)),
+            keras.ops.convert_to_numpy(regularizer.prox(weights, 2.0)),
+            rtol=1e-5,
+            atol=1e-6,
+        )
+
+
+def test_the_base_class_is_abstract():
+    with pytest.raises(NotImplementedError):
+        kerasreg.regularizers.Regularizer()(np.ones(2, "float32"))

@@ -1,0 +1,251 @@
+"""What every penalty promises: its value, its gradient, its config. `test_prox.py` has the prox."""
+
+import keras
+import numpy as np
+import pytest
+from cases import CASES
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import ops
+from tensors import BACKEND, DTYPES, array, compiled, gradient, tensor
+
+import kerasreg
+from kerasreg import regularizers
+
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
+KERAS_OWN = ["L1", "L2", "L1L2"]
+
+
+def build(case):
+    return getattr(regularizers, case.name)(**case.arguments)
+
+
+def random(case, seed=0):
+    return np.random.default_rng(seed).normal(size=case.shape)
+
+
+def test_every_public_penalty_is_in_the_table():
+    public = set(regularizers.__all__) - {"Regularizer"}
+    assert public == {case.name for case in CASES}
+
+
+def test_every_public_penalty_is_registered_under_its_own_name():
+    for name in set(regularizers.__all__) - {"Regularizer"}:
+        cls = getattr(regularizers, name)
+        assert keras.saving.get_registered_name(cls) == f"kerasreg>{name}"
+
+
+@every_case
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_value(case, dtype):
+    weights = tensor(random(case), dtype)
+    value = build(case)(weights)
+    expected_dtype = dtype if dtype == "float64" else "float32"
+    assert keras.backend.standardize_dtype(value.dtype) == expected_dtype
+    assert tuple(value.shape) == ()
+    tolerance = 1e-13 if dtype == "float64" else 1e-6
+    np.testing.assert_allclose(array(value), case.value(array(weights)), rtol=tolerance)
+
+
+@every_case
+def test_value_of_numpy_and_of_a_variable(case):
+    weights = random(case).astype("float32")
+    expected = case.value(weights.astype("float64"))
+    variable = keras.Variable(weights)
+    np.testing.assert_allclose(array(build(case)(weights)), expected, rtol=1e-6)
+    np.testing.assert_allclose(array(build(case)(variable)), expected, rtol=1e-6)
+    np.testing.assert_array_equal(
+        array(build(case).prox(variable, 0.1)), array(build(case).prox(weights, 0.1))
+    )
+
+
+@every_case
+def test_value_at_zero(case):
+    assert array(build(case)(tensor(np.zeros(case.shape)))) == 0.0
+
+
+@every_case
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradient_is_zero_at_zero(case, dtype):
+    np.testing.assert_array_equal(gradient(build(case), tensor(np.zeros(case.shape), dtype)), 0.0)
+
+
+@every_case
+def test_gradient(case):
+    weights = np.sign(random(case)) * (0.1 + abs(random(case)))
+    expected = np.zeros(case.shape)
+    for index in np.ndindex(case.shape):
+        step = np.zeros(case.shape)
+        step[index] = 1e-5
+        expected[index] = (case.value(weights + step) - case.value(weights - step)) / 2e-5
+    got = gradient(build(case), tensor(weights))
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
+
+
+@every_case
+def test_gradient_where_some_groups_are_zero(case):
+    dead = case.groups == 0
+    weights = np.where(dead, 0.0, 1.0 + abs(random(case)))
+    got = gradient(build(case), tensor(weights))
+    assert np.isfinite(got).all()
+    assert (got[dead] == 0).all()
+
+
+@every_case
+def test_nan_and_infinity_are_never_hidden(case):
+    for bad in (np.nan, np.inf, -np.inf):
+        weights = random(case)
+        weights[(0,) * weights.ndim] = bad
+        if case.value(np.ones(case.shape)) > 0:
+            assert not np.isfinite(array(build(case)(tensor(weights))))
+
+
+@every_case
+def test_config_round_trip(case):
+    regularizer = build(case)
+    config = regularizer.get_config()
+    assert type(regularizer).from_config(config).get_config() == config
+    for name, value in case.arguments.items():
+        assert config[name] == value
+        assert type(config[name]) is type(value)
+
+
+@every_case
+@pytest.mark.parametrize("through", ["serialize", "regularizers.get", "json"])
+def test_serialization(case, through):
+    regularizer = build(case)
+    config = keras.saving.serialize_keras_object(regularizer)
+    if through == "regularizers.get":
+        assert keras.regularizers.get(regularizer) is regularizer
+        same = keras.regularizers.get(config)
+    elif through == "json":
+        import json
+
+        same = keras.saving.deserialize_keras_object(json.loads(json.dumps(config)))
+    else:
+        same = keras.saving.deserialize_keras_object(config)
+    assert type(same) is type(regularizer)
+    assert same.get_config() == regularizer.get_config()
+    weights = tensor(random(case))
+    np.testing.assert_array_equal(array(same(weights)), array(regularizer(weights)))
+
+
+@every_case
+def test_repr_builds_the_same(case):
+    regularizer = build(case)
+    same = eval(repr(regularizer), vars(regularizers))
+    assert same.get_config() == regularizer.get_config()
+
+
+def test_repr_is_readable():
+    assert repr(regularizers.L1(0.01)) == "L1(l1=0.01)"
+    assert repr(regularizers.GroupLasso(1)) == "GroupLasso(factor=1.0, axis=-1, gates=1)"
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.name in KERAS_OWN], ids=str)
+def test_drop_in_for_keras(case):
+    ours, theirs = build(case), getattr(keras.regularizers, case.name)(**case.arguments)
+    weights = tensor(random(case))
+    np.testing.assert_allclose(array(ours(weights)), array(theirs(weights)), rtol=1e-6)
+    assert ours.get_config() == pytest.approx(theirs.get_config())
+    assert list(ours.get_config()) == list(theirs.get_config())
+    np.testing.assert_allclose(gradient(ours, weights), gradient(theirs, weights), rtol=1e-6)
+    defaults = type(ours)().get_config()
+    assert defaults == pytest.approx(type(theirs)().get_config())
+
+
+@pytest.mark.parametrize("arguments", [{"l1": None, "l2": 0.5}, {"l1": 0.5, "l2": None}])
+def test_l1l2_takes_none_as_keras_does(arguments):
+    ours = regularizers.L1L2(**arguments)
+    assert ours.get_config() == keras.regularizers.L1L2(**arguments).get_config()
+
+
+@given(st.floats(0, 1e30))
+def test_a_factor_stays_the_float_that_was_given(factor):
+    assert regularizers.L1(factor).get_config() == {"l1": factor}
+    assert regularizers.GroupLasso(np.float64(factor)).factor == factor
+    assert type(regularizers.L2(np.float32(0.5)).l2) is float
+
+
+@every_case
+def test_as_layer_argument(case):
+    if len(case.shape) != 2:
+        pytest.skip("a Dense kernel has two axes")
+    layer = keras.layers.Dense(case.shape[1], kernel_regularizer=build(case))
+    model = keras.Sequential([keras.Input(case.shape[:1]), layer])
+    (loss,) = model.losses
+    np.testing.assert_allclose(array(loss), case.value(array(layer.kernel)), rtol=1e-6)
+    copy = keras.models.clone_model(model)
+    assert copy.layers[0].kernel_regularizer.get_config() == build(case).get_config()
+
+
+@pytest.mark.parametrize("case", {c.name: c for c in CASES}.values(), ids=str)
+@pytest.mark.skipif(BACKEND == "torch", reason="torch runs eagerly")
+@pytest.mark.parametrize("step", ["scalar", "per weight"])
+def test_compiles_once(case, step):
+    regularizer = build(case)
+    shape = case.shape if step == "per weight" else ()
+    both, traces = compiled(lambda w, t: (regularizer(w), regularizer.prox(w, t)))
+    for seed in range(3):
+        weights = tensor(random(case, seed))
+        steps = tensor(10.0 ** np.random.default_rng(seed).uniform(-3, 1, shape))
+        value, prox = both(weights, steps)
+        np.testing.assert_allclose(array(value), array(regularizer(weights)), rtol=1e-5)
+        eager = array(regularizer.prox(weights, steps))
+        np.testing.assert_allclose(array(prox), eager, rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(array(prox) == 0, eager == 0)
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize("step", [0.5, "per weight"])
+@pytest.mark.parametrize(
+    ("one", "same"),
+    [
+        (regularizers.SparseGroupLasso(0.3, l1_ratio=1), regularizers.L1(0.3)),
+        (regularizers.SparseGroupLasso(0.3, l1_ratio=0, axis=0), regularizers.GroupLasso(0.3, 0)),
+        (regularizers.GroupLasso(0.3, axis=(0, 1)), regularizers.L1(0.3)),
+        (regularizers.SparseGroupLasso(0.3, axis=(1, 0)), regularizers.L1(0.3)),
+        (regularizers.L1L2(0.3, 0.0), regularizers.L1(0.3)),
+        (regularizers.L1L2(0.0, 0.3), regularizers.L2(0.3)),
+        (regularizers.GroupLasso(0.3, axis=1), regularizers.GroupLasso(0.3, axis=(-1,))),
+    ],
+    ids=repr,
+)
+def test_equal_in_the_limit(one, same, step):
+    rng = np.random.default_rng(0)
+    weights = tensor(rng.normal(size=(4, 6)))
+    step = tensor(rng.uniform(0, 5, (4, 6))) if step == "per weight" else step
+    np.testing.assert_allclose(array(one(weights)), array(same(weights)), rtol=1e-6)
+    np.testing.assert_allclose(
+        array(one.prox(weights, step)), array(same.prox(weights, step)), rtol=1e-6, atol=1e-7
+    )
+
+
+@every_case
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_factor_or_step_zero_is_the_identity(case, dtype):
+    weights = tensor(random(case), dtype)
+    factor = next(iter(case.arguments))
+    off = {**case.arguments, **{name: 0.0 for name in (factor, "l2") if name in case.arguments}}
+    for regularizer, step in (
+        (getattr(regularizers, case.name)(**off), tensor(1e8)),
+        (build(case), 0.0),
+        (build(case), tensor(np.zeros(case.shape))),
+    ):
+        np.testing.assert_array_equal(array(regularizer.prox(weights, step)), array(weights))
+
+
+def test_a_penalty_of_ones_own_needs_three_methods():
+    class Cubic(kerasreg.regularizers.Regularizer):
+        def _value(self, weights):
+            return ops.sum(ops.abs(weights) ** 3)
+
+        def _prox(self, weights, step):
+            return weights / (1 + 0 * step)
+
+        def get_config(self):
+            return {}
+
+    assert float(Cubic()(np.array([2.0, -1.0], "float32"))) == 9.0
+    assert array(Cubic().prox(np.array([2.0], "float32"), 0.1)).tolist() == [2.0]
+    assert repr(Cubic()) == "Cubic()"
