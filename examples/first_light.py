@@ -79,8 +79,7 @@ def build(recipe: Recipe, pixels: int) -> keras.Model:
             dense(recipe.units[0], activation="relu", name="hidden_1"),
             dense(recipe.units[1], activation="relu", name="hidden_2"),
             dense(10, name="logits"),
-        ],
-        name="classifier",  # One name for all three, else TensorBoard draws no two in one chart.
+        ]
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, metrics=["accuracy"])
@@ -215,7 +214,14 @@ def draw(runs: list[Run], data: datasets.Dataset, path: Path):
         Patch(facecolor=colour, edgecolor="#999999", label=meaning)
         for meaning, colour in meanings.items()
     ]
-    figure.legend(handles=patches, loc="outside lower left", ncols=4, frameon=False)
+    figure.legend(
+        handles=patches,
+        title=f"Weights into 64 of the {kernels[0].shape[1]} units of the first layer, as images",
+        alignment="left",
+        loc="outside lower left",
+        ncols=4,
+        frameon=False,
+    )
     figure.savefig(path, dpi=130)
 
 

@@ -21,7 +21,7 @@ def build(name, compiled=False):
     function, rules = MODELS[name]
     model = function()
     if compiled:
-        model.compile("adam", "mse")
+        model.compile("adam", "mse", run_eagerly=True)
         x = inputs_of(model)
         model.train_on_batch(x, 0 * model(x))
     return model, {pattern: PENALTIES[penalty] for pattern, penalty in rules.items()}

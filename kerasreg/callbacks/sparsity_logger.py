@@ -5,7 +5,6 @@ import os
 import warnings
 
 import keras
-from keras import ops
 
 from kerasreg.callbacks.siblings import put_off, restores_weights, run_after
 from kerasreg.callbacks.threshold_pruning import ThresholdPruning
@@ -149,7 +148,7 @@ class SparsityLogger(keras.callbacks.Callback):
         return numbers
 
     def _iterations(self):
-        return int(ops.convert_to_numpy(self.model.optimizer.iterations))
+        return int(self.model.optimizer.iterations)
 
 
 def _scalars(numbers, model_name):

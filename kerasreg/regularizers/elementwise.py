@@ -108,7 +108,13 @@ class L1L2(Regularizer):
         self.l2 = validate_factor(0.0 if l2 is None else l2, "l2")
 
     def _value(self, weights):
-        return self.l1 * ops.sum(ops.abs(weights)) + self.l2 * ops.sum(ops.square(weights))
+        # A term that is off costs no pass over the weights.
+        value = ops.zeros((), weights.dtype)
+        if self.l1:
+            value = value + self.l1 * ops.sum(ops.abs(weights))
+        if self.l2:
+            value = value + self.l2 * ops.sum(ops.square(weights))
+        return value
 
     def _prox(self, weights, step):
         if self.l1:

@@ -85,12 +85,9 @@ def _require_writable(run_dir):
 
 def shared_callback(callbacks, log_dir=None):
     """The stock `TensorBoard` callback that writes to `log_dir` (None: anywhere), or None."""
-    for callback in callbacks:
-        if isinstance(callback, keras.callbacks.TensorBoard):
-            folders = {
-                os.path.abspath(callback.log_dir),
-                os.path.abspath(log_dir or callback.log_dir),
-            }
-            if len(folders) == 1:
-                return callback
+    for each in callbacks:
+        if isinstance(each, keras.callbacks.TensorBoard) and (
+            log_dir is None or os.path.abspath(each.log_dir) == os.path.abspath(log_dir)
+        ):
+            return each
     return None

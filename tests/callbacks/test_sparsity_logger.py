@@ -116,6 +116,12 @@ def test_several_steps_per_execution(tmp_path):
     assert steps(tmp_path / "train") == [0, 4, 6, 8, 10, 12]
 
 
+@pytest.mark.parametrize("order", [1, -1], ids=["logger first", "logger last"])
+def test_the_last_epoch_is_not_written_twice(tmp_path, order):
+    fit(sparse(), [SparsityLogger(tmp_path), ProximalGradient()][::order])
+    assert steps(tmp_path / "train") == [0, 4, 8, 12, 16]
+
+
 def test_accumulated_gradients_count_updates(tmp_path):
     model = net(optimizers.SGD(0.1, gradient_accumulation_steps=2))
     fit(model, [SparsityLogger(tmp_path, update_freq=1)], epochs=2)
