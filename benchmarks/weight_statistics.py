@@ -1,7 +1,7 @@
 """`kerasreg.statistics` beside what else reads every weight of ResNet50.
 
-Run `python benchmarks/weight_statistics.py`. Contenders take turns, so that a busy machine slows all of
-them; printed are the median times and the ratio to `model.get_weights()`.
+Run `python benchmarks/weight_statistics.py`. Contenders take turns, so that a busy machine slows
+all of them; printed are the median times and the ratio to `model.get_weights()`.
 """
 
 import time
@@ -25,6 +25,7 @@ def eager_reductions(model):
 
 
 def resnet(regularizer=None):
+    """ResNet50, with a penalty on its kernels."""
     model = keras.applications.ResNet50(weights=None)
     for variable in model.trainable_variables:
         if len(variable.shape) > 1:
@@ -33,6 +34,7 @@ def resnet(regularizer=None):
 
 
 def main():
+    """Time all contenders in turn and print the ratios."""
     plain, lasso = resnet(), resnet(keras.regularizers.L1(1e-4))
     group = resnet(kerasreg.regularizers.GroupLasso(1e-4))
     contenders = {
