@@ -2,7 +2,9 @@
 
 import doctest
 import importlib
+import pathlib
 import pkgutil
+import re
 
 import keras
 import numpy as np
@@ -34,3 +36,29 @@ def test_every_public_function_has_an_example(name):
     for each in members:
         if each is not kerasreg.regularizers.Regularizer:
             assert ">>>" in each.__doc__, each
+
+
+def readme_blocks():
+    readme = pathlib.Path(__file__).parents[1] / "README.md"
+    return re.findall(r"```python\n(.*?)```", readme.read_text(), flags=re.DOTALL)
+
+
+def test_readme(tmp_path, monkeypatch, capsys):
+    """Its code runs from top to bottom, with data, and with a model that has all that it names."""
+    monkeypatch.chdir(tmp_path)
+    first, *others = readme_blocks()
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(64, 784)).astype("float32"), rng.integers(0, 10, 64)
+    exec(first, {"x": x, "y": y})
+    assert "sparsity" in capsys.readouterr().out
+
+    inputs = keras.Input((8, 8, 4))
+    outputs = keras.layers.Conv2D(4, 3, name="conv")(inputs)
+    outputs = keras.layers.Reshape((36, 4))(outputs)
+    outputs = keras.layers.MultiHeadAttention(2, 2)(outputs, outputs)
+    outputs = keras.layers.Dense(2, name="dense_1")(outputs)
+    namespace = {"keras": keras, "kerasreg": kerasreg, "model": keras.Model(inputs, outputs)}
+    assert len(others) == 3
+    for block in others:
+        exec(block, namespace)
+    assert kerasreg.statistics(namespace["model"]).total.zeros > 0

@@ -5,6 +5,7 @@ import os
 import warnings
 
 import keras
+from keras import ops
 
 from kerasreg.callbacks.siblings import put_off, restores_weights, run_after
 from kerasreg.callbacks.threshold_pruning import ThresholdPruning
@@ -148,7 +149,7 @@ class SparsityLogger(keras.callbacks.Callback):
         return numbers
 
     def _iterations(self):
-        return int(self.model.optimizer.iterations)
+        return int(ops.convert_to_numpy(self.model.optimizer.iterations))
 
 
 def _scalars(numbers, model_name):

@@ -9,7 +9,7 @@ import pytest
 from keras import layers, optimizers
 from watched import BACKEND, PLAIN, Interrupt, Watch, fit, kernel, net
 
-from kerasreg.callbacks import ThresholdPruning
+from kerasreg.callbacks import SparsityLogger, ThresholdPruning
 
 BOTH_ORDERS = pytest.mark.parametrize("order", [1, -1], ids=["pruning first", "pruning last"])
 
@@ -98,6 +98,20 @@ def test_swapped_averages_have_the_zeros(order):
     dead = watch.epochs[1] == 0
     assert dead.any()
     assert all((w[dead] == 0).all() for w in [*watch.epochs[1:], kernel(model)])
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="a mode of TensorFlow")
+def test_held_and_logged_under_a_strategy(tmp_path):
+    import tensorflow as tf
+
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = net(optimizers.Adam(0.01))
+    watch = Watch()
+    history = fit(model, [hold(), SparsityLogger(tmp_path), watch])
+    dead = watch.epochs[1] == 0
+    assert dead.any()
+    assert all((w[dead] == 0).all() for w in watch.batches[8:])
+    assert history.history["sparsity"][2] > 0
 
 
 def test_an_epoch_that_early_stopping_never_reached():

@@ -318,7 +318,7 @@ def test_embedding(tied):
 
 
 ATTENTION = {
-    "MultiHeadAttention": lambda: layers.MultiHeadAttention(2, 3, value_dim=4),
+    "MultiHeadAttention": lambda: layers.MultiHeadAttention(2, 3),
     "MultiHeadAttention gated": lambda: layers.MultiHeadAttention(2, 3, use_gate=True),
     "MultiHeadAttention without bias": lambda: layers.MultiHeadAttention(2, 3, use_bias=False),
     "GroupQueryAttention": lambda: layers.GroupQueryAttention(3, 4, 2),
