@@ -46,8 +46,9 @@ class SparsityLogger(keras.callbacks.Callback):
 
     Raises:
         ValueError: for another `update_freq`; at the start of `fit`, for a folder that cannot be
-            written, a model that is not built, an `include` that matches nothing, or two loggers
-            that write the same names; after the first batch, for a metric named like a total.
+            written, a model that is not built or has no optimizer, an `include` that matches
+            nothing, or two loggers that write the same names; after the first batch, for a metric
+            named like a total.
 
     Example:
 
@@ -71,6 +72,7 @@ class SparsityLogger(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         siblings = run_after(self, _reads_totals)
         self._require_own_names(siblings)
+        self._require_optimizer()
         statistics(self.model, self._include)
         if self._writer is not None:
             self._writer.close()
@@ -81,7 +83,7 @@ class SparsityLogger(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         # Not in `on_train_begin`, where BackupAndRestore may still come.
         if self._written is None:
-            self._logged_at = self._iterations()
+            self._begun_at = self._logged_at = self._iterations()
             self._write()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -105,6 +107,13 @@ class SparsityLogger(keras.callbacks.Callback):
             value = getattr(total, name)
             if value is not None:
                 logs[name] = float(value)
+        if self._iterations() == self._begun_at:
+            warnings.warn(
+                "The optimizer of `compile` made no update in this fit, and SparsityLogger counts "
+                f"its iterations: all points are at step {self._begun_at}.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def on_train_end(self, logs=None):
         if put_off(self, until=_changes_weights, together_with=_reads_totals):
@@ -130,6 +139,13 @@ class SparsityLogger(keras.callbacks.Callback):
                     f"log_dir={self._log_dir!r} and {other._log_dir!r}, "
                     f"include={self._include!r} and {other._include!r}"
                 )
+
+    def _require_optimizer(self):
+        if getattr(self.model, "optimizer", None) is None:
+            raise ValueError(
+                "SparsityLogger counts the iterations of the optimizer of `compile`. Received: "
+                f"'{self.model.name}', which was compiled without one."
+            )
 
     def _write(self):
         numbers = statistics(self.model, self._include)

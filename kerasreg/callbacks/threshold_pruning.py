@@ -151,7 +151,7 @@ class ThresholdPruning(keras.callbacks.Callback):
 
     def _release_unused(self):
         # `evaluate` and `predict` take callbacks too, and train nothing.
-        if getattr(self.model, "optimizer", None) is not None:
+        if self._hold and getattr(self.model, "optimizer", None) is not None:
             UpdateHook.of(self.model.optimizer).release()
 
     def _may_skip_updates(self):

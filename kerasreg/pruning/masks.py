@@ -51,7 +51,7 @@ class HoldUpdate(Update):
 def zero_averages(optimizer, variables):
     """Give the averages of an optimizer with `use_ema` the zeros of the weights."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    if not optimizer.use_ema:
+    if not getattr(optimizer, "use_ema", False):
         return
     for variable in variables:
         average = optimizer._model_variables_moving_average[optimizer._get_variable_index(variable)]

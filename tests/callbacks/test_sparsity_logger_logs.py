@@ -176,6 +176,31 @@ def test_an_unbuilt_model(tmp_path):
         fit(model, [SparsityLogger(tmp_path)])
 
 
+class Own(keras.Model):
+    """Trains without the optimizer of `compile`, as a GAN does."""
+
+    def train_step(self, *args, **kwargs):
+        return ({"loss": 0.0}, args[0]) if BACKEND == "jax" else {"loss": 0.0}
+
+
+def own(optimizer):
+    x = keras.Input((6,))
+    model = Own(x, layers.Dense(1)(x))
+    model.compile(optimizer, "mse", run_eagerly=BACKEND != "jax")
+    return model
+
+
+def test_another_optimizer_than_that_of_compile(tmp_path):
+    with pytest.warns(RuntimeWarning, match="made no update in this fit.*at step 0"):
+        fit(own("sgd"), [SparsityLogger(tmp_path)], epochs=1)
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="Keras needs an optimizer on JAX")
+def test_no_optimizer(tmp_path):
+    with pytest.raises(ValueError, match="compiled without one"):
+        fit(own(None), [SparsityLogger(tmp_path)], epochs=1)
+
+
 @pytest.mark.parametrize("update_freq", ["epoch", "batch"])
 def test_a_metric_named_like_a_total(tmp_path, update_freq):
     model = net()

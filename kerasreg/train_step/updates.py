@@ -1,15 +1,4 @@
-"""Functions of ours inside of Keras' compiled train step, and out of it again.
-
-The one place that knows how. It patches instances, never classes, and through `__dict__`, so that
-Keras tracks, serializes and saves nothing of it:
-
-- an `UpdateHook` per optimizer runs updates after the optimizer's own, in `_backend_update_step`.
-  That is the only method which every backend calls once per real update, with the learning rate
-  that this update used, before averages and constraints (`update_step` is bypassed on torch,
-  constraints run on every micro-step of an accumulation).
-- a `FitScope` per model makes Keras trace the train step anew, and notices when a `fit` ended
-  without `on_train_end`, which is what Keras does after an exception or Ctrl-C.
-"""
+"""Updates of ours after the optimizer's own, inside of the compiled train step."""
 
 import contextlib
 
@@ -203,88 +192,6 @@ class _StateKeeper(keras.layers.Layer):
         for name, value in self.hook.restored.items():
             if name in self.hook.state:
                 self.hook.state[name].assign(value)
-
-
-class FitScope:
-    """What one `fit` changes in its model. Use `FitScope.of(model)`.
-
-    `inside()` tells whether the model's own train step is running or being traced. After an
-    interrupted `fit` the changes stay until the next `fit`, and `inside` keeps them from acting
-    anywhere else.
-    """
-
-    _ATTRIBUTE = "_kerasreg_scope"
-
-    def __init__(self, model):
-        self.model = model
-        self._ends = []
-        self._depth = 0
-
-    @classmethod
-    def of(cls, model):
-        scope = model.__dict__.get(cls._ATTRIBUTE)
-        if scope is None:
-            scope = model.__dict__[cls._ATTRIBUTE] = cls(model)
-            scope._patch()
-        return scope
-
-    def inside(self):
-        return self._depth > 0
-
-    def enter(self, end):
-        """Trace anew, and call `end` when the fit is over, however it ended."""
-        self._ends.append(end)
-        self._trace_anew()
-
-    def leave(self, end):
-        """Call `end` now; the last one to leave restores the model."""
-        if end in self._ends:
-            self._ends.remove(end)
-            end()
-        self.release()
-        self.model.train_function = None
-
-    def release(self):
-        """Restore a model that nobody entered."""
-        if not self._ends:
-            self._unpatch()
-
-    def _trace_anew(self):
-        self.model.train_function = None
-        self.model.make_train_function(force=True)
-
-    def _patch(self):
-        model = self.model
-        train_step, make_train_function = model.train_step, model.make_train_function
-
-        def train_step_inside(*args, **kwargs):
-            self._depth += 1
-            try:
-                return train_step(*args, **kwargs)
-            finally:
-                self._depth -= 1
-
-        def make_train_function_after(force=False):
-            # Keras asks without force at the start of every fit and nowhere in it: whoever is
-            # still here belongs to a fit that was interrupted.
-            if self._ends and not force:
-                for end in list(self._ends):
-                    self.leave(end)
-            return make_train_function(force=force)
-
-        model.__dict__["train_step"] = train_step_inside
-        model.__dict__["make_train_function"] = make_train_function_after
-
-    def _unpatch(self):
-        for name in ("train_step", "make_train_function", self._ATTRIBUTE):
-            self.model.__dict__.pop(name, None)
-
-
-def forget_traces(model):
-    """Make Keras compile the steps of a model anew: they have the present penalties in them."""
-    if getattr(model, "compiled", False):
-        model.train_function = None
-        model.test_function = None
 
 
 def _on_every_replica(optimizer, variables, function):
