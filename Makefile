@@ -3,19 +3,25 @@ PYTHON ?= python3
 DATA ?= digits
 DEMO := .venv-demo
 TEST := .venv
+OLDEST := .venv-oldest
 
 .PHONY: demo test test-jax test-torch test-oldest lint benchmark clean
 
 demo: $(DEMO)/ready
 	$(DEMO)/bin/python examples/first_light.py --data $(DATA)
 
-# The wheel is what users install, so the wheel is what is tested.
+# The wheel is what users install, so the wheel is what is tested: the sources here stay unseen.
+test test-jax test-torch test-oldest: export PYTHONSAFEPATH := 1
 test: $(TEST)/ready lint
 	$(TEST)/bin/python -m pytest
 
 # Needs the backend in the test environment: pip install '.[jax]' or '.[torch]'.
 test-jax test-torch: test-%: $(TEST)/ready
 	KERAS_BACKEND=$* $(TEST)/bin/python -m pytest
+
+# The oldest versions that are supported.
+test-oldest: $(OLDEST)/ready
+	$(OLDEST)/bin/python -m pytest tests/callbacks/test_proximal_gradient.py tests/proximal/test_training.py
 
 lint: $(TEST)/ready
 	$(TEST)/bin/ruff check .
@@ -42,5 +48,12 @@ $(TEST)/ready: $(SOURCES)
 	$(TEST)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps dist/*.whl
 	touch $@
 
+$(OLDEST)/ready: $(TEST)/ready
+	@echo "Making the environment of the oldest versions in $(OLDEST) ..."
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/pip install --quiet --disable-pip-version-check dist/*.whl \
+		keras==3.10.0 'tensorflow==2.18.*' 'numpy<2.1' pytest scikit-learn
+	touch $@
+
 clean:
-	rm -rf $(DEMO) $(TEST) dist build demo logs
+	rm -rf $(DEMO) $(TEST) $(OLDEST) dist build demo logs

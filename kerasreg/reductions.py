@@ -69,19 +69,19 @@ def measure_on_device(variable, groups):
     largest = ops.max(magnitude, initial=0)
     # In units of the largest weight, squares stay in the range of float32.
     unit = ops.clip(largest, 1e-37, 1e37)
-    l2 = unit * ops.sqrt(ops.sum(ops.square(magnitude / unit)))
-    sums = ops.stack([ops.sum(magnitude), l2, largest])
+    root = ops.sqrt(ops.sum(ops.square(magnitude / unit)))
+    sums = ops.stack([ops.sum(magnitude), root, unit, largest])
     masks = [ops.logical_not(nonzero), ops.logical_not(ops.isfinite(magnitude))]
     for each in groups.values():
         view, axes = each.layout(variable.shape)
         masks.append(ops.logical_not(ops.any(ops.reshape(nonzero, view), axis=axes)))
     counts = ops.stack([ops.sum(ops.cast(mask, "int32")) for mask in masks])
     # Two transfers, each of which waits for the device.
-    l1, l2, largest = map(float, ops.convert_to_numpy(sums))
+    l1, root, unit, largest = map(float, ops.convert_to_numpy(sums))
     # XLA's maximum may lose a NaN, its sum does not.
     largest = l1 if math.isnan(l1) else largest
     zeros, nonfinite, *dead = map(int, ops.convert_to_numpy(counts))
-    return zeros, nonfinite, l1, l2, largest, dict(zip(groups, dead, strict=True))
+    return zeros, nonfinite, l1, root * unit, largest, dict(zip(groups, dead, strict=True))
 
 
 def _is_on_host(variable):

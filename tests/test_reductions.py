@@ -58,6 +58,7 @@ ARRAYS = hnp.arrays(
 @given(ARRAYS)
 @example(np.zeros((0, 3), "float32"))
 @example(np.float32([3e38, -3e38, 1]))
+@example(np.finfo("float32").max)
 @example(np.float32([1e-30, 2e-30]))
 @example(np.float32([np.inf, np.nan, 0]))
 def test_any_float32(measure, w):

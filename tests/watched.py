@@ -65,6 +65,19 @@ def trained(optimizer="sgd", **kwargs):
     return model
 
 
+class _WithoutUpdates(keras.Model):
+    def train_step(self, *args, **kwargs):
+        return ({"loss": 0.0}, args[0]) if BACKEND == "jax" else {"loss": 0.0}
+
+
+def without_updates(optimizer="sgd"):
+    """A model that trains without the optimizer of `compile`, as a GAN does."""
+    x = keras.Input((6,))
+    model = _WithoutUpdates(x, layers.Dense(1)(x))
+    model.compile(optimizer, "mse", run_eagerly=BACKEND != "jax")
+    return model
+
+
 def attributes(model):
     """The names of what hangs on a model and its optimizer, and how many variables it has."""
     return set(model.__dict__), set(model.optimizer.__dict__), len(model.optimizer.variables)

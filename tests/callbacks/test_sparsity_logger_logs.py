@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from event_files import event_files, read
 from keras import layers
-from watched import BACKEND, PLAIN, fit, net
+from watched import BACKEND, PLAIN, fit, net, without_updates
 
 from kerasreg.callbacks import SparsityLogger, ThresholdPruning
 
@@ -28,7 +28,7 @@ def test_history(tmp_path):
 
 
 @BOTH_ORDERS
-def test_a_history_of_ones_own(tmp_path, order):
+def test_a_history_of_ones_without_updates(tmp_path, order):
     history = keras.callbacks.History()
     fit(net(), [history, SparsityLogger(tmp_path)][::order], epochs=1)
     assert "sparsity" in history.history
@@ -176,29 +176,14 @@ def test_an_unbuilt_model(tmp_path):
         fit(model, [SparsityLogger(tmp_path)])
 
 
-class Own(keras.Model):
-    """Trains without the optimizer of `compile`, as a GAN does."""
-
-    def train_step(self, *args, **kwargs):
-        return ({"loss": 0.0}, args[0]) if BACKEND == "jax" else {"loss": 0.0}
-
-
-def own(optimizer):
-    x = keras.Input((6,))
-    model = Own(x, layers.Dense(1)(x))
-    model.compile(optimizer, "mse", run_eagerly=BACKEND != "jax")
-    return model
-
-
 def test_another_optimizer_than_that_of_compile(tmp_path):
     with pytest.warns(RuntimeWarning, match="made no update in this fit.*at step 0"):
-        fit(own("sgd"), [SparsityLogger(tmp_path)], epochs=1)
+        fit(without_updates("sgd"), [SparsityLogger(tmp_path)], epochs=1)
 
 
-@pytest.mark.skipif(BACKEND == "jax", reason="Keras needs an optimizer on JAX")
 def test_no_optimizer(tmp_path):
     with pytest.raises(ValueError, match="compiled without one"):
-        fit(own(None), [SparsityLogger(tmp_path)], epochs=1)
+        fit(without_updates(None), [SparsityLogger(tmp_path)], epochs=1)
 
 
 @pytest.mark.parametrize("update_freq", ["epoch", "batch"])

@@ -77,7 +77,7 @@ def test_gradient_at_zero_is_a_subgradient(case, dtype, where):
         least = case.value(weights) + np.sum(slope * (other - weights))
         assert case.value(other) >= least - 0.02 * (dtype in ("float16", "bfloat16")) - 1e-5
     # JAX gives |x| a slope of 1 at 0, in Keras' own L1 too.
-    if BACKEND != "jax" or case.name == "GroupLasso" and case.groups.max() + 1 < case.groups.size:
+    if BACKEND != "jax" or (case.name == "GroupLasso" and case.groups.max() + 1 < case.groups.size):
         assert (slope[dead] == 0).all()
 
 
