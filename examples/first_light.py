@@ -13,6 +13,7 @@ The numbers are printed; the picture and the logs for TensorBoard go to `demo/<d
 """
 
 import argparse
+import os
 import shutil
 import sys
 from dataclasses import dataclass, field
@@ -270,7 +271,8 @@ def main():
     draw(runs, data, picture)
     console.print(f"The picture:  {picture}")
     console.print(f"The logs:     {logs}")
-    console.print(f"To open them: [bold]tensorboard --logdir {logs}[/bold]")
+    tensorboard = os.path.relpath(Path(sys.executable).with_name("tensorboard"))
+    console.print(f"To open them: [bold]{tensorboard} --logdir {logs}[/bold]", soft_wrap=True)
 
 
 if __name__ == "__main__":

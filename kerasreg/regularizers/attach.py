@@ -20,8 +20,10 @@ def attach(model, rules):
     """Put regularizers on variables of a built model, by their paths.
 
     Works on pretrained, nested and subclassed models, and on variables whose layer has no
-    argument for a regularizer. The regularizers survive `model.save` and `keras.models.load_model`
-    in a process that has imported kerasreg. A compiled model stays compiled.
+    argument for a regularizer. The regularizers survive `model.save("model.keras")` and
+    `keras.models.load_model` in a process that has imported kerasreg. A compiled model stays
+    compiled. `keras.models.clone_model` copies the layers by their configs: it keeps what these
+    hold, but not what is on custom layers and on projections inside of attention.
 
     Args:
         model: a built Keras model.
@@ -35,8 +37,8 @@ def attach(model, rules):
         `{path: regularizer}` of what was attached.
 
     Raises:
-        ValueError: for an unbuilt model, a rule that matches nothing, or an axis that a matched
-            variable does not have. Nothing is attached then.
+        ValueError: for an unbuilt model, a rule that is none or applies to no trainable variable,
+            or an axis that a matched variable does not have. Nothing is attached then.
 
     Example:
 
@@ -55,13 +57,14 @@ def attach(model, rules):
 def detach(model):
     """Take every regularizer of kerasreg, and every one that `attach` put there, off a model.
 
-    What is saved afterwards opens in stock Keras, without kerasreg.
+    That includes those of layer arguments (`kernel_regularizer=`, `activity_regularizer=`). What
+    is saved afterwards opens in stock Keras, without kerasreg.
 
     Args:
         model: a built Keras model.
 
     Returns:
-        `{path: regularizer}` of what was taken off.
+        `{path: regularizer}` of what was taken off variables.
 
     Raises:
         ValueError: for an unbuilt model.

@@ -3,7 +3,8 @@
 Most layers of Keras save their regularizers in their config, and nothing else is needed. What no
 config carries (custom layers, the projections inside of attention, subclassed models) is saved
 with the model as a whole: while such a regularizer is attached, the class of the model is a
-subclass whose config is the plain model's and, beside it, the regularizers by position.
+subclass whose config is the plain model's and, beside it, the regularizers by position. (Paths
+are no keys: Keras changes them when it loads.)
 """
 
 import functools
@@ -51,6 +52,15 @@ class _Attached:
     def __new__(cls, *args, **kwargs):
         # `keras.models.clone_model` makes a model of the same class: it has nothing attached.
         return _plain_class_of(cls)(*args, **kwargs)
+
+    def save(self, filepath, *args, **kwargs):
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                f"The legacy HDF5 format cannot hold what `kerasreg.attach` put on '{self.name}'. "
+                "Save to a path that ends in `.keras`, or call `kerasreg.detach(model)` before. "
+                f"Received: {filepath}"
+            )
+        return super().save(filepath, *args, **kwargs)
 
     def __reduce__(self):
         # Pickle finds classes by their names; this one has the name of another.

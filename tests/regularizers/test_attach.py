@@ -192,6 +192,33 @@ def test_regularizers_of_keras_in_every_form(value):
     assert model.get_config() == plain
 
 
+def test_custom_objects_reach_the_layers_and_the_regularizers(tmp_path):
+    class Gain(layers.Layer):
+        def build(self, shape):
+            self.gain = self.add_weight(shape=(shape[-1],), name="gain")
+
+        def call(self, x):
+            return x * self.gain
+
+    class Squares(kerasreg.regularizers.Regularizer):
+        def _value(self, weights):
+            return ops.sum(weights**2)
+
+        def get_config(self):
+            return {}
+
+    model = keras.Sequential([keras.Input((4,)), Gain()])
+    kerasreg.attach(model, {"gain": Squares()})
+    model.save(tmp_path / "model.keras")
+    custom = {"Gain": Gain, "Squares": Squares}
+    for same in (
+        keras.models.load_model(tmp_path / "model.keras", custom_objects=custom),
+        keras.models.model_from_json(model.to_json(), custom_objects=custom),
+        type(model).from_config(model.get_config(), custom_objects=custom),
+    ):
+        assert texts(same) == {"0/gain": "Squares()"}
+
+
 def test_any_function_of_the_weights():
     @keras.saving.register_keras_serializable("tests")
     def cubes(weights):
@@ -283,6 +310,16 @@ def test_attached_weights_are_saved_while_a_fit_trains_them(tmp_path):
     model.fit(x, y, verbose=0, callbacks=[kerasreg.callbacks.ProximalGradient(), checkpoint])
     same = keras.models.load_model(path)
     assert texts(same) == {"1/mixing": "L1(l1=0.25)"}
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.hdf5"])
+def test_the_legacy_format_is_refused_before_it_loses_anything(name, tmp_path):
+    model = architectures.custom()
+    kerasreg.attach(model, {"mixing": L1()})
+    with pytest.raises(ValueError, match=r"HDF5 format cannot hold.*`\.keras`.*detach.*Received"):
+        model.save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    model.save_weights(tmp_path / "model.weights.h5")
 
 
 def unchanged(model, rules, message):
