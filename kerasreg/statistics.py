@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from kerasreg.proximal.training import _ValueOnly
+from kerasreg.proximal.training import ValueOnly
 from kerasreg.reductions import is_finite, measure
 from kerasreg.regularizers.elementwise import L1, L1L2, L2
 from kerasreg.regularizers.keras_own import with_prox
@@ -177,8 +177,8 @@ def _count(groups, shape):
 
 
 def _penalty(regularizer, variable, l1, l2):
-    if isinstance(regularizer, _ValueOnly):
-        regularizer = regularizer._regularizer
+    if isinstance(regularizer, ValueOnly):
+        regularizer = regularizer.regularizer
     elementwise = with_prox(regularizer)
     if type(elementwise) in (L1, L2, L1L2):
         # Their sums are there already.

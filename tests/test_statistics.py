@@ -251,3 +251,12 @@ def test_nonfinite_paths(bad):
 
 def test_large_finite_weights_are_finite():
     assert nonfinite_paths(dense(np.full((4, 4), 3e38)).weights) == []
+
+
+def test_the_factors_of_lora_have_no_units():
+    layer = keras.layers.Dense(16)
+    model = keras.Sequential([keras.Input((8,)), layer])
+    layer.enable_lora(2)
+    rows = {row.path.split("/")[-1]: row for row in kerasreg.statistics(model)}
+    assert rows["lora_kernel_b"].units is None
+    assert rows["kernel"].units == 16

@@ -96,7 +96,7 @@ class ProximalTraining:
 
     def on(self):
         for variable, own, _ in self._penalties:
-            variable.regularizer = _ValueOnly(own, self._active)
+            variable.regularizer = ValueOnly(own, self._active)
         self._hook.add(self._update)
         self._on = True
 
@@ -109,7 +109,7 @@ class ProximalTraining:
         self._on = False
         self._hook.remove(self._update)
         for variable, own, _ in self._penalties:
-            if isinstance(variable.regularizer, _ValueOnly):
+            if isinstance(variable.regularizer, ValueOnly):
                 variable.regularizer = own
 
     def require_steps(self):
@@ -165,15 +165,15 @@ class _ProxUpdate(Update):
         return self._prox[index](variable, step)
 
 
-class _ValueOnly(keras.regularizers.Regularizer):
+class ValueOnly(keras.regularizers.Regularizer):
     """A penalty that stays in the loss and leaves the gradient to the prox."""
 
     def __init__(self, regularizer, active):
-        self._regularizer = regularizer
+        self.regularizer = regularizer
         self._active = active
 
     def __call__(self, weights):
-        penalty = self._regularizer(weights)
+        penalty = self.regularizer(weights)
         return ops.stop_gradient(penalty) if self._active() else penalty
 
 

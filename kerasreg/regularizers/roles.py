@@ -61,6 +61,9 @@ def _roles_of(layer, variable):
     are the units of the step before.
     """
     rank, name = len(variable.shape), variable.name
+    if name.startswith("lora_"):
+        # A factor of a kernel: its axes are not the kernel's.
+        return {}
     if isinstance(layer, layers.EinsumDense):
         return _einsum_roles(layer, name, rank)
     gates = _gates(layer)
