@@ -52,7 +52,7 @@ $(OLDEST)/ready: $(TEST)/ready
 	@echo "Making the environment of the oldest versions in $(OLDEST) ..."
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/pip install --quiet --disable-pip-version-check dist/*.whl \
-		keras==3.10.0 'tensorflow==2.18.*' 'numpy<2.1' pytest scikit-learn
+		keras==3.10.0 'tensorflow==2.18.*' 'numpy<2.1' hypothesis pytest scikit-learn
 	touch $@
 
 clean:
