@@ -1,7 +1,8 @@
 """The models of `architectures.py` with the rules that the tests attach to them."""
 
 import keras
-from architectures import MODELS, inputs_of
+from architectures import MODELS, inputs_of, regularizers
+from keras import ops
 
 from kerasreg.regularizers import L1, GroupLasso, SparseGroupLasso
 
@@ -25,3 +26,13 @@ def build(name, compiled=False):
         x = inputs_of(model)
         model.train_on_batch(x, 0 * model(x))
     return model, {pattern: PENALTIES[penalty] for pattern, penalty in rules.items()}
+
+
+def penalty(model):
+    """The sum of the model's losses."""
+    return float(sum(float(ops.convert_to_numpy(loss)) for loss in model.losses))
+
+
+def texts(model):
+    """`{"position/name": regularizer as text}`."""
+    return {name: repr(regularizer) for name, regularizer in regularizers(model).items()}

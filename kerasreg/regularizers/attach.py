@@ -137,6 +137,8 @@ def _regularizer(pattern, value):
         ) from error
     try:
         regularizer = keras.regularizers.get(value)
+        # Keras 3.10 takes no plain functions; this says so before anything is attached.
+        keras.Variable(0.0).regularizer = regularizer
     except (TypeError, ValueError):
         regularizer = None
     if regularizer is None:
