@@ -33,7 +33,8 @@ class Regularizer(keras.regularizers.Regularizer):
         Args:
             weights: float tensor or variable.
             step: step size >= 0, in the units of the learning rate: a scalar, or one value per
-                weight (a shape that broadcasts to the weights').
+                weight (a shape that broadcasts to `step_shape`: the weights' own, where the class
+                does not say otherwise).
 
         Returns:
             A tensor of the weights' shape and dtype. What the penalty switches off is exactly 0.0.
@@ -44,12 +45,34 @@ class Regularizer(keras.regularizers.Regularizer):
         self.check(given.shape)
         weights = _at_least_float32(given)
         step = ops.convert_to_tensor(step, weights.dtype)
-        if not _broadcasts(step.shape, weights.shape):
+        finest = self.step_shape(given.shape)
+        if not broadcasts(step.shape, finest):
             raise ValueError(
-                f"`step` must be a scalar or broadcast to the weights' shape {tuple(given.shape)}. "
-                f"Received: a step of shape {tuple(step.shape)}"
+                f"`step` must be a scalar or broadcast to {finest}, for weights of shape "
+                f"{tuple(given.shape)}. Received: a step of shape {tuple(step.shape)}"
             )
         return ops.cast(self._prox(weights, step), given.dtype)
+
+    def step_shape(self, shape):
+        """The shape of the finest steps that `prox` takes: `()` is one for all weights.
+
+        An optimizer with a finer one trains with `common_step`.
+        """
+        return tuple(shape)
+
+    def common_step(self, step, shape):
+        """One step of `step_shape` for steps that differ: `mean(step^-2)^(-1/2)`.
+
+        The step of an Adam that averages its second moments over the weights (as Zhang et al.,
+        2024, do for each block): near the smallest step, and blind to the huge ones of weights
+        that get no gradient.
+        """
+        finest = self.step_shape(shape)
+        if broadcasts(step.shape, finest):
+            return step
+        if finest:
+            raise NotImplementedError
+        return mean_step(step, axes=None)
 
     def check(self, shape, name="weights"):
         """Raise a `ValueError` where weights of this shape cannot have this penalty."""
@@ -83,7 +106,17 @@ def validate_factor(value, name):
     return value
 
 
-def _broadcasts(shape, target):
+def mean_step(step, axes):
+    """`mean(step^-2)^(-1/2)` over `axes`, kept as axes of size 1; over all for None."""
+    # Relative to the smallest, so that the squares do not overflow.
+    least = ops.min(step, axis=axes, keepdims=True)
+    ratio = ops.where(step == least, ops.ones_like(step), least / step)
+    mean = least / ops.sqrt(ops.mean(ops.square(ratio), axis=axes, keepdims=True))
+    return ops.reshape(mean, ()) if axes is None else mean
+
+
+def broadcasts(shape, target):
+    """Whether an array of `shape` broadcasts to `target` without making it larger."""
     sizes = zip(reversed(shape), reversed(target), strict=False)
     return len(shape) <= len(target) and all(size in (1, wanted) for size, wanted in sizes)
 

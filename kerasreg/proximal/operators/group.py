@@ -1,27 +1,11 @@
-"""Proximal operators: pure functions from a point and a threshold to the minimiser.
-
-Every function returns `argmin_x  penalty(x) + sum_i (x_i - z_i)^2 / (2 t_i)`, where the
-thresholds already contain the step: `threshold = factor * t`. Thresholds are scalars or
-broadcast against `z`, hold for values from 0 to infinity, and zeros come out as exact 0.0.
-NaN in `z` gives NaN out; an infinity never comes out as a finite number.
-"""
+"""Of groups of weights."""
 
 from keras import ops
 
+from kerasreg.proximal.operators.elementwise import soft_threshold
+
 #: The start is close: five reach float32 for steps that differ by 1e12 within a group.
 NEWTON_STEPS = 5
-
-
-def soft_threshold(z, threshold):
-    """`argmin_x  |x| threshold + (x - z)^2 / 2`, elementwise: `sign(z) max(|z| - threshold, 0)`."""
-    # Exactly 0.0 inside the threshold, and one pass less than the form with the sign. Not
-    # `ops.minimum`, which rounds float64 to float32 on torch.
-    return z - ops.clip(z, -threshold, threshold)
-
-
-def shrink(z, threshold):
-    """`argmin_x  threshold x^2 + (x - z)^2 / 2`, elementwise: `z / (1 + 2 threshold)`."""
-    return z / (1.0 + 2.0 * threshold)
 
 
 def group_soft_threshold(z, threshold, axes):

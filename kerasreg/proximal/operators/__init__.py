@@ -1,0 +1,12 @@
+"""Proximal operators: pure functions from a point and a threshold to the minimiser.
+
+Every function returns `argmin_x  penalty(x) + sum_i (x_i - z_i)^2 / (2 t_i)`, where the
+thresholds already contain the step: `threshold = factor * t`. Thresholds are scalars or
+broadcast against `z`, hold for values from 0 to infinity, and zeros come out as exact 0.0.
+NaN in `z` gives NaN out; an infinity never comes out as a finite number.
+"""
+
+from kerasreg.proximal.operators.elementwise import shrink, soft_threshold
+from kerasreg.proximal.operators.group import group_soft_threshold
+
+__all__ = ["group_soft_threshold", "shrink", "soft_threshold"]
