@@ -4,7 +4,7 @@ import re
 
 import keras
 
-from kerasreg.regularizers.base import Regularizer
+from kerasreg.regularizers.base import Penalty
 from kerasreg.regularizers.record import (
     record,
     recorded,
@@ -82,7 +82,7 @@ def detach(model):
     removed = {}
     for variable in model.weights:
         regularizer = variable.regularizer
-        if isinstance(regularizer, Regularizer) or recorded(variable) is not None:
+        if isinstance(regularizer, Penalty) or recorded(variable) is not None:
             removed[variable.path] = regularizer
             _set(layer_of[id(variable)], variable, None)
     for layer in all_layers(model):
@@ -90,7 +90,7 @@ def detach(model):
             save_recorded(layer)
         # Layers hand regularizers on to sublayers, and keep them under names of their own.
         for name, value in list(vars(layer).items()):
-            if name.endswith("regularizer") and isinstance(value, Regularizer):
+            if name.endswith("regularizer") and isinstance(value, Penalty):
                 setattr(layer, name, None)
     forget_traces(model)
     return removed
@@ -121,7 +121,7 @@ def _match(model, rules):
             raise ValueError(_matches_nothing(model, pattern))
         for variable in taken:
             own = regularizer
-            if isinstance(regularizer, Regularizer):
+            if isinstance(regularizer, Penalty):
                 own = regularizer.for_variable(variable, roles.get(id(variable), {}))
             matches.append((variable, own))
         left = [variable for variable in left if all(variable is not each for each in taken)]

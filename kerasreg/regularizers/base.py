@@ -7,11 +7,11 @@ import keras
 from keras import ops
 
 
-class Regularizer(keras.regularizers.Regularizer):
-    """A Keras regularizer that also has a proximal operator.
+class Penalty(keras.regularizers.Regularizer):
+    """A Keras regularizer with a value and a gradient; `ProximalGradient` leaves it the gradient.
 
-    A subclass writes two pure functions of float tensors, `_value(weights)` and
-    `_prox(weights, step)`, and `get_config()`. Half-precision weights are computed in float32.
+    A subclass writes a pure function of a float tensor, `_value(weights)`, and `get_config()`.
+    Half-precision weights are computed in float32.
     """
 
     def __call__(self, weights):
@@ -26,6 +26,29 @@ class Regularizer(keras.regularizers.Regularizer):
         weights = _at_least_float32(weights)
         self.check(weights.shape)
         return self._value(weights)
+
+    def check(self, shape, name="weights"):
+        """Raise a `ValueError` where weights of this shape cannot have this penalty."""
+
+    def for_variable(self, variable, roles):
+        """This penalty with the names of `roles` turned into axes: `attach` calls it."""
+        self.check(variable.shape, variable.path)
+        return self
+
+    def _value(self, weights):
+        raise NotImplementedError
+
+    def __repr__(self):
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+class Regularizer(Penalty):
+    """A penalty that also has a proximal operator.
+
+    A subclass writes two pure functions of float tensors, `_value(weights)` and
+    `_prox(weights, step)`, and `get_config()`. Half-precision weights are computed in float32.
+    """
 
     def prox(self, weights, step):
         """`argmin_x  penalty(x) + sum_i (x_i - weights_i)^2 / (2 step_i)`.
@@ -74,23 +97,8 @@ class Regularizer(keras.regularizers.Regularizer):
             raise NotImplementedError
         return mean_step(step, axes=None)
 
-    def check(self, shape, name="weights"):
-        """Raise a `ValueError` where weights of this shape cannot have this penalty."""
-
-    def for_variable(self, variable, roles):
-        """This penalty with the names of `roles` turned into axes: `attach` calls it."""
-        self.check(variable.shape, variable.path)
-        return self
-
-    def _value(self, weights):
-        raise NotImplementedError
-
     def _prox(self, weights, step):
         raise NotImplementedError
-
-    def __repr__(self):
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
 
 
 def validate_factor(value, name):

@@ -6,12 +6,12 @@ import keras
 from keras import ops
 
 from kerasreg.proximal import operators
-from kerasreg.regularizers.base import Regularizer, validate_factor
+from kerasreg.regularizers.base import Penalty, Regularizer, validate_factor
 from kerasreg.regularizers.groups import Groups
 from kerasreg.regularizers.roles import groups_of
 
 
-class GroupRegularizer(Regularizer):
+class GroupPenalty(Penalty):
     """A penalty of groups; `axis` and `gates` are those of `Groups`."""
 
     def __init__(self, axis=-1, gates=1):
@@ -29,6 +29,10 @@ class GroupRegularizer(Regularizer):
 
     def get_config(self):
         return {"axis": self.groups.axis, "gates": self.groups.gates}
+
+
+class GroupRegularizer(GroupPenalty, Regularizer):
+    """A penalty of groups with a prox."""
 
     def _norms(self, weights):
         """`sum_g sqrt(d_g) ||w_g||`, with a zero gradient at zero."""
