@@ -1,6 +1,7 @@
 """Penalise, train to exact zeros, see them, prune them: for plain Keras models."""
 
 from kerasreg import callbacks, regularizers
+from kerasreg.proximal.step_sizes import register_step_size
 from kerasreg.proximal.training import proximal
 from kerasreg.pruning.threshold import prune_below
 from kerasreg.regularizers.attach import attach, detach
@@ -15,6 +16,7 @@ __all__ = [
     "detach",
     "proximal",
     "prune_below",
+    "register_step_size",
     "regularizers",
     "statistics",
     "summary",

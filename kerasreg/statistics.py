@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from kerasreg.proximal.training import ValueOnly
 from kerasreg.reductions import is_finite, measure
 from kerasreg.regularizers.elementwise import L1, L1L2, L2
 from kerasreg.regularizers.keras_own import with_prox
 from kerasreg.regularizers.roles import model_roles
+from kerasreg.train_step import plain
 from kerasreg.variables import require_built
 
 
@@ -177,8 +177,7 @@ def _count(groups, shape):
 
 
 def _penalty(regularizer, variable, l1, l2):
-    if isinstance(regularizer, ValueOnly):
-        regularizer = regularizer.regularizer
+    regularizer = plain(regularizer)
     elementwise = with_prox(regularizer)
     if type(elementwise) in (L1, L2, L1L2):
         # Their sums are there already.

@@ -86,7 +86,7 @@ class ThresholdPruning(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if self._hold and not self._started:
             pruned_before = any(each < epoch for each in self._epochs)
-            if pruned_before and not self._update.was_restored(self._hook):
+            if pruned_before and not self._update.was_restored():
                 self._update.hold()
         self._started = True
 

@@ -1,79 +1,82 @@
-"""The effective step size of each Keras optimizer: the one table that knows optimizers.
+"""The effective step size of each optimizer: what a prox has to be taken with.
 
-A prox has to be taken with the step that the optimizer really makes: the steady-state gain from a
-constant gradient to the step, with the preconditioner frozen. With `k = iterations + 1`:
-
-    SGD                 lr
-    Adam, AdamW         lr sqrt(1 - beta_2^k) / (sqrt(v) + epsilon), v the largest so far in AMSGrad
-    Adamax              lr / (u + epsilon)
-    Nadam               lr / (sqrt(v / (1 - beta_2^k)) + epsilon)
-    Adagrad             lr / sqrt(accumulator + epsilon)
-    RMSprop             lr / sqrt(v [- mean gradient^2] + epsilon)
-    momentum m          T_k = m T_(k-1) + the step above; Nesterov: m T_k + the step above
-
-The factor 1 / (1 - beta_1^k) of Adam corrects the estimate of the gradient and is not part of the
-step. Momentum keeps the learning rate inside of its velocity, so under a schedule only the
-recursion `T_k` is right, not `lr / (1 - m)`.
+It is the steady-state gain from a constant gradient to the step, with the preconditioner frozen.
+`keras_steps.py` has the table for the optimizers of Keras; `register_step_size` adds others.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import keras
 from keras import ops
 
-STEP_SIZES = {}
 
-_REFUSALS = {
-    "Ftrl": "has a proximal step of its own, which would overwrite ours; "
-    "use its `l1_regularization_strength` instead of a callback",
-    "ScheduleFreeAdamW": "trains weights that are an average, and an average of sparse weights is "
-    "dense",
-    "Lion": "makes steps of one size whatever the gradient, so no step size reaches the written "
-    "objective",
-    "MultiOptimizer": "is not supported yet",
-}
+@dataclass(frozen=True)
+class _Entry:
+    function: Callable
+    before: Callable | None
+    momentum: bool
+    approximate: str | None
 
 
-def _step_size(optimizer_class):
+_TABLE = {}
+_REFUSALS = {}
+
+
+def register_step_size(optimizer_class, *, before=None, momentum=False, approximate=None):
+    """Tell kerasreg the effective step size of an optimizer (a decorator).
+
+    The decorated function is `(optimizer, index, learning_rate)` -> step: a scalar, or one value
+    per weight, for the optimizer's variable number `index`, right after its update. `index` is
+    that of the optimizer's slots. If a constant gradient `g` moves a weight by `-t * g` when
+    everything has settled (a preconditioner taken as it is), the step is `t`. It is traced into
+    the compiled train step: compute it with `keras.ops`.
+
+    A subclass that does not override `update_step` has the step of its parent.
+
+    Args:
+        optimizer_class: a subclass of `keras.optimizers.Optimizer`.
+        before: a function `(optimizer, index, variable, gradient)` -> tuple of tensors that are
+            needed from before the update; they follow as further arguments of the step's function.
+        momentum: whether the function leaves out the heavy-ball momentum `optimizer.momentum`
+            (and `optimizer.nesterov`) of a velocity that contains the learning rate, as Keras'
+            SGD and RMSprop have it. It is then added with `T_k = momentum * T_(k-1) + step`.
+        approximate: why no step reaches the optimum of the written objective, for an optimizer
+            that is served all the same; `ProximalGradient` warns with this sentence.
+
+    Raises:
+        ValueError: for what is no optimizer class.
+
+    Example:
+
+    >>> class HalfSGD(keras.optimizers.Optimizer):
+    ...     def update_step(self, gradient, variable, learning_rate):
+    ...         self.assign_sub(variable, 0.5 * learning_rate * gradient)
+    >>> @kerasreg.register_step_size(HalfSGD)
+    ... def half_sgd(optimizer, index, learning_rate):
+    ...     return 0.5 * learning_rate
+    """
+    if not (isinstance(optimizer_class, type) and issubclass(optimizer_class, _optimizers())):
+        raise ValueError(
+            "`register_step_size` expects a subclass of `keras.optimizers.Optimizer`. Received: "
+            f"{optimizer_class!r}"
+        )
+
     def register(function):
-        STEP_SIZES[optimizer_class] = function
+        _TABLE[optimizer_class] = _Entry(function, before, momentum, approximate)
         return function
 
     return register
 
 
-@_step_size(keras.optimizers.SGD)
-def _sgd(optimizer, index, learning_rate):
-    return learning_rate
+def refuse(optimizer_name, reason):
+    """Say why an optimizer of Keras cannot be served, and what to use instead."""
+    _REFUSALS[optimizer_name] = reason
 
 
-@_step_size(keras.optimizers.Adam)
-def _adam(optimizer, index, learning_rate):
-    slots = optimizer._velocity_hats if optimizer.amsgrad else optimizer._velocities
-    correction = ops.sqrt(1.0 - _beta_2_power(optimizer))
-    return learning_rate * correction / (ops.sqrt(_float32(slots[index])) + optimizer.epsilon)
-
-
-@_step_size(keras.optimizers.Adamax)
-def _adamax(optimizer, index, learning_rate):
-    return learning_rate / (_float32(optimizer._u[index]) + optimizer.epsilon)
-
-
-@_step_size(keras.optimizers.Nadam)
-def _nadam(optimizer, index, learning_rate):
-    velocity = _float32(optimizer._velocities[index]) / (1.0 - _beta_2_power(optimizer))
-    return learning_rate / (ops.sqrt(velocity) + optimizer.epsilon)
-
-
-@_step_size(keras.optimizers.Adagrad)
-def _adagrad(optimizer, index, learning_rate):
-    return learning_rate / ops.sqrt(_float32(optimizer._accumulators[index]) + optimizer.epsilon)
-
-
-@_step_size(keras.optimizers.RMSprop)
-def _rmsprop(optimizer, index, learning_rate):
-    variance = _float32(optimizer._velocities[index])
-    if optimizer.centered:
-        variance = variance - ops.square(_float32(optimizer._average_gradients[index]))
-    return learning_rate / ops.sqrt(variance + optimizer.epsilon)
+def supported():
+    """The names of the optimizers with a known effective step."""
+    return sorted({*(cls.__name__ for cls in _TABLE), "AdamW"})
 
 
 class StepSize:
@@ -87,16 +90,19 @@ class StepSize:
     """
 
     def __init__(self, optimizer):
-        self._plain = _lookup(optimizer)
-        self.momentum = float(getattr(optimizer, "momentum", 0.0) or 0.0)
+        self._optimizer = optimizer
+        self._entry = _lookup(optimizer)
+        momentum = getattr(optimizer, "momentum", None) if self._entry.momentum else None
+        self.momentum = float(momentum or 0.0)
         self._nesterov = bool(getattr(optimizer, "nesterov", False))
+        #: Why no step reaches the optimum of the written objective, or None.
+        self.approximate = self._entry.approximate
         if self.momentum and getattr(optimizer, "centered", False):
             raise ValueError(
                 "`RMSprop(centered=True)` with momentum divides by a variance that reaches zero, "
                 "and momentum accumulates those steps: they have no bound. Received: "
                 f"momentum={self.momentum}, centered=True. Use one of the two."
             )
-        self._optimizer = optimizer
 
     def gain_shape(self, variable):
         """The shape of the recursion `T` for a variable; None where none is needed."""
@@ -104,11 +110,20 @@ class StepSize:
             return None
         return () if isinstance(self._optimizer, keras.optimizers.SGD) else tuple(variable.shape)
 
-    def __call__(self, index, learning_rate, gain=None):
-        """`(step, new gain)` for the optimizer's variable number `index`, after its update."""
-        step = self._plain(self._optimizer, index, _float32(learning_rate))
-        if not self.momentum:
-            return step, None
+    def before(self, index, variable, gradient):
+        """What `plain` needs from before the update."""
+        if self._entry.before is None:
+            return ()
+        return tuple(self._entry.before(self._optimizer, index, variable, gradient))
+
+    def plain(self, index, learning_rate, before=()):
+        """The step for the optimizer's variable number `index`, without momentum."""
+        return float32(
+            self._entry.function(self._optimizer, index, float32(learning_rate), *before)
+        )
+
+    def with_momentum(self, step, gain):
+        """`(step, new gain)` from the plain step and the recursion `T` so far."""
         gain = self.momentum * gain + step
         return (self.momentum * gain + step if self._nesterov else gain), gain
 
@@ -127,25 +142,25 @@ class StepSize:
         if not scheduled:
             rate = float(ops.convert_to_numpy(optimizer.learning_rate))
             gain = rate * (1.0 - self.momentum**memory) / (1.0 - self.momentum)
-            return self._plain(optimizer, index, gain)
+            return self.plain(index, gain)
         # A schedule is read at the raw iteration, which counts every micro-step.
         micro_steps = optimizer.gradient_accumulation_steps or 1
         gain = 0.0
         for step in range(done - memory, done):
             rate = schedule((step + 1) * micro_steps - 1)
             gain = self.momentum * gain + float(ops.convert_to_numpy(rate))
-        return self._plain(optimizer, index, gain)
+        return self.plain(index, gain)
 
 
-def supported():
-    """The names of the optimizers with a known effective step."""
-    return sorted({*(cls.__name__ for cls in STEP_SIZES), "AdamW"})
+def float32(x):
+    """`x` as a float32 tensor: steps are computed in it, whatever the weights are."""
+    return ops.cast(ops.convert_to_tensor(x), "float32")
 
 
 def _lookup(optimizer):
     for cls in type(optimizer).__mro__:
-        if cls in STEP_SIZES:
-            return STEP_SIZES[cls]
+        if cls in _TABLE:
+            return _TABLE[cls]
         # A subclass that updates in its own way has a step of its own; Keras' are known.
         own_update = {"update_step", "apply"} & set(vars(cls))
         if own_update and not cls.__module__.startswith("keras."):
@@ -156,16 +171,13 @@ def _lookup(optimizer):
     reason = _REFUSALS.get(name, "has an effective step size that kerasreg does not know")
     raise ValueError(
         f"Proximal training does not work with the optimizer {name}: it {reason}. "
-        f"Expected one of {supported()}, or a LossScaleOptimizer around one."
+        f"Expected one of {supported()}, alone or in a LossScaleOptimizer or MultiOptimizer, or "
+        "one that `kerasreg.register_step_size` was told about."
     )
 
 
-def _beta_2_power(optimizer):
-    return ops.power(_float32(optimizer.beta_2), _float32(optimizer.iterations + 1))
-
-
-def _float32(x):
-    return ops.cast(ops.convert_to_tensor(x), "float32")
+def _optimizers():
+    return keras.optimizers.Optimizer
 
 
 def _steps_until(momentum, tolerance):

@@ -1,13 +1,15 @@
 """Switch a model and its optimizer to proximal training, and back."""
 
 import contextlib
+import warnings
 
 import keras
 from keras import ops
 
-from kerasreg.proximal.step_sizes import StepSize
-from kerasreg.regularizers.keras_own import with_prox
-from kerasreg.train_step import Update, UpdateHook, forget_traces
+import kerasreg.proximal.keras_steps  # noqa: F401  (fills the table of step sizes)
+from kerasreg.proximal.step_sizes import StepSize, float32
+from kerasreg.proximal.targets import find_targets
+from kerasreg.train_step import TrainedPenalty, Update, UpdateHook, forget_traces
 from kerasreg.variables import require_built
 
 
@@ -56,7 +58,7 @@ def proximal(model, optimizer):
 
 
 class ProximalTraining:
-    """The prox of every penalised variable in the train step of one optimizer.
+    """The prox of every target in the train step of one optimizer.
 
     Args:
         model: a built Keras model.
@@ -72,45 +74,45 @@ class ProximalTraining:
                 f"`{caller}` needs a Keras optimizer. Received: {optimizer!r}. Compile the model "
                 "with one, or pass it."
             )
-        self._penalties = _penalties(model, caller)
-        self._optimizer = optimizer
+        self._targets = find_targets(model, caller)
         self._caller = caller
         self._active = active
         if not optimizer.built:
             optimizer.build(model.trainable_variables)
-        hook = UpdateHook.of(optimizer)
-        self._hook = hook
+        self._hook = UpdateHook.of(optimizer)
         self._on = False
         try:
             # A layer that was unfrozen after `compile` is unknown to the optimizer.
-            hook.optimizer._check_variables_are_known(self.variables)
-            self._update = _ProxUpdate(self._penalties, hook.optimizer, active)
+            self._hook.require_known(self.variables)
+            self._update = _ProxUpdate(self._targets, self._hook, active)
         except ValueError:
-            hook.release()
+            self._hook.release()
             raise
 
     @property
     def variables(self):
         """The variables that get a prox."""
-        return [variable for variable, _, _ in self._penalties]
+        return [target.variable for target in self._targets]
 
     def on(self):
-        for variable, own, _ in self._penalties:
-            variable.regularizer = ValueOnly(own, self._active)
+        for target in self._targets:
+            if target.penalty is not None:
+                TrainedPenalty.of(target.variable, self._active).has_gradient = False
         self._hook.add(self._update)
         self._on = True
 
     def start(self):
         """Call it when the weights and the optimizer are those that training begins with."""
-        self._update.settle(self._hook)
+        self._update.settle()
         self._iterations = self._done()
 
     def off(self):
         self._on = False
         self._hook.remove(self._update)
-        for variable, own, _ in self._penalties:
-            if isinstance(variable.regularizer, ValueOnly):
-                variable.regularizer = own
+        for variable in self.variables:
+            if isinstance(variable.regularizer, TrainedPenalty):
+                variable.regularizer.has_gradient = True
+                TrainedPenalty.release(variable)
 
     def require_steps(self):
         """Raise if the optimizer went on without a prox."""
@@ -133,69 +135,52 @@ class ProximalTraining:
 
 
 class _ProxUpdate(Update):
-    def __init__(self, penalties, optimizer, active):
-        super().__init__([variable for variable, _, _ in penalties], active)
-        self._prox = {
-            optimizer._get_variable_index(variable): penalty.prox
-            for variable, _, penalty in penalties
-        }
-        self._step = StepSize(optimizer)
-        self._gains = {}
+    def __init__(self, targets, hook, active):
+        super().__init__([target.variable for target in targets], active)
+        self._targets = {hook.index(target.variable): target for target in targets}
+        parts = {id(part): part for part, _ in map(hook.part_of, self.variables)}
+        self._steps = {key: StepSize(part) for key, part in parts.items()}
+        for sentence in {steps.approximate for steps in self._steps.values()} - {None}:
+            warnings.warn(f"{sentence}.", UserWarning, stacklevel=6)
 
     def create_state(self, hook):
+        self._hook, self._gains = hook, {}
         for variable in self.variables:
-            shape = self._step.gain_shape(variable)
+            shape = self._of(variable)[0].gain_shape(variable)
             if shape is not None:
-                index = hook.optimizer._get_variable_index(variable)
-                self._gains[index] = hook.add_state(_state_name(index), variable, shape)
+                self._gains[hook.index(variable)] = hook.add_state("gain", variable, shape)
 
-    def settle(self, hook):
+    def settle(self):
         """Give momentum its past where no checkpoint did."""
-        for index, gain in self._gains.items():
-            if _state_name(index) not in hook.restored:
-                settled = self._step.settled_gain(index)
-                gain.assign(ops.broadcast_to(ops.cast(settled, gain.dtype), gain.shape))
+        for variable in self.variables:
+            index = self._hook.index(variable)
+            gain = self._gains.get(index)
+            if gain is not None and f"gain_{index}" not in self._hook.state.restored:
+                steps, _, number = self._of(variable)
+                settled = ops.cast(steps.settled_gain(number), gain.dtype)
+                gain.assign(ops.broadcast_to(settled, gain.shape))
 
-    def __call__(self, optimizer, index, variable, learning_rate):
-        gain = self._gains.get(index)
-        before = None if gain is None else ops.cast(ops.convert_to_tensor(gain), "float32")
-        step, after = self._step(index, learning_rate, before)
+    def before(self, hook, variable, gradient):
+        steps, _, number = self._of(variable)
+        kept = steps.before(number, variable, gradient)
+        if self._targets[hook.index(variable)].takes_one_step_per_weight:
+            return kept
+        # On torch a tensor of a variable is the variable.
+        return (ops.copy(ops.convert_to_tensor(variable)), *kept)
+
+    def __call__(self, hook, variable, learning_rate, before):
+        index = hook.index(variable)
+        target, gain = self._targets[index], self._gains.get(index)
+        old, kept = (None, before) if target.takes_one_step_per_weight else (before[0], before[1:])
+        steps, part, number = self._of(variable)
+        step = steps.plain(number, learning_rate, kept)
         if gain is not None:
-            optimizer.assign(gain, after)
-        return self._prox[index](variable, step)
+            step, new_gain = steps.with_momentum(step, float32(gain))
+            part.assign(gain, new_gain)
+        scale = getattr(target.variable.regularizer, "scale", None)
+        return target.prox(old, variable, step, None if scale is None else scale())
 
-
-class ValueOnly(keras.regularizers.Regularizer):
-    """A penalty that stays in the loss and leaves the gradient to the prox."""
-
-    def __init__(self, regularizer, active):
-        self.regularizer = regularizer
-        self._active = active
-
-    def __call__(self, weights):
-        penalty = self.regularizer(weights)
-        return ops.stop_gradient(penalty) if self._active() else penalty
-
-
-def _penalties(model, caller):
-    """`[(variable, its regularizer, the same with a prox)]`."""
-    found = []
-    for variable in model.trainable_variables:
-        own = variable.regularizer
-        penalty = with_prox(own)
-        if penalty is not None:
-            penalty.check(variable.shape, variable.path)
-            found.append((variable, own, penalty))
-    if not found:
-        others = [v.path for v in model.trainable_variables if v.regularizer is not None]
-        raise ValueError(
-            f"`{caller}` found no trainable variable with a regularizer that has a prox in "
-            f"'{model.name}'. Expected `kerasreg.regularizers` or Keras' L1, L2, L1L2; received "
-            + (f"other regularizers on {others}." if others else "no regularizer at all.")
-            + " Pass `kernel_regularizer=` to the layers, or use `kerasreg.attach(model, rules)`."
-        )
-    return found
-
-
-def _state_name(index):
-    return f"gain_{index}"
+    def _of(self, variable):
+        """`(step sizes, plain optimizer, number in it)` of a variable."""
+        part, number = self._hook.part_of(variable)
+        return self._steps[id(part)], part, number

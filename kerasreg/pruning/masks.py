@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from kerasreg.train_step import Update
+from kerasreg.train_step import Update, UpdateHook
 
 
 class HoldUpdate(Update):
@@ -15,20 +15,18 @@ class HoldUpdate(Update):
     order = 1
 
     def create_state(self, hook):
-        self._optimizer = hook.optimizer
-        self._masks = {}
-        for variable in self.variables:
-            index = hook.optimizer._get_variable_index(variable)
-            name = f"mask_{index}"
-            # Two that hold the same variable share its mask.
-            self._masks[index] = hook.state.get(name)
-            if self._masks[index] is None:
-                shape = tuple(variable.shape)
-                self._masks[index] = hook.add_state(name, variable, shape, 1, dtype="uint8")
+        # Two that hold the same variable share its mask.
+        self._masks = {
+            hook.index(variable): hook.add_state(
+                "mask", variable, tuple(variable.shape), 1, "uint8"
+            )
+            for variable in self.variables
+        }
+        self._hook = hook
 
-    def was_restored(self, hook):
+    def was_restored(self):
         """Whether a checkpoint brought these masks."""
-        return any(f"mask_{index}" in hook.restored for index in self._masks)
+        return any(f"mask_{index}" in self._hook.state.restored for index in self._masks)
 
     def hold(self):
         """From now on, what is zero stays zero."""
@@ -41,21 +39,22 @@ class HoldUpdate(Update):
         for variable in self.variables:
             variable.assign(_masked(variable, self._mask(variable)))
 
-    def __call__(self, optimizer, index, variable, learning_rate):
-        return _masked(variable, self._masks[index])
+    def __call__(self, hook, variable, learning_rate, before):
+        return _masked(variable, self._mask(variable))
 
     def _mask(self, variable):
-        return self._masks[self._optimizer._get_variable_index(variable)]
+        return self._masks[self._hook.index(variable)]
 
 
 def zero_averages(optimizer, variables):
     """Give the averages of an optimizer with `use_ema` the zeros of the weights."""
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    if not getattr(optimizer, "use_ema", False):
-        return
+    hook = UpdateHook.of(optimizer)
     for variable in variables:
-        average = optimizer._model_variables_moving_average[optimizer._get_variable_index(variable)]
-        average.assign(_masked(average, variable))
+        part, index = hook.part_of(variable)
+        if part.use_ema:
+            average = part._model_variables_moving_average[index]
+            average.assign(_masked(average, variable))
+    hook.release()
 
 
 def _masked(value, mask):

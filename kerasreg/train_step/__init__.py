@@ -6,12 +6,15 @@ Keras tracks, serializes and saves nothing of it:
 - an `UpdateHook` per optimizer (`updates.py`) runs updates after the optimizer's own, in
   `_backend_update_step`. That is the only method which every backend calls once per real update,
   with the learning rate that this update used, before averages and constraints (`update_step` is
-  bypassed on torch, constraints run on every micro-step of an accumulation).
+  bypassed on torch, constraints run on every micro-step of an accumulation). What they remember
+  from step to step is kept in variables of the optimizer (`state.py`).
+- a `TrainedPenalty` per variable (`penalties.py`) changes its penalty in the train step only.
 - a `FitScope` per model (`fit.py`) makes Keras trace the train step anew, and notices when a
   `fit` ended without `on_train_end`, which is what Keras does after an exception or Ctrl-C.
 """
 
 from kerasreg.train_step.fit import FitScope, forget_traces
+from kerasreg.train_step.penalties import TrainedPenalty, plain
 from kerasreg.train_step.updates import Update, UpdateHook
 
-__all__ = ["FitScope", "Update", "UpdateHook", "forget_traces"]
+__all__ = ["FitScope", "TrainedPenalty", "Update", "UpdateHook", "forget_traces", "plain"]

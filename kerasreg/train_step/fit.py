@@ -1,5 +1,7 @@
 """What one `fit` changes in its model, and back."""
 
+import keras
+
 
 class FitScope:
     """What one `fit` changes in its model. Use `FitScope.of(model)`.
@@ -15,6 +17,7 @@ class FitScope:
         self.model = model
         self._ends = []
         self._depth = 0
+        self._optimizer_values = {}
 
     @classmethod
     def of(cls, model):
@@ -26,6 +29,13 @@ class FitScope:
 
     def inside(self):
         return self._depth > 0
+
+    def value(self, variable):
+        """The value of an optimizer's variable in the train step that is running or traced.
+
+        On JAX the loss is computed where reading the variable would give a constant.
+        """
+        return self._optimizer_values.get(id(variable), variable)
 
     def enter(self, end):
         """Trace anew, and call `end` when the fit is over, however it ended."""
@@ -55,10 +65,13 @@ class FitScope:
 
         def train_step_inside(*args, **kwargs):
             self._depth += 1
+            if keras.backend.backend() == "jax":
+                self._optimizer_values = _optimizer_values(model, *args)
             try:
                 return train_step(*args, **kwargs)
             finally:
                 self._depth -= 1
+                self._optimizer_values = {}
 
         def make_train_function_after(force=False):
             # Keras asks without force at the start of every fit and nowhere in it: whoever is
@@ -74,6 +87,12 @@ class FitScope:
     def _unpatch(self):
         for name in ("train_step", "make_train_function", self._ATTRIBUTE):
             self.model.__dict__.pop(name, None)
+
+
+def _optimizer_values(model, state, *_):
+    # `state` is that of `JAXTrainer.train_step`.
+    variables = model.optimizer.variables if model.optimizer is not None else ()
+    return {id(v): value for v, value in zip(variables, state[2], strict=True)}
 
 
 def forget_traces(model):

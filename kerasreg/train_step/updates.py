@@ -1,9 +1,9 @@
 """Updates of ours after the optimizer's own, inside of the compiled train step."""
 
-import contextlib
-
 import keras
 from keras import ops
+
+from kerasreg.train_step.state import State, StateKeeper
 
 
 class Update:
@@ -27,23 +27,29 @@ class Update:
     def create_state(self, hook):
         """Create what lives in the step, with `hook.add_state`."""
 
-    def __call__(self, optimizer, index, variable, learning_rate):
-        """The new value of `variable`, the optimizer's number `index`."""
+    def before(self, hook, variable, gradient):
+        """A tuple of tensors to keep from before the optimizer's own step."""
+        return ()
+
+    def __call__(self, hook, variable, learning_rate, before):
+        """The new value of `variable`, after the optimizer's own step."""
         raise NotImplementedError
 
 
 class UpdateHook:
-    """The updates of one optimizer. Use `UpdateHook.of(optimizer)`."""
+    """The updates of one optimizer. Use `UpdateHook.of(optimizer)`.
+
+    A LossScaleOptimizer has one optimizer inside of it, a MultiOptimizer several: `parts` are the
+    plain ones, and each variable belongs to one of them.
+    """
 
     _ATTRIBUTE = "kerasreg"
 
-    def __init__(self, optimizer):
+    def __init__(self, optimizer, wrappers):
         self.optimizer = optimizer
-        self.state = {}
-        self.restored = {}
+        self._wrappers = wrappers
         self._updates = []
-        # LossScaleOptimizer saves the variables of the optimizer inside of it a second time.
-        self.wrappers = []
+        self.state = State([], [])
 
     @classmethod
     def of(cls, optimizer):
@@ -54,10 +60,28 @@ class UpdateHook:
             optimizer = optimizer.inner_optimizer
         keeper = optimizer.__dict__.get(cls._ATTRIBUTE)
         if keeper is None:
-            hook = cls(optimizer)
-            keeper = optimizer.__dict__[cls._ATTRIBUTE] = _StateKeeper(hook)
-        keeper.hook.wrappers = wrappers
+            keeper = optimizer.__dict__[cls._ATTRIBUTE] = StateKeeper(cls(optimizer, wrappers))
         return keeper.hook
+
+    @property
+    def parts(self):
+        """The plain optimizers. They are known when the optimizer is built."""
+        return getattr(self.optimizer, "optimizers", [self.optimizer])
+
+    def part_of(self, variable):
+        """`(plain optimizer, number of the variable in it)`."""
+        optimizer = self.optimizer
+        if optimizer is not self.parts[0]:
+            optimizer = self.parts[optimizer._var_to_optimizer_idx[optimizer._var_key(variable)]]
+        return optimizer, optimizer._get_variable_index(variable)
+
+    def index(self, variable):
+        """The number of the variable in the whole optimizer."""
+        return self.optimizer._get_variable_index(variable)
+
+    def require_known(self, variables):
+        """Raise a `ValueError` for variables that the optimizer was not built with."""
+        self.optimizer._check_variables_are_known(variables)
 
     def add(self, update):
         """Run `update` from the next traced step on."""
@@ -71,146 +95,104 @@ class UpdateHook:
         """Take `update` out; the last one leaves the optimizer as it was."""
         if update in self._updates:
             self._updates.remove(update)
-        if not self._updates:
-            self._unpatch()
+        self.release()
 
     def release(self):
         """Forget an optimizer that no update uses."""
         if not self._updates:
             self._unpatch()
 
-    def add_state(self, name, reference, shape, initial=0.0, dtype="float32"):
-        """A variable of the optimizer: the only kind that the compiled steps of all backends see.
-
-        It is kept out of what stock Keras saves (which would drop the whole optimizer state on
-        loading) and saved beside it, where only this class looks.
-        """
-        optimizer = self.optimizer
-        constant = keras.initializers.Constant(initial)
-        with _strategy_scope(optimizer):
-            if shape == tuple(reference.shape) and dtype == reference.dtype:
-                variable = optimizer.add_variable_from_reference(reference, name, constant)
-            else:
-                variable = optimizer.add_variable(shape, constant, dtype, name=name)
-        if name in self.restored:
-            variable.assign(self.restored[name])
-        self.state[name] = variable
-        return variable
-
-    @contextlib.contextmanager
-    def hidden_state(self):
-        """The optimizer's variables without ours."""
-        for variable in self.state.values():
-            self.optimizer._untrack_variable(variable)
-        try:
-            yield
-        finally:
-            for variable in self.state.values():
-                self.optimizer._track_variable(variable)
+    def add_state(self, name, variable, shape, initial=0.0, dtype="float32"):
+        """A variable of the optimizer that belongs to a model variable, `(name)_(its number)`."""
+        owner, _ = self.part_of(variable)
+        name = f"{name}_{self.index(variable)}"
+        return self.state.add(owner, name, shape, initial, dtype, reference=variable)
 
     def _patch(self):
-        optimizer = self.optimizer
-        update_step = optimizer._backend_update_step
-        update_average = optimizer._update_model_variables_moving_average
+        restored = self.state.restored
+        whole = [] if self.optimizer is self.parts[0] else [self.optimizer]
+        self.state = State(self.parts, [*whole, *self._wrappers])
+        self.state.restored = restored
+        self.state.patch()
+        for part in self.parts:
+            self._patch_part(part)
+
+    def _patch_part(self, part):
+        update_step = part._backend_update_step
+        update_average = part._update_model_variables_moving_average
 
         def update_step_and_ours(grads, variables, learning_rate):
+            run = self._prepare(part, grads, variables)
             update_step(grads, variables, learning_rate)
-            self._run(variables, learning_rate)
+            run(learning_rate)
 
         def update_average_and_pattern(variables):
             update_average(variables)
-            self._copy_zeros_to_average()
+            self._copy_zeros_to_average(part)
 
-        optimizer.__dict__["_backend_update_step"] = update_step_and_ours
-        optimizer.__dict__["_update_model_variables_moving_average"] = update_average_and_pattern
-        for each in [optimizer, *self.wrappers]:
-            each.__dict__["save_own_variables"] = self._without_state(each.save_own_variables)
-            each.__dict__["load_own_variables"] = self._without_state(each.load_own_variables)
+        part.__dict__["_backend_update_step"] = update_step_and_ours
+        part.__dict__["_update_model_variables_moving_average"] = update_average_and_pattern
 
     def _unpatch(self):
-        for variable in self.state.values():
-            self.optimizer._untrack_variable(variable)
-        self.state = {}
-        for name in ("_backend_update_step", "_update_model_variables_moving_average"):
-            self.optimizer.__dict__.pop(name, None)
-        for each in [self.optimizer, *self.wrappers]:
-            each.__dict__.pop("save_own_variables", None)
-            each.__dict__.pop("load_own_variables", None)
+        self.state.unpatch()
+        for part in self.parts:
+            for name in ("_backend_update_step", "_update_model_variables_moving_average"):
+                part.__dict__.pop(name, None)
         self.optimizer.__dict__.pop(self._ATTRIBUTE, None)
 
-    def _without_state(self, method):
-        def without_state(store):
-            with self.hidden_state():
-                method(store)
-
-        return without_state
-
-    def _run(self, variables, learning_rate):
-        known = {self.optimizer._get_variable_index(variable) for variable in variables}
+    def _prepare(self, part, grads, variables):
+        """Keep what the updates need from before the step; returns what runs them after it."""
+        gradients = {
+            part._get_variable_index(variable): gradient
+            for gradient, variable in zip(grads, variables, strict=True)
+        }
+        prepared = []
         for update in self._updates:
             if not update.active():
                 continue
             update.calls += 1
-            ours = [v for v in update.variables if self._index(v) in known]
-            _on_every_replica(self.optimizer, ours, self._assign(update, learning_rate))
+            for variable in update.variables:
+                owner, index = self.part_of(variable)
+                if owner is part and index in gradients:
+                    before = update.before(self, variable, gradients[index])
+                    prepared.append((update, variable, before))
 
-    def _assign(self, update, learning_rate):
-        def assign(variable):
-            index = self._index(variable)
-            self.optimizer.assign(variable, update(self.optimizer, index, variable, learning_rate))
+        def run(learning_rate):
+            for update, variable, before in prepared:
+                _on_every_replica(part, variable, self._assign(update, part, learning_rate), before)
+
+        return run
+
+    def _assign(self, update, part, learning_rate):
+        def assign(variable, *before):
+            part.assign(variable, update(self, variable, learning_rate, before))
 
         return assign
 
-    def _index(self, variable):
-        return self.optimizer._get_variable_index(variable)
-
-    def _copy_zeros_to_average(self):
+    def _copy_zeros_to_average(self, part):
         """An average of sparse weights is dense: give it the zeros of the newest ones."""
-        if not self.optimizer.use_ema:
+        if not part.use_ema:
             return
         updates = [update for update in self._updates if update.active()]
         for variable in {id(v): v for update in updates for v in update.variables}.values():
-            average = self.optimizer._model_variables_moving_average[self._index(variable)]
-            value = ops.convert_to_tensor(average)
-            dead = ops.equal(ops.convert_to_tensor(variable), 0)
-            average.assign(ops.where(dead, ops.zeros_like(value), value))
+            owner, index = self.part_of(variable)
+            if owner is part:
+                average = part._model_variables_moving_average[index]
+                value = ops.convert_to_tensor(average)
+                dead = ops.equal(ops.convert_to_tensor(variable), 0)
+                average.assign(ops.where(dead, ops.zeros_like(value), value))
 
 
-class _StateKeeper(keras.layers.Layer):
-    """Saves the state of a hook under a path of the optimizer that stock Keras skips over."""
-
-    def __init__(self, hook):
-        super().__init__(name="kerasreg_state")
-        self.__dict__["hook"] = hook
-
-    def save_own_variables(self, store):
-        for name, variable in self.hook.state.items():
-            store[name] = keras.ops.convert_to_numpy(variable)
-
-    def load_own_variables(self, store):
-        self.hook.restored = {name: store[name][()] for name in list(store.keys())}
-        for name, value in self.hook.restored.items():
-            if name in self.hook.state:
-                self.hook.state[name].assign(value)
-
-
-def _on_every_replica(optimizer, variables, function):
+def _on_every_replica(optimizer, variable, function, arguments):
     if keras.backend.backend() != "tensorflow":
-        for variable in variables:
-            function(variable)
+        function(variable, *arguments)
         return
     import tensorflow as tf
 
     # As TFOptimizer does for its own updates and its weight decay.
-    def update(strategy, variables):
-        for variable in variables:
-            strategy.extended.update(variable.value, function, group=False)
+    def update(strategy, variable, *arguments):
+        strategy.extended.update(variable.value, function, args=arguments, group=False)
 
     tf.__internal__.distribute.interim.maybe_merge_call(
-        update, optimizer._distribution_strategy, variables
+        update, optimizer._distribution_strategy, variable, *arguments
     )
-
-
-def _strategy_scope(optimizer):
-    strategy = getattr(optimizer, "_distribution_strategy", None)
-    return strategy.scope() if strategy is not None else contextlib.nullcontext()

@@ -1,0 +1,46 @@
+"""What the penalty of a variable is while it trains: without a gradient, or scaled."""
+
+import keras
+from keras import ops
+
+
+class TrainedPenalty(keras.regularizers.Regularizer):
+    """The regularizer of a variable inside of a train step; elsewhere it is the plain one.
+
+    Use `TrainedPenalty.of(variable, active)`: who changes the penalty shares it with the others,
+    in any order, and `release` restores the variable when nobody changes it any more.
+    """
+
+    def __init__(self, regularizer, active):
+        self.regularizer = regularizer
+        self.active = active
+        #: Whether the loss gives the weights the penalty's gradient.
+        self.has_gradient = True
+        #: A function without arguments that gives a scalar, or None.
+        self.scale = None
+
+    @classmethod
+    def of(cls, variable, active):
+        if not isinstance(variable.regularizer, cls):
+            variable.regularizer = cls(variable.regularizer, active)
+        return variable.regularizer
+
+    @classmethod
+    def release(cls, variable):
+        """Restore the variable's own regularizer if it trains as it is."""
+        own = variable.regularizer
+        if isinstance(own, cls) and own.has_gradient and own.scale is None:
+            variable.regularizer = own.regularizer
+
+    def __call__(self, weights):
+        penalty = self.regularizer(weights)
+        if not self.active():
+            return penalty
+        if not self.has_gradient:
+            penalty = ops.stop_gradient(penalty)
+        return penalty if self.scale is None else self.scale() * penalty
+
+
+def plain(regularizer):
+    """The regularizer as it is outside of training."""
+    return regularizer.regularizer if isinstance(regularizer, TrainedPenalty) else regularizer

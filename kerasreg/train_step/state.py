@@ -1,0 +1,107 @@
+"""Variables of ours in an optimizer: the only ones that the compiled steps of all backends see.
+
+Stock Keras drops the whole state of an optimizer when it loads a checkpoint with more variables
+than it knows. So ours are kept out of what it saves, and saved beside it, where it does not look.
+"""
+
+import contextlib
+
+import keras
+
+
+class State:
+    """The extra variables of one optimizer, which may consist of several.
+
+    Args:
+        parts: the plain optimizers that own the variables.
+        wrappers: those around them, which save the variables of the parts a second time.
+    """
+
+    def __init__(self, parts, wrappers):
+        self.variables = {}
+        #: What a checkpoint brought, by name.
+        self.restored = {}
+        self._owners = {}
+        self._savers = [*parts, *wrappers]
+
+    def __contains__(self, name):
+        return name in self.variables
+
+    def __getitem__(self, name):
+        return self.variables[name]
+
+    def add(self, owner, name, shape, initial=0.0, dtype="float32", reference=None):
+        """The variable of this name, made in the optimizer `owner` if it does not exist.
+
+        One of the shape and dtype of `reference`, a model variable, is sharded like it.
+        """
+        if name in self.variables:
+            return self.variables[name]
+        constant = keras.initializers.Constant(initial)
+        alike = reference is not None and tuple(reference.shape) == shape
+        with _strategy_scope(owner):
+            if alike and dtype == reference.dtype:
+                variable = owner.add_variable_from_reference(reference, name, constant)
+            else:
+                variable = owner.add_variable(shape, constant, dtype, name=name)
+        if name in self.restored:
+            variable.assign(self.restored[name])
+        self.variables[name] = variable
+        self._owners[name] = owner
+        return variable
+
+    def patch(self):
+        """Keep the variables out of what Keras saves."""
+        for saver in self._savers:
+            saver.__dict__["save_own_variables"] = self._without(saver.save_own_variables)
+            saver.__dict__["load_own_variables"] = self._without(saver.load_own_variables)
+
+    def unpatch(self):
+        """Forget the variables."""
+        for name, variable in self.variables.items():
+            self._owners[name]._untrack_variable(variable)
+        self.variables, self._owners = {}, {}
+        for saver in self._savers:
+            saver.__dict__.pop("save_own_variables", None)
+            saver.__dict__.pop("load_own_variables", None)
+
+    def _without(self, method):
+        def without_state(store):
+            with self._hidden():
+                method(store)
+
+        return without_state
+
+    @contextlib.contextmanager
+    def _hidden(self):
+        for name, variable in self.variables.items():
+            self._owners[name]._untrack_variable(variable)
+        try:
+            yield
+        finally:
+            for name, variable in self.variables.items():
+                self._owners[name]._track_variable(variable)
+
+
+class StateKeeper(keras.layers.Layer):
+    """Saves the state of a hook under a path of the optimizer that stock Keras skips over."""
+
+    def __init__(self, hook):
+        super().__init__(name="kerasreg_state")
+        self.__dict__["hook"] = hook
+
+    def save_own_variables(self, store):
+        for name, variable in self.hook.state.variables.items():
+            store[name] = keras.ops.convert_to_numpy(variable)
+
+    def load_own_variables(self, store):
+        state = self.hook.state
+        state.restored = {name: store[name][()] for name in list(store.keys())}
+        for name, value in state.restored.items():
+            if name in state:
+                state[name].assign(value)
+
+
+def _strategy_scope(optimizer):
+    strategy = getattr(optimizer, "_distribution_strategy", None)
+    return strategy.scope() if strategy is not None else contextlib.nullcontext()
