@@ -5,6 +5,14 @@ A penalty that is public and not in here fails the tests (`test_contract.py`).
 
 import numpy as np
 from oracles import elementwise, grouped, never, ratio
+from oracles_smooth import (
+    activity_kl,
+    conv_orthogonal,
+    entropy,
+    hoyer_square,
+    orthogonal,
+    spectral_norm,
+)
 
 _BY_COLUMN = np.tile(np.arange(4), (3, 1))
 _BY_ROW = np.repeat(np.arange(3), 4).reshape(3, 4)
@@ -53,6 +61,40 @@ CASES = [
 ]
 
 # Families: one block of rows each, with the oracles in a module of their own.
+
+# Gradient only: orthogonal kernels, smooth counts, spectral norm, activations.
+CASES += [
+    orthogonal({"factor": 0.3}, np.tile(np.arange(3), (4, 1))),
+    orthogonal({"factor": 0.3, "mode": "orthogonal"}, np.tile(np.arange(3), (4, 1))),
+    orthogonal({"factor": 0.3, "axis": -1}, _BY_COLUMN),
+    orthogonal({"factor": 0.3, "axis": -1, "mode": "orthogonal"}, _BY_COLUMN),
+    orthogonal({"factor": 0.3, "axis": 0}, np.arange(4)),
+    orthogonal({"factor": 0.3, "axis": -2}, _BY_INPUT_CHANNEL),
+    orthogonal({"factor": 0.3, "axis": (1, 2)}, _BY_CHANNEL_PAIR),
+    orthogonal({"factor": 0.3, "axis": -1, "gates": 4}, _BY_UNIT_OF_4_GATES),
+    orthogonal({"factor": 0.0}, _BY_COLUMN),
+    conv_orthogonal({"factor": 0.3}, (3, 2, 4)),
+    conv_orthogonal({"factor": 0.3}, (3, 3, 2, 3)),
+    conv_orthogonal({"factor": 0.3, "stride": 2}, (3, 4, 2, 3)),
+    conv_orthogonal({"factor": 0.3, "stride": 3}, (2, 1, 1, 5)),
+    hoyer_square("HoyerSquare", {"factor": 0.3}, _BY_WEIGHT),
+    hoyer_square("HoyerSquare", {"factor": 0.3}, np.arange(5)),
+    hoyer_square("HoyerSquare", {"factor": 0.3}, np.arange(24).reshape(2, 2, 2, 3)),
+    hoyer_square("HoyerSquare", {"factor": 0.3}, np.arange(1).reshape(())),
+    hoyer_square("GroupHoyerSquare", {"factor": 0.3}, _BY_COLUMN),
+    hoyer_square("GroupHoyerSquare", {"factor": 0.3, "axis": -2}, _BY_INPUT_CHANNEL),
+    hoyer_square("GroupHoyerSquare", {"factor": 0.3, "axis": (0, 1)}, _BY_WEIGHT),
+    hoyer_square("GroupHoyerSquare", {"factor": 0.3, "gates": 4}, _BY_UNIT_OF_4_GATES),
+    spectral_norm({"factor": 0.3}, _BY_COLUMN),
+    spectral_norm({"factor": 0.3, "axis": 0, "power": 1}, _BY_ROW),
+    spectral_norm({"factor": 0.3, "axis": 0}, np.arange(4)),
+    spectral_norm({"factor": 0.3, "axis": -2, "iterations": 100}, _BY_INPUT_CHANNEL),
+    entropy({"factor": 0.3}, (5, 4)),
+    entropy({"factor": 0.3}, (2, 3, 2, 4)),
+    entropy({"factor": 0.3, "from_logits": True}, (5, 4)),
+    activity_kl({"factor": 0.3, "rho": 0.05}, (5, 4)),
+    activity_kl({"factor": 0.3, "rho": 0.5}, (2, 3, 2, 4)),
+]
 
 for _case in CASES:
     _case.groups.setflags(write=False)

@@ -15,7 +15,8 @@ class Case:
     `margin(z, t)` is the left side over the right side of the condition for zero: at most 1 where
     the prox is zero. `steps` are the finest that the prox takes: one per "weight", one per "group",
     or "one". `shrinks`: the prox keeps signs, makes no weight larger, and all zero for an infinite
-    step.
+    step. `size(z)` is what rounding is relative to. `allowed(w)` are the nearest weights that the
+    prox can give at all.
     """
 
     name: str
@@ -28,9 +29,14 @@ class Case:
     convex: bool = True
     steps: str = "weight"
     shrinks: bool = True
+    size: Callable = np.abs
+    allowed: Callable = lambda w: w
 
     def __str__(self):
-        arguments = ",".join(f"{name}={value}" for name, value in self.arguments.items())
+        def text(value):
+            return "array" if isinstance(value, dict) else value
+
+        arguments = ",".join(f"{name}={text(value)}" for name, value in self.arguments.items())
         return f"{self.name}({arguments}) on {self.shape}"
 
 

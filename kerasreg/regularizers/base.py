@@ -114,6 +114,25 @@ def validate_factor(value, name):
     return value
 
 
+def validate_count(value, name):
+    """`value` as the plain int it is, if it is at least 1."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"`{name}` must be an int of at least 1. Received: {name}={value!r}")
+    return int(value)
+
+
+def safe_sqrt(squares):
+    """The square root, with a slope of 0 at 0: the subgradient that keeps a zero."""
+    dead = squares == 0
+    root = ops.sqrt(ops.where(dead, ops.ones_like(squares), squares))
+    return ops.where(dead, ops.zeros_like(squares), root)
+
+
+def absolute(weights):
+    """`|w|`, with a slope of 0 at 0: the subgradient that keeps a zero. (JAX takes 1.)"""
+    return weights * ops.sign(weights)
+
+
 def mean_step(step, axes):
     """`mean(step^-2)^(-1/2)` over `axes`, kept as axes of size 1; over all for None."""
     # Relative to the smallest, so that the squares do not overflow.

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from kerasreg.proximal import operators
-from kerasreg.regularizers.base import Regularizer, validate_factor
+from kerasreg.regularizers.base import Regularizer, absolute, validate_factor
 
 
 @keras.saving.register_keras_serializable("kerasreg")
@@ -123,3 +123,41 @@ class L1L2(Regularizer):
 
     def get_config(self):
         return {"l1": self.l1, "l2": self.l2}
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class NonNegativeL1(Regularizer):
+    """`factor * sum(|w|)` of weights that the prox keeps from being negative.
+
+    The non-negative lasso, and what makes parts out of weights (Hoyer, 2002). The prox is
+    `max(w - factor * step, 0)`: with `ProximalGradient`, no weight is ever negative, even for a
+    factor of 0. Without, it is `L1`.
+
+    Args:
+        factor: finite and >= 0.
+
+    Raises:
+        ValueError: for a factor that is negative, not finite, or not a number.
+
+    Example:
+
+    >>> regularizer = kerasreg.regularizers.NonNegativeL1(0.5)
+    >>> float(regularizer(np.array([3.0, 0.25])))
+    1.625
+    >>> np.asarray(regularizer.prox(np.array([3.0, 0.25, -3.0]), step=1.0)).tolist()
+    [2.5, 0.0, 0.0]
+    """
+
+    def __init__(self, factor=0.01):
+        self.factor = validate_factor(factor, "factor")
+
+    def _value(self, weights):
+        return self.factor * ops.sum(absolute(weights))
+
+    def _prox(self, weights, step):
+        # 0 times an infinite step would be NaN.
+        threshold = self.factor * step if self.factor else ops.zeros_like(step)
+        return operators.positive_threshold(weights, threshold)
+
+    def get_config(self):
+        return {"factor": self.factor}

@@ -6,7 +6,36 @@ broadcast against `z`, hold for values from 0 to infinity, and zeros come out as
 NaN in `z` gives NaN out; an infinity never comes out as a finite number.
 """
 
-from kerasreg.proximal.operators.elementwise import shrink, soft_threshold
+from kerasreg.proximal.operators.elementwise import (
+    positive_threshold,
+    shrink,
+    shrink_towards,
+    soft_threshold,
+    soft_threshold_towards,
+)
 from kerasreg.proximal.operators.group import group_soft_threshold
+from kerasreg.proximal.operators.nonconvex import (
+    capped_threshold,
+    hard_threshold,
+    log_threshold,
+    lp_threshold,
+    mcp_threshold,
+    scad_threshold,
+    transformed_l1_threshold,
+)
 
-__all__ = ["group_soft_threshold", "shrink", "soft_threshold"]
+__all__ = [
+    "capped_threshold",
+    "group_soft_threshold",
+    "hard_threshold",
+    "log_threshold",
+    "lp_threshold",
+    "mcp_threshold",
+    "positive_threshold",
+    "scad_threshold",
+    "shrink",
+    "shrink_towards",
+    "soft_threshold",
+    "soft_threshold_towards",
+    "transformed_l1_threshold",
+]

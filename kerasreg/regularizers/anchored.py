@@ -1,0 +1,228 @@
+"""Penalties of single weights that know an array: reference weights, or a factor for each."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasreg.proximal import operators
+from kerasreg.regularizers.arrays import array_argument, encode
+from kerasreg.regularizers.base import Regularizer, absolute, validate_above, validate_factor
+
+#: Pilot weights nearer to zero than this count as this large.
+TINY = 1e-8
+
+
+class Anchored(Regularizer):
+    """A penalty with an array of the weights' shape, which `attach` takes from the variable.
+
+    A subclass gives its arguments in `_arguments()`, names the one that `attach` fills in
+    `_argument`, and keeps the array itself in `_array`: in NumPy, so that it becomes a constant of
+    whatever code computes with it.
+    """
+
+    _argument = "reference"
+
+    def check(self, shape, name="weights"):
+        argument, shape = self._argument, tuple(shape)
+        if self._array is None:
+            raise ValueError(
+                f"`{type(self).__name__}` has no `{argument}` for {name} of shape {shape}. Pass "
+                f"`{argument}=`, an array of this shape, or use `kerasreg.attach(model, rules)` on "
+                "the finished model, which takes the present values of each variable. Received: "
+                f"{argument}=None"
+            )
+        if self._array.shape != shape:
+            raise ValueError(
+                f"`{argument}` must have the shape of {name}, {shape}. Received: {argument} of "
+                f"shape {self._array.shape}"
+            )
+
+    def for_variable(self, variable, roles):
+        if self._array is None:
+            arguments = {**self._arguments(), self._argument: variable}
+            return type(self)(**arguments).for_variable(variable, roles)
+        return super().for_variable(variable, roles)
+
+    def _constant(self, weights):
+        dtype = keras.backend.standardize_dtype(weights.dtype)
+        return ops.convert_to_tensor(self._array.astype(dtype))
+
+    def get_config(self):
+        return {
+            name: encode(value) if isinstance(value, np.ndarray) else value
+            for name, value in self._arguments().items()
+        }
+
+    def __repr__(self):
+        arguments = ", ".join(f"{name}={_text(value)}" for name, value in self._arguments().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class L2SP(Anchored):
+    """`l2 * sum((w - reference)^2)`: stays near a starting point (Li et al., 2018).
+
+    For fine-tuning, with the pretrained weights as the reference: `kerasreg.attach` takes the
+    present weights of the model. Zeros as the reference are `L2`. The prox is the weighted mean
+    `(w + 2 * l2 * step * reference) / (1 + 2 * l2 * step)`.
+
+    Args:
+        l2: factor, finite and >= 0.
+        reference: array of the weights' shape; None is for `kerasreg.attach`.
+
+    Raises:
+        ValueError: for a bad factor or reference, and, when it meets the weights, for a reference
+            that is missing or of another shape.
+
+    Example:
+
+    >>> layer = keras.layers.Dense(2, name="hidden")
+    >>> model = keras.Sequential([keras.Input((3,)), layer])
+    >>> kerasreg.attach(model, {"kernel": kerasreg.regularizers.L2SP(0.5)})
+    {'hidden/kernel': L2SP(l2=0.5, reference=<float32 array of shape (3, 2)>)}
+    >>> layer.kernel.assign_add(np.ones((3, 2)))
+    >>> [round(float(loss), 4) for loss in model.losses]
+    [3.0]
+    """
+
+    def __init__(self, l2=0.01, reference=None):
+        self.l2 = validate_factor(l2, "l2")
+        self._array = array_argument(reference, "reference")
+
+    def _value(self, weights):
+        return self.l2 * ops.sum(ops.square(weights - self._constant(weights)))
+
+    def _prox(self, weights, step):
+        if not self.l2:
+            return weights
+        return operators.shrink_towards(weights, self.l2 * step, self._constant(weights))
+
+    def _arguments(self):
+        return {"l2": self.l2, "reference": self._array}
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class L1SP(Anchored):
+    """`l1 * sum(|w - reference|)`: leaves most weights at a starting point (Li et al., 2018).
+
+    For fine-tuning that changes few weights: with `ProximalGradient` the others stay equal to the
+    reference, bit by bit. `kerasreg.attach` takes the present weights of the model as the
+    reference. Zeros as the reference are `L1`. The prox is soft thresholding of the difference,
+    `reference + sign(w - reference) max(|w - reference| - l1 * step, 0)`.
+
+    Args:
+        l1: factor, finite and >= 0.
+        reference: array of the weights' shape; None is for `kerasreg.attach`.
+
+    Raises:
+        ValueError: for a bad factor or reference, and, when it meets the weights, for a reference
+            that is missing or of another shape.
+
+    Example:
+
+    >>> regularizer = kerasreg.regularizers.L1SP(0.5, reference=np.array([1.0, 2.0]))
+    >>> float(regularizer(np.array([3.0, 2.25])))
+    1.125
+    >>> np.asarray(regularizer.prox(np.array([3.0, 2.25]), step=1.0)).tolist()
+    [2.5, 2.0]
+    """
+
+    def __init__(self, l1=0.01, reference=None):
+        self.l1 = validate_factor(l1, "l1")
+        self._array = array_argument(reference, "reference")
+
+    def _value(self, weights):
+        return self.l1 * ops.sum(absolute(weights - self._constant(weights)))
+
+    def _prox(self, weights, step):
+        if not self.l1:
+            return weights
+        return operators.soft_threshold_towards(weights, self.l1 * step, self._constant(weights))
+
+    def _arguments(self):
+        return {"l1": self.l1, "reference": self._array}
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class WeightedL1(Anchored):
+    """`l1 * sum(weights * |w|)`: L1 with a factor for each weight (adaptive lasso; Zou, 2006).
+
+    Either the factors are given, or they are `1 / max(|pilot|, 1e-8)^gamma`: what is small in a
+    pilot model, trained without this penalty, is penalised more. `kerasreg.attach` takes the
+    present weights of the model as the pilot. Ones as weights are `L1`. The prox is soft
+    thresholding by `l1 * step * weights`.
+
+    Args:
+        l1: factor, finite and >= 0.
+        weights: array of the weights' shape, finite and >= 0.
+        pilot: array of the weights' shape, instead of `weights`. With neither, the penalty is for
+            `kerasreg.attach`.
+        gamma: power of the pilot, finite and > 0.
+
+    Raises:
+        ValueError: for a bad argument, and, when it meets the weights, for arrays that are missing
+            or of another shape.
+
+    Example:
+
+    >>> regularizer = kerasreg.regularizers.WeightedL1(0.5, pilot=np.array([2.0, 0.5]))
+    >>> float(regularizer(np.array([3.0, 1.0])))
+    1.75
+    >>> np.asarray(regularizer.prox(np.array([3.0, 1.0]), step=1.0)).tolist()
+    [2.75, 0.0]
+    """
+
+    _argument = "pilot"
+
+    def __init__(self, l1=0.01, weights=None, pilot=None, gamma=1.0):
+        self.l1 = validate_factor(l1, "l1")
+        self.gamma = validate_above(gamma, "gamma", 0)
+        self.weights = array_argument(weights, "weights")
+        self.pilot = array_argument(pilot, "pilot")
+        if self.weights is not None and self.pilot is not None:
+            raise ValueError(
+                "`weights` and `pilot` exclude each other. Received: both, of shapes "
+                f"{self.weights.shape} and {self.pilot.shape}"
+            )
+        if self.weights is not None and (self.weights < 0).any():
+            raise ValueError(
+                f"`weights` must not be negative. Received: a smallest one of {self.weights.min()}"
+            )
+        self._array = self.weights
+        if self.pilot is not None:
+            self._array = _adaptive(self.pilot, self.gamma)
+
+    def _value(self, weights):
+        return self.l1 * ops.sum(self._constant(weights) * absolute(weights))
+
+    def _prox(self, weights, step):
+        if not self.l1:
+            return weights
+        factors = self._constant(weights)
+        # Without a factor no step does anything, not even an infinite one.
+        threshold = ops.where(factors == 0, ops.zeros_like(factors), self.l1 * step * factors)
+        return operators.soft_threshold(weights, threshold)
+
+    def _arguments(self):
+        return {
+            "l1": self.l1,
+            "weights": self.weights,
+            "pilot": self.pilot,
+            "gamma": self.gamma,
+        }
+
+
+def _adaptive(pilot, gamma):
+    factors = np.maximum(np.abs(pilot.astype("float64")), TINY) ** -gamma
+    if factors.size and factors.max() > np.finfo("float32").max:
+        raise ValueError(
+            f"`gamma` is too large for this pilot: 1 / {np.abs(pilot).min()}^{gamma} overflows. "
+            f"Received: gamma={gamma}. Usual values are 0.5, 1 and 2."
+        )
+    return factors
+
+
+def _text(value):
+    if isinstance(value, np.ndarray):
+        return f"<{value.dtype} array of shape {value.shape}>"
+    return repr(value)

@@ -1,0 +1,316 @@
+"""Penalties of single weights that are not convex: zeros without shrinking large weights.
+
+Where two minimisers of a prox are equally good, it takes the smaller one.
+"""
+
+import keras
+from keras import ops
+
+from kerasreg.proximal import operators
+from kerasreg.regularizers.base import Regularizer, absolute, validate_above, validate_factor
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class MCP(Regularizer):
+    """`sum(factor * m - m^2 / (2 * gamma))`, `m = min(|w|, gamma * factor)`.
+
+    The minimax concave penalty (Zhang, 2010): L1 near zero, and constant from `gamma * factor` on,
+    so that large weights keep their size. `gamma` to infinity is `L1(factor)`.
+
+    The prox, with `S` for soft thresholding: while `step < gamma`,
+    `S(w, factor * step) / (1 - step / gamma)` up to `gamma * factor` and then `w`; for larger
+    steps, `w` where `|w| > factor * sqrt(gamma * step)` and else 0.
+
+    Args:
+        factor: finite and >= 0.
+        gamma: finite and > 0.
+
+    Raises:
+        ValueError: for a factor or a gamma out of range.
+
+    Example:
+
+    >>> regularizer = kerasreg.regularizers.MCP(1.0, gamma=3.0)
+    >>> float(regularizer(np.array([9.0, 3.0, 0.0])))
+    3.0
+    >>> np.asarray(regularizer.prox(np.array([9.0, 2.0, 0.5]), step=1.0)).tolist()
+    [9.0, 1.5, 0.0]
+    """
+
+    def __init__(self, factor=0.01, gamma=3.0):
+        self.factor = validate_factor(factor, "factor")
+        self.gamma = validate_above(gamma, "gamma", 0)
+
+    def _value(self, weights):
+        m = _at_most(absolute(weights), self.gamma * self.factor)
+        return ops.sum(m * (self.factor - m / (2 * self.gamma)))
+
+    def _prox(self, weights, step):
+        if not self.factor:
+            return weights
+        return operators.mcp_threshold(weights, step, self.factor, self.gamma)
+
+    def get_config(self):
+        return {"factor": self.factor, "gamma": self.gamma}
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class SCAD(Regularizer):
+    """`sum(factor * m - max(m - factor, 0)^2 / (2 * (a - 1)))`, `m = min(|w|, a * factor)`.
+
+    The smoothly clipped absolute deviation (Fan & Li, 2001): L1 up to `factor`, and constant from
+    `a * factor` on, so that large weights keep their size. `a` to infinity is `L1(factor)`.
+
+    The prox, with `S` for soft thresholding: while `step < a - 1`, `S(w, factor * step)` up to
+    `factor * (1 + step)`, `w` from `a * factor` on, and straight in between; for larger steps, `w`
+    above one threshold and `S(w, factor * step)` below it.
+
+    Args:
+        factor: finite and >= 0.
+        a: finite and > 2; 3.7 is the paper's.
+
+    Raises:
+        ValueError: for a factor or an `a` out of range.
+
+    Example:
+
+    >>> regularizer = kerasreg.regularizers.SCAD(1.0, a=3.0)
+    >>> float(regularizer(np.array([9.0, 1.0, 0.0])))
+    3.0
+    >>> np.asarray(regularizer.prox(np.array([9.0, 2.5, 1.5, 0.5]), step=1.0)).tolist()
+    [9.0, 2.0, 0.5, 0.0]
+    """
+
+    def __init__(self, factor=0.01, a=3.7):
+        self.factor = validate_factor(factor, "factor")
+        self.a = validate_above(a, "a", 2)
+
+    def _value(self, weights):
+        m = _at_most(absolute(weights), self.a * self.factor)
+        excess = ops.relu(m - self.factor)
+        return ops.sum(self.factor * m - ops.square(excess) / (2 * (self.a - 1)))
+
+    def _prox(self, weights, step):
+        if not self.factor:
+            return weights
+        return operators.scad_threshold(weights, step, self.factor, self.a)
+
+    def get_config(self):
+        return {"factor": self.factor, "a": self.a}
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class CappedL1(Regularizer):
+    """`factor * sum(min(|w|, theta))`: L1 that ends at `theta` (Zhang, 2010).
+
+    Weights that are larger than `theta` keep their size. `theta` to infinity is `L1(factor)`.
+
+    The prox is `w` where `|w| > theta + factor * step / 2` (where
+    `|w| > sqrt(2 * theta * factor * step)` for `factor * step >= 2 * theta`), and else soft
+    thresholding.
+
+    Args:
+        factor: finite and >= 0.
+        theta: finite and > 0.
+
+    Raises:
+        ValueError: for a factor or a theta out of range.
+
+    Example:
+
+    >>> regularizer = kerasreg.regularizers.CappedL1(1.0, theta=2.0)
+    >>> float(regularizer(np.array([9.0, 1.0])))
+    3.0
+    >>> np.asarray(regularizer.prox(np.array([9.0, 2.0, 0.5]), step=1.0)).tolist()
+    [9.0, 1.0, 0.0]
+    """
+
+    def __init__(self, factor=0.01, theta=0.1):
+        self.factor = validate_factor(factor, "factor")
+        self.theta = validate_above(theta, "theta", 0)
+
+    def _value(self, weights):
+        return self.factor * ops.sum(_at_most(absolute(weights), self.theta))
+
+    def _prox(self, weights, step):
+        if not self.factor:
+            return weights
+        return operators.capped_threshold(weights, self.factor * step, self.theta)
+
+    def get_config(self):
+        return {"factor": self.factor, "theta": self.theta}
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class L0(Regularizer):
+    """`factor * count_nonzero(w)`: the number of weights (best subset; Blumensath & Davies, 2008).
+
+    Its gradient is zero, so that only its prox does anything: train with `ProximalGradient`. The
+    prox is hard thresholding: `w` where `|w| > sqrt(2 * factor * step)`, and else 0.
+
+    Args:
+        factor: finite and >= 0.
+
+    Raises:
+        ValueError: for a factor that is negative, not finite, or not a number.
+
+    Example:
+
+    >>> regularizer = kerasreg.regularizers.L0(0.5)
+    >>> float(regularizer(np.array([3.0, -0.1, 0.0])))
+    1.0
+    >>> np.asarray(regularizer.prox(np.array([3.0, -0.1]), step=1.0)).tolist()
+    [3.0, 0.0]
+    """
+
+    def __init__(self, factor=0.01):
+        self.factor = validate_factor(factor, "factor")
+
+    def _value(self, weights):
+        # `w - w` has no gradient, and it is NaN where the weight is not finite.
+        ones = weights - weights + 1
+        return self.factor * ops.sum(ops.where(weights == 0, ops.zeros_like(ones), ones))
+
+    def _prox(self, weights, step):
+        return operators.hard_threshold(weights, self.factor * step) if self.factor else weights
+
+    def get_config(self):
+        return {"factor": self.factor}
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class Lp(Regularizer):
+    """`factor * sum(|w|^p)` for p = 1/2 or 2/3 (Xu et al., 2012; Cao et al., 2013).
+
+    Between L0 and L1: the larger a weight, the less it shrinks. The prox is 0 where
+    `|w| <= 3/2 (factor * step)^(2/3)` (p = 1/2) or `|w| <= 2 (2/3 factor * step)^(3/4)` (p = 2/3),
+    and else the outer solution of `x + factor * step * p * x^(p - 1) = |w|` with the sign of `w`,
+    at least 2/3 or 1/2 of it. Without its prox the penalty has gradients as large as
+    `factor * p * |w|^(p - 1)` near zero.
+
+    Args:
+        factor: finite and >= 0.
+        p: 1/2 or 2/3, as a float.
+
+    Raises:
+        ValueError: for a factor out of range, or another p.
+
+    Example:
+
+    >>> regularizer = kerasreg.regularizers.Lp(1.0, p=1 / 2)
+    >>> float(regularizer(np.array([9.0, -4.0, 0.0])))
+    5.0
+    >>> np.asarray(regularizer.prox(np.array([9.0, -4.0, 1.0]), step=1.0)).round(3).tolist()
+    [8.832, -3.742, 0.0]
+    """
+
+    def __init__(self, factor=0.01, p=0.5):
+        self.factor = validate_factor(factor, "factor")
+        if isinstance(p, bool) or p not in (1 / 2, 2 / 3):
+            raise ValueError(
+                "`p` must be 1/2 or 2/3 (as floats; write `p=2 / 3`): the prox of other powers is "
+                f"not implemented. Received: p={p!r}"
+            )
+        self.p = float(p)
+
+    def _value(self, weights):
+        # The power has an infinite slope at 0; the subgradient that keeps a zero is 0.
+        dead = weights == 0
+        size = absolute(ops.where(dead, ops.ones_like(weights), weights))
+        return self.factor * ops.sum(ops.where(dead, ops.zeros_like(size), size**self.p))
+
+    def _prox(self, weights, step):
+        if not self.factor:
+            return weights
+        return operators.lp_threshold(weights, self.factor * step, self.p)
+
+    def get_config(self):
+        return {"factor": self.factor, "p": self.p}
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class LogSum(Regularizer):
+    """`factor * sum(log(1 + |w| / epsilon))`: the limit of reweighted L1 (Candès et al., 2008).
+
+    The larger a weight, the less it shrinks. The prox is
+    `(|w| - epsilon + sqrt((|w| + epsilon)^2 - 4 * factor * step)) / 2` with the sign of `w`, where
+    it exists and is better than 0, and else 0. `LogSum(factor * epsilon, epsilon)` with `epsilon`
+    to infinity is `L1(factor)`.
+
+    Args:
+        factor: finite and >= 0.
+        epsilon: finite and > 0, somewhat smaller than the weights that shall stay.
+
+    Raises:
+        ValueError: for a factor or an epsilon out of range.
+
+    Example:
+
+    >>> regularizer = kerasreg.regularizers.LogSum(1.0, epsilon=1.0)
+    >>> round(float(regularizer(np.array([1.0, 0.0]))), 3)
+    0.693
+    >>> np.asarray(regularizer.prox(np.array([1.5, -1.0]), step=1.0)).tolist()
+    [1.0, 0.0]
+    """
+
+    def __init__(self, factor=0.01, epsilon=0.1):
+        self.factor = validate_factor(factor, "factor")
+        self.epsilon = validate_above(epsilon, "epsilon", 0)
+
+    def _value(self, weights):
+        return self.factor * ops.sum(ops.log1p(absolute(weights) / self.epsilon))
+
+    def _prox(self, weights, step):
+        if not self.factor:
+            return weights
+        return operators.log_threshold(weights, self.factor * step, self.epsilon)
+
+    def get_config(self):
+        return {"factor": self.factor, "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class TransformedL1(Regularizer):
+    """`factor * sum((a + 1) * |w| / (a + |w|))`: between L0 and L1 (Zhang & Xin, 2018).
+
+    `a` to 0 is `L0(factor)`, to infinity `L1(factor)`; the penalty of a weight is at most
+    `factor * (a + 1)`. The prox, with `T = factor * step`, is 0 where `|w| <= T * (a + 1) / a`
+    (where `|w| <= sqrt(2 * T * (a + 1)) - a / 2` for `T > a^2 / (2 * (a + 1))`), and else the
+    outer solution of a cubic equation.
+
+    Args:
+        factor: finite and >= 0.
+        a: finite and > 0.
+
+    Raises:
+        ValueError: for a factor or an `a` out of range.
+
+    Example:
+
+    >>> regularizer = kerasreg.regularizers.TransformedL1(1.0, a=1.0)
+    >>> float(regularizer(np.array([3.0, -1.0, 0.0])))
+    2.5
+    >>> np.asarray(regularizer.prox(np.array([3.0, -1.0]), step=1.0)).round(3).tolist()
+    [2.867, 0.0]
+    """
+
+    def __init__(self, factor=0.01, a=1.0):
+        self.factor = validate_factor(factor, "factor")
+        self.a = validate_above(a, "a", 0)
+
+    def _value(self, weights):
+        size = absolute(weights)
+        return self.factor * (self.a + 1) * ops.sum(size / (self.a + size))
+
+    def _prox(self, weights, step):
+        if not self.factor:
+            return weights
+        return operators.transformed_l1_threshold(weights, self.factor * step, self.a)
+
+    def get_config(self):
+        return {"factor": self.factor, "a": self.a}
+
+
+def _at_most(x, bound):
+    # Not `ops.minimum`, which rounds float64 to float32 on torch.
+    return ops.where(x > bound, ops.convert_to_tensor(bound, x.dtype), x)
