@@ -5,6 +5,16 @@ A penalty that is public and not in here fails the tests (`test_contract.py`).
 
 import numpy as np
 from oracles import elementwise, grouped, never, ratio
+from oracles_anchored import adaptive_l1, l1sp, l2sp, nonnegative_l1, weighted_l1
+from oracles_nonconvex import (
+    capped_l1,
+    l0,
+    log_sum,
+    lp,
+    mcp,
+    scad,
+    transformed_l1,
+)
 from oracles_smooth import (
     activity_kl,
     conv_orthogonal,
@@ -94,6 +104,48 @@ CASES += [
     entropy({"factor": 0.3, "from_logits": True}, (5, 4)),
     activity_kl({"factor": 0.3, "rho": 0.05}, (5, 4)),
     activity_kl({"factor": 0.3, "rho": 0.5}, (2, 3, 2, 4)),
+]
+
+# Of single weights, not convex.
+CASES += [
+    mcp({"factor": 0.3, "gamma": 3.0}),
+    mcp({"factor": 0.05, "gamma": 1.1}, (5,)),
+    mcp({"factor": 2.0, "gamma": 0.3}, (2, 1, 2, 3)),
+    scad({"factor": 0.3, "a": 3.7}),
+    scad({"factor": 0.05, "a": 2.01}, (5,)),
+    scad({"factor": 1.0, "a": 30.0}, (2, 1, 2, 3)),
+    capped_l1({"factor": 0.3, "theta": 0.5}),
+    capped_l1({"factor": 0.3, "theta": 0.01}, (5,)),
+    capped_l1({"factor": 0.05, "theta": 5.0}, (2, 1, 2, 3)),
+    l0({"factor": 0.3}),
+    l0({"factor": 1e-4}, (5,)),
+    l0({"factor": 3.0}, ()),
+    lp({"factor": 0.3, "p": 1 / 2}),
+    lp({"factor": 0.3, "p": 2 / 3}, (2, 1, 2, 3)),
+    lp({"factor": 1e-3, "p": 2 / 3}, (5,)),
+    log_sum({"factor": 0.3, "epsilon": 0.1}),
+    log_sum({"factor": 0.3, "epsilon": 5.0}, (2, 1, 2, 3)),
+    log_sum({"factor": 0.01, "epsilon": 1e-3}, (5,)),
+    transformed_l1({"factor": 0.3, "a": 1.0}),
+    transformed_l1({"factor": 0.3, "a": 30.0}, (2, 1, 2, 3)),
+    transformed_l1({"factor": 0.05, "a": 0.01}, (5,)),
+]
+
+# Of single weights, with an array or a sign.
+_RNG = np.random.default_rng(0)
+CASES += [
+    nonnegative_l1(0.3),
+    nonnegative_l1(1e-4, (2, 1, 2, 3)),
+    nonnegative_l1(0.3, (5,)),
+    l2sp(0.3, _RNG.normal(size=(3, 4)).astype("float32")),
+    l2sp(0.3, 100 * _RNG.normal(size=(2, 1, 2, 3)).astype("float32")),
+    l2sp(0.01, np.zeros(5, "float32")),
+    l1sp(0.3, _RNG.normal(size=(3, 4)).astype("float32")),
+    l1sp(0.3, 100 * _RNG.normal(size=(2, 1, 2, 3)).astype("float32")),
+    l1sp(0.01, np.zeros(5, "float32")),
+    weighted_l1(0.3, _RNG.uniform(0.1, 10, (3, 4)).astype("float32")),
+    weighted_l1(0.3, _RNG.uniform(0.1, 10, 5).astype("float32")),
+    adaptive_l1(0.3, _RNG.normal(size=(2, 1, 2, 3)).astype("float32"), 2.0),
 ]
 
 for _case in CASES:

@@ -1,24 +1,37 @@
 """What a penalty is: a value, a prox, a config."""
 
 from kerasreg.regularizers.activity import ActivityEntropy, ActivityKL
+from kerasreg.regularizers.anchored import L1SP, L2SP, WeightedL1
 from kerasreg.regularizers.base import Regularizer
-from kerasreg.regularizers.elementwise import L1, L1L2, L2
+from kerasreg.regularizers.elementwise import L1, L1L2, L2, NonNegativeL1
 from kerasreg.regularizers.group import GroupLasso, SparseGroupLasso
+from kerasreg.regularizers.nonconvex import L0, MCP, SCAD, CappedL1, LogSum, Lp, TransformedL1
 from kerasreg.regularizers.orthogonal import ConvOrthogonal, Orthogonal
 from kerasreg.regularizers.smooth import GroupHoyerSquare, HoyerSquare, SpectralNorm
 
 __all__ = [
+    "L0",
     "L1",
     "L1L2",
+    "L1SP",
     "L2",
+    "L2SP",
+    "MCP",
+    "SCAD",
     "ActivityEntropy",
     "ActivityKL",
+    "CappedL1",
     "ConvOrthogonal",
     "GroupHoyerSquare",
     "GroupLasso",
     "HoyerSquare",
+    "LogSum",
+    "Lp",
+    "NonNegativeL1",
     "Orthogonal",
     "Regularizer",
     "SparseGroupLasso",
     "SpectralNorm",
+    "TransformedL1",
+    "WeightedL1",
 ]

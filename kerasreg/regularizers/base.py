@@ -133,6 +133,21 @@ def absolute(weights):
     return weights * ops.sign(weights)
 
 
+def validate_above(value, name, least):
+    """`value` as the plain float it is, if it is finite and above `least`."""
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= least:
+        raise ValueError(
+            f"`{name}` must be a finite number above {least}. Received: {name}={value!r}"
+        )
+    return float(value)
+
+
+def absolute(weights):
+    """`|w|`, with a slope of 0 at 0: the subgradient that keeps a zero. (JAX takes 1.)"""
+    return weights * ops.sign(weights)
+
+
 def mean_step(step, axes):
     """`mean(step^-2)^(-1/2)` over `axes`, kept as axes of size 1; over all for None."""
     # Relative to the smallest, so that the squares do not overflow.
