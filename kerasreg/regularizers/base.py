@@ -97,6 +97,10 @@ class Regularizer(Penalty):
             raise NotImplementedError
         return mean_step(step, axes=None)
 
+    def expand_step(self, step, shape):
+        """What `common_step` gave, in a shape that broadcasts to the weights'."""
+        return step
+
     def _prox(self, weights, step):
         raise NotImplementedError
 
@@ -126,11 +130,6 @@ def safe_sqrt(squares):
     dead = squares == 0
     root = ops.sqrt(ops.where(dead, ops.ones_like(squares), squares))
     return ops.where(dead, ops.zeros_like(squares), root)
-
-
-def absolute(weights):
-    """`|w|`, with a slope of 0 at 0: the subgradient that keeps a zero. (JAX takes 1.)"""
-    return weights * ops.sign(weights)
 
 
 def validate_above(value, name, least):
