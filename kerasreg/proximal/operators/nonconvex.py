@@ -12,7 +12,7 @@ NEWTON_STEPS = 5
 
 def hard_threshold(z, threshold):
     """`argmin_x  [x != 0] threshold + (x - z)^2 / 2`: z where `|z| > sqrt(2 threshold)`, else 0."""
-    return _zero_where(ops.abs(z) <= math.sqrt(2) * ops.sqrt(threshold), z, z)
+    return _zero_where(ops.abs(z) <= ops.sqrt(2.0 * threshold), z, z)
 
 
 def mcp_threshold(z, step, factor, gamma):
