@@ -1,7 +1,8 @@
 """What users hand to `model.fit`."""
 
+from kerasreg.callbacks.penalty_schedule import PenaltySchedule
 from kerasreg.callbacks.proximal_gradient import ProximalGradient
 from kerasreg.callbacks.sparsity_logger import SparsityLogger
 from kerasreg.callbacks.threshold_pruning import ThresholdPruning
 
-__all__ = ["ProximalGradient", "SparsityLogger", "ThresholdPruning"]
+__all__ = ["PenaltySchedule", "ProximalGradient", "SparsityLogger", "ThresholdPruning"]

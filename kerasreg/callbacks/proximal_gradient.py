@@ -4,6 +4,7 @@ import warnings
 
 import keras
 
+from kerasreg.advice import Deaths, advice
 from kerasreg.proximal.training import ProximalTraining
 from kerasreg.statistics import nonfinite_paths
 from kerasreg.train_step import FitScope, UpdateHook
@@ -21,7 +22,9 @@ class ProximalGradient(keras.callbacks.Callback):
     It serves `kerasreg.regularizers` and Keras' `L1`, `L2` and `L1L2`. Other regularizers keep
     their gradient. When the fit is over, model and optimizer are as before. Checkpoints that are
     written meanwhile open in stock Keras, with the state of the optimizer. Weights that become
-    NaN or infinite are warned about at the end of the epoch.
+    NaN or infinite are warned about at the end of the epoch, and so are layers that become zero as
+    a whole. Penalties that cannot do what they are for are warned about at the start: those that
+    the layers behind can make up for, and those of biases.
 
     Raises:
         ValueError: at the start of `fit`, for a model that is not built, without a regularizer
@@ -67,6 +70,8 @@ class ProximalGradient(keras.callbacks.Callback):
         self._started = False
         self._training.on()
         scope.enter(self._training.off)
+        self._deaths = Deaths(self._training.variables)
+        _warn(advice(self.model))
 
     def on_epoch_begin(self, epoch, logs=None):
         if not self._started:
@@ -75,6 +80,7 @@ class ProximalGradient(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self._training.require_steps()
+        _warn(self._deaths.since_last(epoch))
         broken = nonfinite_paths(self._training.variables)
         if broken:
             warnings.warn(
@@ -97,3 +103,8 @@ class ProximalGradient(keras.callbacks.Callback):
         # `evaluate` and `predict` take callbacks too, and train nothing.
         if getattr(self.model, "optimizer", None) is not None:
             UpdateHook.of(self.model.optimizer).release()
+
+
+def _warn(text):
+    if text is not None:
+        warnings.warn(text, UserWarning, stacklevel=3)

@@ -4,6 +4,14 @@ import sys
 
 import keras
 
+_READERS = (
+    keras.callbacks.CSVLogger,
+    keras.callbacks.History,
+    keras.callbacks.ProgbarLogger,
+    keras.callbacks.RemoteMonitor,
+    keras.callbacks.TensorBoard,
+)
+
 
 def callback_list(callback):
     """The `CallbackList` that is calling `callback` right now, or None.
@@ -55,6 +63,11 @@ def put_off(callback, until, together_with=lambda each: False):
     before = [each for each in between if not together_with(each)]
     callbacks[here : ends[-1] + 1] = [*before, callback, *behind]
     return True
+
+
+def reads_logs(callback, names):
+    """Whether a callback reads these numbers in the logs that it is given."""
+    return isinstance(callback, _READERS) or getattr(callback, "monitor", None) in names
 
 
 def restores_weights(callback):

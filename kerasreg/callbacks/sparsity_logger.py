@@ -7,20 +7,13 @@ import warnings
 import keras
 from keras import ops
 
-from kerasreg.callbacks.siblings import put_off, restores_weights, run_after
+from kerasreg.callbacks.siblings import put_off, reads_logs, restores_weights, run_after
 from kerasreg.callbacks.threshold_pruning import ThresholdPruning
 from kerasreg.statistics import statistics
 from kerasreg.tensorboard.events import ScalarWriter, shared_callback
 
 _TOTALS = ("sparsity", "penalty", "dead_units")
 _METRICS = (*_TOTALS, "zeros", "l1", "l2", "max", "dead_inputs", "nonfinite")
-_READERS = (
-    keras.callbacks.CSVLogger,
-    keras.callbacks.History,
-    keras.callbacks.ProgbarLogger,
-    keras.callbacks.RemoteMonitor,
-    keras.callbacks.TensorBoard,
-)
 
 
 class SparsityLogger(keras.callbacks.Callback):
@@ -187,7 +180,7 @@ def _scalars(numbers, model_name):
 
 
 def _reads_totals(callback):
-    return isinstance(callback, _READERS) or getattr(callback, "monitor", None) in _TOTALS
+    return reads_logs(callback, _TOTALS)
 
 
 def _changes_weights(callback):

@@ -7,7 +7,7 @@ With `k = iterations + 1`, and all numbers those after the update but where it s
     Adamax              lr / (u + epsilon)
     Nadam               lr / (sqrt(v / (1 - beta_2^k)) + epsilon)
     Adagrad             lr / sqrt(accumulator + epsilon)
-    Adadelta            lr sqrt(old accumulated delta + epsilon) / sqrt(accumulated gradient + epsilon)
+    Adadelta            lr sqrt(old delta + epsilon) / sqrt(accumulated gradient + epsilon)
     RMSprop             lr / sqrt(v [- mean gradient^2] + epsilon)
     Adafactor           alpha / (sqrt(v) max(1, rms(g / sqrt(v)) / clip)), alpha from the old w
     Lamb                ||old w|| / ||update|| lr / (sqrt(v / (1 - beta_2^k)) + epsilon)

@@ -8,7 +8,22 @@ from problems import breast_cancer, compile_fast, diabetes, kernel, linear, trai
 from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, Ridge
 
 import kerasreg
-from kerasreg.regularizers import L1, L1L2, L2, GroupLasso
+from kerasreg.proximal.step_sizes import supported
+from kerasreg.regularizers import L1, L1L2, L2, MCP, GroupLasso
+
+
+def decaying(rate):
+    """For optimizers whose steps do not become small by themselves."""
+    return optimizers.schedules.ExponentialDecay(rate, 1000, 0.3)
+
+
+def muon(rate):
+    return optimizers.Muon(rate, weight_decay=None, adam_weight_decay=None)
+
+
+def split(rate):
+    return optimizers.MultiOptimizer(lambda variable: optimizers.Adam(rate))
+
 
 # Name: how to make it, its learning rate for the diabetes data and for the breast cancer data.
 OPTIMIZERS = {
@@ -21,25 +36,32 @@ OPTIMIZERS = {
     "Adamax": (lambda rate: optimizers.Adamax(rate), 0.01, 0.05),
     "Nadam": (lambda rate: optimizers.Nadam(rate), 0.01, 0.05),
     "Adagrad": (lambda rate: optimizers.Adagrad(rate), 0.1, 1.0),
+    "Adadelta": (lambda rate: optimizers.Adadelta(rate, rho=0.9, epsilon=1e-4), 1.0, 1.0),
+    "Adafactor": (lambda rate: optimizers.Adafactor(rate), 0.01, 0.05),
+    "Adafactor, clipped": (
+        lambda rate: optimizers.Adafactor(decaying(rate), clip_threshold=0.2),
+        0.05,
+        0.1,
+    ),
+    "Lamb": (lambda rate: optimizers.Lamb(decaying(rate)), 0.02, 0.02),
+    "Lion": (lambda rate: optimizers.Lion(decaying(rate)), 0.005, 0.01),
     "RMSprop": (lambda rate: optimizers.RMSprop(rate), 0.002, 0.05),
     "RMSprop, momentum": (lambda rate: optimizers.RMSprop(rate, momentum=0.9), 0.0005, 0.002),
+    # The centred second moment of a gradient that settles is 0: its steps grow without bound.
     "RMSprop, centered": (
-        lambda rate: optimizers.RMSprop(_decaying(rate), centered=True),
+        lambda rate: optimizers.RMSprop(decaying(rate), centered=True),
         0.002,
         0.01,
     ),
 }
+if hasattr(optimizers, "MultiOptimizer"):
+    OPTIMIZERS["MultiOptimizer"] = (split, 0.01, 0.05)
 on_diabetes = pytest.mark.parametrize(
     "optimizer", [lambda m=m, r=r: m(r) for m, r, _ in OPTIMIZERS.values()], ids=OPTIMIZERS
 )
 on_breast_cancer = pytest.mark.parametrize(
     "optimizer", [lambda m=m, r=r: m(r) for m, _, r in OPTIMIZERS.values()], ids=OPTIMIZERS
 )
-
-
-def _decaying(rate):
-    # The centred second moment of a gradient that settles is 0: its steps grow without bound.
-    return optimizers.schedules.ExponentialDecay(rate, 1000, 0.3)
 
 
 def trained(x, y, regularizer, optimizer, steps, loss="mse"):
@@ -135,24 +157,108 @@ def test_group_lasso_satisfies_its_optimality_conditions(optimizer):
             np.testing.assert_allclose(-g, limit * v / norm, atol=1e-3 * limit)
 
 
-def test_decaying_learning_rate_under_momentum():
+@on_diabetes
+def test_mcp_reaches_a_minimum(optimizer):
+    """Not convex: no weight alone can do better, and the gradient is the slope of the penalty."""
+    x, y = diabetes()
+    factor, gamma = 0.2, 3.0
+    w = trained(x, y, MCP(factor, gamma), optimizer, steps=3000)
+    assert 0 < np.sum(w != 0) < 10
+
+    def penalty(v):
+        inside = np.minimum(np.abs(v), gamma * factor)
+        return factor * inside - inside**2 / (2 * gamma)
+
+    gradient = 2 * x.astype("float64").T @ (x @ w - y) / len(x)
+    slope = np.sign(w) * np.maximum(factor - np.abs(w) / gamma, 0)
+    np.testing.assert_allclose(gradient[w != 0], -slope[w != 0], atol=1e-3 * factor)
+    best = squared_error(w, x, y) + penalty(w).sum()
+    for index in range(10):
+        for value in np.linspace(-1, 1, 401):
+            other = w.copy()
+            other[index] = value
+            assert squared_error(other, x, y) + penalty(other).sum() >= best * (1 - 1e-6)
+
+
+def warm_up(rate):
+    return optimizers.schedules.CosineDecay(0.0, 2000, warmup_target=rate, warmup_steps=100)
+
+
+@pytest.mark.parametrize("schedule", [decaying, warm_up])
+@pytest.mark.parametrize("make", [
+    lambda rate: optimizers.SGD(rate, momentum=0.9),
+    lambda rate: optimizers.SGD(rate, momentum=0.9, nesterov=True),
+    lambda rate: optimizers.Adam(rate),
+    lambda rate: optimizers.RMSprop(rate, momentum=0.9),
+], ids=["momentum", "Nesterov", "Adam", "RMSprop, momentum"])  # fmt: skip
+def test_scheduled_learning_rates(make, schedule):
     """Keras keeps the rate inside of the velocity; `lr / (1 - momentum)` would be too strong."""
     x, y = diabetes()
     factor = 0.2
-    schedule = keras.optimizers.schedules.ExponentialDecay(0.02, 200, 0.5)
-    w = trained(x, y, L1(factor), lambda: keras.optimizers.SGD(schedule, momentum=0.9), steps=1500)
+    w = trained(x, y, L1(factor), lambda: make(schedule(0.01)), steps=2000)
     reference = Lasso(alpha=factor / 2, fit_intercept=False, tol=1e-12).fit(x, y).coef_[:, None]
     assert_same_optimum(w, reference, lambda w: squared_error(w, x, y) + factor * np.abs(w).sum())
 
 
-@pytest.mark.parametrize("name", ["Ftrl", "Lion", "Adadelta", "Adafactor", "Lamb"])
-def test_an_optimizer_without_a_known_step_is_refused_by_name(name):
+@pytest.mark.skipif(not hasattr(optimizers, "Muon"), reason="an optimizer of newer Keras")
+def test_muon_comes_near_and_says_so():
+    """Its steps turn the gradients of a matrix: the zeros are exact, the optimum is near."""
+    x, y = diabetes()
+    y = np.concatenate([y, x[:, 2:3] - y, 0.5 * y + x[:, 8:9]], axis=1)
+    factor = 0.07
+    with pytest.warns(UserWarning, match="Muon turns the gradients"):
+        w = trained(x, y, L1(factor), lambda: muon(decaying(0.02)), steps=4000)
+    reference = Lasso(alpha=3 * factor / 2, fit_intercept=False, tol=1e-12).fit(x, y).coef_.T
+
+    def objective(w):
+        return squared_error(w, x, y) + factor * np.abs(w).sum()
+
+    assert np.sum((w == 0) != (reference == 0)) <= 2
+    assert objective(w) <= objective(reference) * 1.005
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"), [("Ftrl", "l1_regularization_strength"), ("ScheduleFreeAdamW", "AdamW")]
+)
+def test_an_optimizer_that_cannot_work_is_refused_by_name(name, instead):
+    if not hasattr(optimizers, name):
+        pytest.skip("an optimizer of newer Keras")
     x, y = diabetes()
     model = linear(10, "l1")
     model.compile(getattr(keras.optimizers, name)(0.01), "mse")
-    with pytest.raises(ValueError, match=rf"optimizer {name}.*Expected one of.*Adam"):
+    with pytest.raises(ValueError, match=rf"optimizer {name}.*{instead}.*Expected one of.*Adam"):
         train(model, x, y, steps=1)
     assert not any("kerasreg" in key for key in vars(model.optimizer))
+
+
+def test_every_optimizer_of_keras_is_served_or_refused():
+    wrappers = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer"}
+    known = set(supported()) | {"Ftrl", "ScheduleFreeAdamW"}
+    assert {name for name in dir(optimizers) if name[0].isupper()} - wrappers <= known
+    tested = {name.split(",")[0] for name in OPTIMIZERS} | {"Muon"}
+    assert {name for name in supported() if hasattr(optimizers, name)} <= tested
+
+
+def test_a_step_size_of_ones_own():
+    class Sluggish(keras.optimizers.Optimizer):
+        """Gradient descent with a fifth of the rate."""
+
+        def update_step(self, gradient, variable, learning_rate):
+            self.assign_sub(variable, 0.2 * learning_rate * gradient)
+
+    x, y = diabetes()
+    with pytest.raises(ValueError, match="Sluggish.*register_step_size"):
+        trained(x, y, L1(0.2), lambda: Sluggish(0.2), steps=1)
+    kerasreg.register_step_size(Sluggish)(lambda optimizer, index, rate: 0.2 * rate)
+    w = trained(x, y, L1(0.2), lambda: Sluggish(0.2), steps=2000)
+    reference = Lasso(alpha=0.1, fit_intercept=False, tol=1e-12).fit(x, y).coef_[:, None]
+    assert_same_optimum(w, reference, lambda w: squared_error(w, x, y) + 0.2 * np.abs(w).sum())
+
+
+@pytest.mark.parametrize("what", [None, "Adam", keras.optimizers.Adam(), keras.layers.Dense])
+def test_step_sizes_belong_to_optimizer_classes(what):
+    with pytest.raises(ValueError, match="expects a subclass of `keras.optimizers.Optimizer`"):
+        kerasreg.register_step_size(what)
 
 
 def test_a_subclass_with_an_update_of_its_own_is_refused():

@@ -1,0 +1,133 @@
+"""Penalties that grow or fade while a model trains."""
+
+import re
+
+import keras
+from keras import ops
+
+from kerasreg.callbacks.siblings import reads_logs, run_after
+from kerasreg.train_step import FitScope, TrainedPenalty
+from kerasreg.variables import require_built
+
+_NAME = "penalty_scale"
+
+
+class PenaltySchedule(keras.callbacks.Callback):
+    """Multiply the penalties by a number that depends on the step: warm-up, ramp, any schedule.
+
+    In step `k` of the optimizer, the loss contains `schedule(k) * penalty` for every weight with a
+    regularizer (ours, Keras' or any other), with or without `ProximalGradient`, in any order.
+    The number is computed in the compiled step: nothing is traced again, and a `fit` that resumes
+    from a checkpoint goes on where it was. `logs` gets it at the end of every epoch as
+    `penalty_scale`. In `evaluate`, the penalties count as they were written.
+
+    A schedule of `scale * penalty` is one of its factor: of `l1` in `L1(l1)`. For a penalty that
+    is not proportional to its factor (MCP, SCAD), it is the scale of the whole.
+
+    Args:
+        schedule: a `keras.optimizers.schedules.LearningRateSchedule`, or any function from the
+            step (a tensor) to a scale >= 0 in `keras.ops`. Default: 1.0.
+        warmup_steps: the penalties are off during this many steps of the optimizer; `schedule`
+            starts after them.
+        ramp_steps: after the warm-up, the scale is also multiplied by a number that grows
+            linearly from 0 to 1 during this many steps.
+        include: regular expression of the paths of the variables; default all.
+
+    Raises:
+        ValueError: for arguments that are none of this; at the start of `fit`, if no variable with
+            a regularizer matches, if two schedules scale the same variable, or for a model
+            without an optimizer.
+
+    Example:
+
+    >>> layer = keras.layers.Dense(1, kernel_regularizer=kerasreg.regularizers.L1(0.1))
+    >>> model = keras.Sequential([keras.Input((2,)), layer])
+    >>> model.compile("sgd", "mse")
+    >>> schedule = kerasreg.callbacks.PenaltySchedule(warmup_steps=2, ramp_steps=4)
+    >>> x, y = np.ones((4, 2)), np.ones((4, 1))
+    >>> history = model.fit(x, y, batch_size=2, epochs=4, verbose=0, callbacks=[schedule])
+    >>> history.history["penalty_scale"]
+    [0.0, 0.5, 1.0, 1.0]
+    """
+
+    def __init__(self, schedule=None, warmup_steps=0, ramp_steps=0, include=None):
+        super().__init__()
+        if schedule is not None and not callable(schedule):
+            raise ValueError(
+                "`schedule` must be a `keras.optimizers.schedules.LearningRateSchedule` or a "
+                f"function of the step. Received: schedule={schedule!r}"
+            )
+        self._schedule = schedule
+        self._warmup_steps = _validate_steps(warmup_steps, "warmup_steps")
+        self._ramp_steps = _validate_steps(ramp_steps, "ramp_steps")
+        self._include = include
+
+    def scale(self, step):
+        """The scale of the penalties in a step of the optimizer, counted from 0: a tensor."""
+        step = ops.convert_to_tensor(step)
+        past = ops.maximum(step - self._warmup_steps, 0)
+        scale = 1.0 if self._schedule is None else self._schedule(past)
+        scale = ops.cast(scale, "float32") * ops.cast(step >= self._warmup_steps, "float32")
+        if self._ramp_steps:
+            scale = scale * ops.clip(ops.cast(past, "float32") / self._ramp_steps, 0.0, 1.0)
+        return scale
+
+    def on_train_begin(self, logs=None):
+        run_after(self, lambda each: reads_logs(each, (_NAME,)))
+        require_built(self.model, "PenaltySchedule")
+        self._variables = self._find_variables()
+        scope = FitScope.of(self.model)
+        # Not `self.model` in the step: on JAX, asking for it sets its variables.
+        optimizer = self.model.optimizer
+
+        def scale():
+            return self.scale(_updates(optimizer, scope.value))
+
+        for variable in self._variables:
+            TrainedPenalty.of(variable, scope.inside).scale = scale
+        scope.enter(self._off)
+
+    def on_epoch_end(self, epoch, logs=None):
+        # That of the last step.
+        done = int(ops.convert_to_numpy(_updates(self.model.optimizer)))
+        if logs is not None:
+            logs[_NAME] = float(ops.convert_to_numpy(self.scale(max(done - 1, 0))))
+
+    def on_train_end(self, logs=None):
+        FitScope.of(self.model).leave(self._off)
+
+    def _off(self):
+        for variable in self._variables:
+            if isinstance(variable.regularizer, TrainedPenalty):
+                variable.regularizer.scale = None
+                TrainedPenalty.release(variable)
+
+    def _find_variables(self):
+        penalised = [v for v in self.model.trainable_variables if v.regularizer is not None]
+        found = [v for v in penalised if re.search(self._include or "", v.path)]
+        if not found or self.model.optimizer is None:
+            raise ValueError(
+                "PenaltySchedule needs a model that was compiled with an optimizer and has "
+                f"regularizers on trainable variables. Received: '{self.model.name}' with "
+                f"regularizers on {[v.path for v in penalised]} and include={self._include!r}"
+            )
+        taken = [v.path for v in found if getattr(v.regularizer, "scale", None) is not None]
+        if taken:
+            raise ValueError(
+                "Two PenaltySchedules of one fit need variables of their own: use `include`. "
+                f"Received two for {taken}"
+            )
+        return found
+
+
+def _updates(optimizer, value=lambda variable: variable):
+    """The number of finished updates; an accumulation of gradients counts once."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    iterations = ops.convert_to_tensor(value(optimizer._iterations))
+    return iterations // (optimizer.gradient_accumulation_steps or 1)
+
+
+def _validate_steps(value, name):
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"`{name}` must be an int of at least 0. Received: {name}={value!r}")
+    return value
