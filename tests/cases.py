@@ -6,6 +6,7 @@ A penalty that is public and not in here fails the tests (`test_contract.py`).
 import numpy as np
 from oracles import elementwise, grouped, never, ratio
 from oracles_anchored import adaptive_l1, l1sp, l2sp, nonnegative_l1, weighted_l1
+from oracles_groups import exclusive_lasso, group_l0, group_mcp, group_scad, linfinity1
 from oracles_nonconvex import (
     capped_l1,
     l0,
@@ -146,6 +147,34 @@ CASES += [
     weighted_l1(0.3, _RNG.uniform(0.1, 10, (3, 4)).astype("float32")),
     weighted_l1(0.3, _RNG.uniform(0.1, 10, 5).astype("float32")),
     adaptive_l1(0.3, _RNG.normal(size=(2, 1, 2, 3)).astype("float32"), 2.0),
+]
+
+# Groups: other norms than the L2 norm, and penalties that leave large groups alone.
+CASES += [
+    penalty({"factor": factor, **arguments}, groups)
+    for penalty, factor in ((linfinity1, 0.3), (exclusive_lasso, 0.3), (group_l0, 0.3))
+    for arguments, groups in (
+        ({"axis": -1}, _BY_COLUMN),
+        ({"axis": -2}, _BY_INPUT_CHANNEL),
+        ({"axis": (1, 2)}, _BY_CHANNEL_PAIR),
+        ({"axis": -1, "gates": 4}, _BY_UNIT_OF_4_GATES),
+        ({"axis": 0}, np.arange(4)),
+    )
+]
+CASES += [
+    linfinity1({"factor": 1e-3, "axis": 0}, _BY_ROW),
+    exclusive_lasso({"factor": 1e-3, "axis": 0}, _BY_ROW),
+    group_l0({"factor": 1e-3, "axis": 0}, _BY_ROW),
+    group_mcp({"factor": 0.3, "gamma": 3.0, "axis": -1}, _BY_COLUMN),
+    group_mcp({"factor": 0.05, "gamma": 1.1, "axis": 0}, _BY_ROW),
+    group_mcp({"factor": 1.0, "gamma": 0.3, "axis": -2}, _BY_INPUT_CHANNEL),
+    group_mcp({"factor": 0.3, "gamma": 3.0, "axis": -1, "gates": 4}, _BY_UNIT_OF_4_GATES),
+    group_mcp({"factor": 0.3, "gamma": 3.0, "axis": 0}, np.arange(4)),
+    group_scad({"factor": 0.3, "a": 3.7, "axis": -1}, _BY_COLUMN),
+    group_scad({"factor": 0.05, "a": 2.1, "axis": 0}, _BY_ROW),
+    group_scad({"factor": 1.0, "a": 30.0, "axis": -2}, _BY_INPUT_CHANNEL),
+    group_scad({"factor": 0.3, "a": 3.7, "axis": -1, "gates": 4}, _BY_UNIT_OF_4_GATES),
+    group_scad({"factor": 0.3, "a": 3.7, "axis": 0}, np.arange(4)),
 ]
 
 for _case in CASES:

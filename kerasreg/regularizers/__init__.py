@@ -5,31 +5,46 @@ from kerasreg.regularizers.anchored import L1SP, L2SP, WeightedL1
 from kerasreg.regularizers.base import Regularizer
 from kerasreg.regularizers.elementwise import L1, L1L2, L2, NonNegativeL1
 from kerasreg.regularizers.group import GroupLasso, SparseGroupLasso
-from kerasreg.regularizers.nonconvex import L0, MCP, SCAD, CappedL1, LogSum, Lp, TransformedL1
+from kerasreg.regularizers.group_nonconvex import GroupL0, GroupMCP, GroupSCAD
+from kerasreg.regularizers.nonconvex import (
+    L0,
+    MCP,
+    SCAD,
+    CappedL1,
+    LogSum,
+    Lp,
+    TransformedL1,
+)
+from kerasreg.regularizers.norms import ExclusiveLasso, LInfinity1
 from kerasreg.regularizers.orthogonal import ConvOrthogonal, Orthogonal
 from kerasreg.regularizers.smooth import GroupHoyerSquare, HoyerSquare, SpectralNorm
 
 __all__ = [
+    "ActivityEntropy",
+    "ActivityKL",
+    "CappedL1",
+    "ConvOrthogonal",
+    "ExclusiveLasso",
+    "GroupHoyerSquare",
+    "GroupL0",
+    "GroupLasso",
+    "GroupMCP",
+    "GroupSCAD",
+    "HoyerSquare",
     "L0",
     "L1",
     "L1L2",
     "L1SP",
     "L2",
     "L2SP",
-    "MCP",
-    "SCAD",
-    "ActivityEntropy",
-    "ActivityKL",
-    "CappedL1",
-    "ConvOrthogonal",
-    "GroupHoyerSquare",
-    "GroupLasso",
-    "HoyerSquare",
+    "LInfinity1",
     "LogSum",
     "Lp",
+    "MCP",
     "NonNegativeL1",
     "Orthogonal",
     "Regularizer",
+    "SCAD",
     "SparseGroupLasso",
     "SpectralNorm",
     "TransformedL1",

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kerasreg.proximal import operators
-from kerasreg.regularizers.base import Penalty, Regularizer, validate_factor
+from kerasreg.regularizers.base import Penalty, Regularizer, safe_sqrt, validate_factor
 from kerasreg.regularizers.groups import Groups
 from kerasreg.regularizers.roles import groups_of
 
@@ -35,25 +35,25 @@ class GroupRegularizer(GroupPenalty, Regularizer):
     """A penalty of groups with a prox."""
 
     def _norms(self, weights):
-        """`sum_g sqrt(d_g) ||w_g||`, with a zero gradient at zero."""
+        """`||w_g||` of every group, with a zero gradient at zero."""
         view, axes = self.groups.layout(weights.shape)
         squares = ops.sum(ops.square(ops.reshape(weights, view)), axis=axes)
-        # The square root has an infinite slope at 0; the subgradient that keeps a zero is 0.
-        dead = squares == 0
-        norms = ops.sqrt(ops.where(dead, ops.ones_like(squares), squares))
-        norms = ops.where(dead, ops.zeros_like(norms), norms)
-        return math.sqrt(self.groups.size(weights.shape)) * ops.sum(norms)
+        return safe_sqrt(squares)
+
+    def _root_size(self, shape):
+        """`sqrt(d_g)`."""
+        return math.sqrt(self.groups.size(shape))
+
+    def _group_lasso(self, weights):
+        return self._root_size(weights.shape) * ops.sum(self._norms(weights))
 
     def _group_prox(self, weights, threshold):
-        shape = weights.shape
-        view, axes = self.groups.layout(shape)
-        if len(threshold.shape):
-            threshold = ops.reshape(ops.broadcast_to(threshold, shape), view)
-        else:
-            threshold = ops.reshape(threshold, (1,) * len(view))
-        threshold = math.sqrt(self.groups.size(shape)) * threshold
-        new = operators.group_soft_threshold(ops.reshape(weights, view), threshold, axes)
-        return ops.reshape(new, shape)
+        threshold = self._root_size(weights.shape) * threshold
+        return self._by_group(operators.group_soft_threshold, weights, threshold)
+
+    def _by_group(self, operator, weights, step):
+        """`operator(weights, step, axes)`."""
+        return operators.in_layout(operator, weights, step, self.groups.layout(weights.shape))
 
 
 @keras.saving.register_keras_serializable("kerasreg")
@@ -103,7 +103,7 @@ class GroupLasso(GroupRegularizer):
         self.factor = validate_factor(factor, "factor")
 
     def _value(self, weights):
-        return self.factor * self._norms(weights)
+        return self.factor * self._group_lasso(weights)
 
     def _prox(self, weights, step):
         return self._group_prox(weights, self.factor * step) if self.factor else weights
@@ -145,7 +145,7 @@ class SparseGroupLasso(GroupRegularizer):
 
     def _value(self, weights):
         l1 = self.l1_ratio * ops.sum(ops.abs(weights))
-        return self.factor * (l1 + (1 - self.l1_ratio) * self._norms(weights))
+        return self.factor * (l1 + (1 - self.l1_ratio) * self._group_lasso(weights))
 
     def _prox(self, weights, step):
         l1 = self.factor * self.l1_ratio

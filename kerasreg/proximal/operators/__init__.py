@@ -6,6 +6,7 @@ broadcast against `z`, hold for values from 0 to infinity, and zeros come out as
 NaN in `z` gives NaN out; an infinity never comes out as a finite number.
 """
 
+from kerasreg.proximal.operators.axes import in_layout
 from kerasreg.proximal.operators.elementwise import (
     positive_threshold,
     shrink,
@@ -14,6 +15,7 @@ from kerasreg.proximal.operators.elementwise import (
     soft_threshold_towards,
 )
 from kerasreg.proximal.operators.group import group_soft_threshold
+from kerasreg.proximal.operators.group_nonconvex import group_hard_threshold, group_mcp, group_scad
 from kerasreg.proximal.operators.nonconvex import (
     capped_threshold,
     hard_threshold,
@@ -23,14 +25,33 @@ from kerasreg.proximal.operators.nonconvex import (
     scad_threshold,
     transformed_l1_threshold,
 )
+from kerasreg.proximal.operators.norms import exclusive_threshold, group_clip
+from kerasreg.proximal.operators.projections import (
+    keep_largest,
+    onto_box,
+    onto_l1_ball,
+    onto_l2_ball,
+    onto_simplex,
+)
 
 __all__ = [
     "capped_threshold",
+    "exclusive_threshold",
+    "group_clip",
+    "group_hard_threshold",
+    "group_mcp",
+    "group_scad",
     "group_soft_threshold",
     "hard_threshold",
+    "in_layout",
+    "keep_largest",
     "log_threshold",
     "lp_threshold",
     "mcp_threshold",
+    "onto_box",
+    "onto_l1_ball",
+    "onto_l2_ball",
+    "onto_simplex",
     "positive_threshold",
     "scad_threshold",
     "shrink",

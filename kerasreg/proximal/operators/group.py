@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from kerasreg.proximal.operators.axes import largest, norm
 from kerasreg.proximal.operators.elementwise import soft_threshold
 
 #: The start is close: five reach float32 for steps that differ by 1e12 within a group.
@@ -20,25 +21,24 @@ def group_soft_threshold(z, threshold, axes):
     if not axes:
         return soft_threshold(z, threshold)
     # Work on z / max|z|, so that squares neither overflow nor vanish.
-    scale = ops.max(ops.abs(z), axis=axes, keepdims=True)
-    scale = ops.where(scale == 0, ops.ones_like(scale), scale)
+    scale = largest(z, axes)
     unit = z / scale
     threshold = threshold / scale
     if all(_size(threshold, axis, z) == 1 for axis in axes):
-        norm = _norm(unit, axes)
-        dead = norm <= threshold
-        kept = z * (1.0 - threshold / norm)
+        length = norm(unit, axes)
+        dead = length <= threshold
+        kept = z * (1.0 - threshold / length)
     else:
         # A zero stays one whatever its threshold: with this one, nothing below is 0 / 0.
         threshold = ops.where(unit == 0, ops.ones_like(unit), threshold)
-        s = _root(unit, threshold, axes)
-        dead = ops.logical_or(_norm(unit / threshold, axes) <= 1.0, s <= 0.0)
+        s = root(unit, threshold, axes)
+        dead = ops.logical_or(norm(unit / threshold, axes) <= 1.0, s <= 0.0)
         kept = z * (s / (s + threshold))
     # Selected, not multiplied by zero: that would give -0.0, and keep the NaNs of dead groups.
     return ops.where(dead, ops.zeros_like(z), kept)
 
 
-def _root(z, threshold, axes):
+def root(z, threshold, axes):
     """The `s` with `sum_i (z_i / (s + threshold_i))^2 = 1`, from below, if the group is alive."""
 
     def reduce(function, x):
@@ -46,7 +46,7 @@ def _root(z, threshold, axes):
 
     # The largest of three lower bounds: from here every ratio is at most 1 and nothing overflows.
     s = ops.maximum(
-        _norm(z, axes) - reduce(ops.max, threshold), reduce(ops.max, ops.abs(z) - threshold)
+        norm(z, axes) - reduce(ops.max, threshold), reduce(ops.max, ops.abs(z) - threshold)
     )
     s = ops.maximum(s, 0.0)
     for _ in range(NEWTON_STEPS):
@@ -54,10 +54,6 @@ def _root(z, threshold, axes):
         total, slope = reduce(ops.sum, square), reduce(ops.sum, square / (s + threshold))
         s = s + total * (ops.sqrt(total) - 1.0) / slope
     return s
-
-
-def _norm(x, axes):
-    return ops.sqrt(ops.sum(ops.square(x), axis=axes, keepdims=True))
 
 
 def _size(x, axis, reference):

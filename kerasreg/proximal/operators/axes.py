@@ -1,0 +1,38 @@
+"""Of the axes of a group: a group is what remains when all others are fixed."""
+
+from keras import ops
+
+
+def largest(x, axes):
+    """The largest `|x|` of each group, 1 for groups of zeros: a scale to divide by."""
+    scale = ops.max(ops.abs(x), axis=axes, keepdims=True)
+    return ops.where(scale == 0, ops.ones_like(scale), scale)
+
+
+def norm(x, axes):
+    """`||x||` of each group."""
+    return ops.sqrt(ops.sum(ops.square(x), axis=axes, keepdims=True))
+
+
+def rows(x, axes):
+    """`x` with `axes` as one last axis."""
+    kept = [axis for axis in range(len(x.shape)) if axis not in axes]
+    return ops.reshape(ops.transpose(x, [*kept, *axes]), [*(x.shape[axis] for axis in kept), -1])
+
+
+def from_rows(x, shape, axes):
+    """The inverse of `rows`, for an `x` that had this shape."""
+    kept = [axis for axis in range(len(shape)) if axis not in axes]
+    moved = [*kept, *axes]
+    x = ops.reshape(x, [shape[axis] for axis in moved])
+    return ops.transpose(x, [moved.index(axis) for axis in range(len(shape))])
+
+
+def in_layout(operator, z, step, layout):
+    """`operator(z, step, axes)` on the view of `layout`, a pair `(view, axes)`; then as `z` was."""
+    view, axes = layout
+    if len(step.shape):
+        step = ops.reshape(ops.broadcast_to(step, z.shape), view)
+    else:
+        step = ops.reshape(step, (1,) * len(view))
+    return ops.reshape(operator(ops.reshape(z, view), step, axes), z.shape)

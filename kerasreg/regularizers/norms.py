@@ -1,0 +1,93 @@
+"""Penalties of groups by other norms: the maximum, and the square of the L1 norm."""
+
+import keras
+from keras import ops
+
+from kerasreg.proximal import operators
+from kerasreg.regularizers.base import absolute, validate_factor
+from kerasreg.regularizers.group import GroupRegularizer
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class LInfinity1(GroupRegularizer):
+    """`factor * sum_g max(|w_g|)`: makes whole groups zero, and the largest weights of the others
+    equal (L-infinity,1; Quattoni et al., 2009).
+
+    The prox clips a group at the level `s` with `sum_i max(|w_i| - s, 0) / step_i = factor`; a
+    group is zero iff `sum_i |w_i| / step_i <= factor`. It is exact for one step per weight.
+
+    Args:
+        factor: finite and >= 0.
+        axis, gates: the groups, as in `GroupLasso`.
+
+    Raises:
+        ValueError: as `GroupLasso`.
+
+    Example:
+
+    >>> regularizer = kerasreg.regularizers.LInfinity1(1.0, axis=-1)
+    >>> kernel = np.array([[3.0, 0.5], [2.5, -0.25]])
+    >>> float(regularizer(kernel))
+    3.5
+    >>> np.asarray(regularizer.prox(kernel, step=1.0)).tolist()
+    [[2.25, 0.0], [2.25, 0.0]]
+    """
+
+    def __init__(self, factor=0.01, axis=-1, gates=1):
+        super().__init__(axis, gates)
+        self.factor = validate_factor(factor, "factor")
+
+    def _value(self, weights):
+        view, axes = self.groups.layout(weights.shape)
+        return self.factor * ops.sum(ops.max(ops.reshape(absolute(weights), view), axis=axes))
+
+    def _prox(self, weights, step):
+        if not self.factor:
+            return weights
+        return self._by_group(operators.group_clip, weights, self.factor * step)
+
+    def get_config(self):
+        return {"factor": self.factor, **super().get_config()}
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class ExclusiveLasso(GroupRegularizer):
+    """`factor * sum_g (sum |w_g|)^2`: lets the weights of a group compete, so that few of each
+    group stay, and no group dies (Zhou et al., 2010).
+
+    The prox is `sign(w_i) max(|w_i| - 2 * factor * step_i * S, 0)` with `S` the sum of what it
+    leaves in the group (Kong et al., 2014). It is exact for one step per weight.
+
+    Args:
+        factor: finite and >= 0.
+        axis, gates: the groups, as in `GroupLasso`.
+
+    Raises:
+        ValueError: as `GroupLasso`.
+
+    Example:
+
+    >>> regularizer = kerasreg.regularizers.ExclusiveLasso(0.5, axis=-1)
+    >>> kernel = np.array([[3.0, 0.5], [1.0, -0.25]])
+    >>> float(regularizer(kernel))
+    8.28125
+    >>> np.asarray(regularizer.prox(kernel, step=1.0)).tolist()
+    [[1.5, 0.25], [0.0, 0.0]]
+    """
+
+    def __init__(self, factor=0.01, axis=-1, gates=1):
+        super().__init__(axis, gates)
+        self.factor = validate_factor(factor, "factor")
+
+    def _value(self, weights):
+        view, axes = self.groups.layout(weights.shape)
+        sums = ops.sum(ops.reshape(absolute(weights), view), axis=axes)
+        return self.factor * ops.sum(ops.square(sums))
+
+    def _prox(self, weights, step):
+        if not self.factor:
+            return weights
+        return self._by_group(operators.exclusive_threshold, weights, self.factor * step)
+
+    def get_config(self):
+        return {"factor": self.factor, **super().get_config()}
