@@ -23,7 +23,7 @@ class Penalty(keras.regularizers.Regularizer):
         Returns:
             A scalar of the weights' dtype (float32 for float16 and bfloat16 weights).
         """
-        weights = _at_least_float32(weights)
+        weights = at_least_float32(weights)
         self.check(weights.shape)
         return self._value(weights)
 
@@ -63,17 +63,9 @@ class Regularizer(Penalty):
             A tensor of the weights' shape and dtype. What the penalty switches off is exactly 0.0.
         """
         given = ops.convert_to_tensor(weights)
-        if isinstance(step, numbers.Real) and not step >= 0:
-            raise ValueError(f"`step` must be a number >= 0. Received: step={step}")
         self.check(given.shape)
-        weights = _at_least_float32(given)
-        step = ops.convert_to_tensor(step, weights.dtype)
-        finest = self.step_shape(given.shape)
-        if not broadcasts(step.shape, finest):
-            raise ValueError(
-                f"`step` must be a scalar or broadcast to {finest}, for weights of shape "
-                f"{tuple(given.shape)}. Received: a step of shape {tuple(step.shape)}"
-            )
+        weights = at_least_float32(given)
+        step = standardize_step(step, weights, self.step_shape(given.shape))
         return ops.cast(self._prox(weights, step), given.dtype)
 
     def step_shape(self, shape):
@@ -156,13 +148,27 @@ def mean_step(step, axes):
     return ops.reshape(mean, ()) if axes is None else mean
 
 
+def standardize_step(step, weights, finest):
+    """`step` as a tensor like the weights, if it is not negative and broadcasts to `finest`."""
+    if isinstance(step, numbers.Real) and not step >= 0:
+        raise ValueError(f"`step` must be a number >= 0. Received: step={step}")
+    step = ops.convert_to_tensor(step, weights.dtype)
+    if not broadcasts(step.shape, finest):
+        raise ValueError(
+            f"`step` must be a scalar or broadcast to {finest}, for weights of shape "
+            f"{tuple(weights.shape)}. Received: a step of shape {tuple(step.shape)}"
+        )
+    return step
+
+
 def broadcasts(shape, target):
     """Whether an array of `shape` broadcasts to `target` without making it larger."""
     sizes = zip(reversed(shape), reversed(target), strict=False)
     return len(shape) <= len(target) and all(size in (1, wanted) for size, wanted in sizes)
 
 
-def _at_least_float32(weights):
+def at_least_float32(weights):
+    """A tensor of the weights, in float32 for half precision."""
     weights = ops.convert_to_tensor(weights)
     dtype = keras.backend.standardize_dtype(weights.dtype)
     return ops.cast(weights, "float32") if dtype in ("float16", "bfloat16") else weights
