@@ -76,13 +76,15 @@ class L2SP(Anchored):
 
     Example:
 
-    >>> layer = keras.layers.Dense(2, name="hidden")
-    >>> model = keras.Sequential([keras.Input((3,)), layer])
-    >>> kerasreg.attach(model, {"kernel": kerasreg.regularizers.L2SP(0.5)})
+    >>> regularizer = kerasreg.regularizers.L2SP(0.5, reference=np.array([1.0, 2.0]))
+    >>> float(regularizer(np.array([3.0, 2.0])))
+    2.0
+    >>> np.asarray(regularizer.prox(np.array([3.0, 2.0]), step=1.0)).tolist()
+    [2.0, 2.0]
+    >>> inputs = keras.Input((3,))
+    >>> model = keras.Model(inputs, keras.layers.Dense(2, name="hidden")(inputs))
+    >>> kerasreg.attach(model, {"hidden/kernel": kerasreg.regularizers.L2SP(0.5)})
     {'hidden/kernel': L2SP(l2=0.5, reference=<float32 array of shape (3, 2)>)}
-    >>> layer.kernel.assign_add(np.ones((3, 2)))
-    >>> [round(float(loss), 4) for loss in model.losses]
-    [3.0]
     """
 
     def __init__(self, l2=0.01, reference=None):

@@ -19,9 +19,11 @@ def array_argument(value, name):
         return None
     try:
         array = decode(value) if isinstance(value, dict) else ops.convert_to_numpy(value)
-        # Half precision is exact in float32; JSON and lists have the numbers of Python.
-        half = array.dtype.name in ("float16", "bfloat16")
-        array = np.array(array, "float32" if half or array.dtype == "float32" else "float64")
+        # Half precision is exact in float32; lists have the numbers of Python.
+        single = array.dtype.name in ("bfloat16", "float16", "float32")
+        if not single and array.dtype.kind not in "fiu":
+            raise TypeError(f"the dtype is {array.dtype}")
+        array = np.array(array, "float32" if single else "float64")
     except (KeyError, TypeError, ValueError, zlib.error) as error:
         raise ValueError(
             f"`{name}` must be an array of real numbers, or one in the form of a config. Received: "

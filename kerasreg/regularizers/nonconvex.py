@@ -291,7 +291,7 @@ class TransformedL1(Regularizer):
     >>> float(regularizer(np.array([3.0, -1.0, 0.0])))
     2.5
     >>> np.asarray(regularizer.prox(np.array([3.0, -1.0]), step=1.0)).round(3).tolist()
-    [2.867, 0.0]
+    [2.866, 0.0]
     """
 
     def __init__(self, factor=0.01, a=1.0):

@@ -7,7 +7,24 @@ import numpy as np
 import pytest
 
 import kerasreg
-from kerasreg.regularizers import L1, L1L2, L2, GroupLasso, SparseGroupLasso
+from kerasreg.regularizers import (
+    L0,
+    L1,
+    L1L2,
+    L1SP,
+    L2,
+    L2SP,
+    MCP,
+    SCAD,
+    CappedL1,
+    GroupLasso,
+    LogSum,
+    Lp,
+    NonNegativeL1,
+    SparseGroupLasso,
+    TransformedL1,
+    WeightedL1,
+)
 
 FACTORS = [
     (L1, "l1"),
@@ -17,6 +34,26 @@ FACTORS = [
     (GroupLasso, "factor"),
     (SparseGroupLasso, "factor"),
     (SparseGroupLasso, "l1_ratio"),
+    (NonNegativeL1, "factor"),
+    (L0, "factor"),
+    (CappedL1, "factor"),
+    (MCP, "factor"),
+    (SCAD, "factor"),
+    (Lp, "factor"),
+    (LogSum, "factor"),
+    (TransformedL1, "factor"),
+    (L1SP, "l1"),
+    (L2SP, "l2"),
+    (WeightedL1, "l1"),
+]
+#: Numbers that must be larger than another one.
+SHAPES = [
+    (CappedL1, "theta", 0),
+    (MCP, "gamma", 0),
+    (SCAD, "a", 2),
+    (LogSum, "epsilon", 0),
+    (TransformedL1, "a", 0),
+    (WeightedL1, "gamma", 0),
 ]
 
 
@@ -40,6 +77,20 @@ def test_factors_that_are_no_numbers(penalty, name, value):
 def test_none_is_no_factor(penalty, name):
     with pytest.raises(ValueError, match=rf"`{name}` must be.*Received: {name}=None"):
         penalty(**{name: None})
+
+
+@pytest.mark.parametrize(("penalty", "name", "least"), SHAPES)
+@pytest.mark.parametrize(
+    "value",
+    [None, "3", True, np.True_, [3.0], 3j, np.ones(2), float("nan"), float("inf"), -1.0, "least"],
+    ids=repr,
+)
+def test_shapes_out_of_range(penalty, name, least, value):
+    value = least if isinstance(value, str) and value == "least" else value
+    message = rf"`{name}` must be a finite number above {least}\. Received: {name}="
+    with pytest.raises(ValueError, match=message):
+        penalty(**{name: value})
+    assert getattr(penalty(**{name: np.float32(2.5)}), name) == 2.5
 
 
 def test_l1_ratio_above_one():
