@@ -1,6 +1,7 @@
 """Penalise, train to exact zeros, see them, prune them: for plain Keras models."""
 
-from kerasreg import callbacks, regularizers
+from kerasreg import callbacks, constraints, regularizers
+from kerasreg.proximal.polish import polish
 from kerasreg.proximal.step_sizes import register_step_size
 from kerasreg.proximal.training import proximal
 from kerasreg.pruning.threshold import prune_below
@@ -13,8 +14,10 @@ __version__ = "0.1.0"
 __all__ = [
     "attach",
     "callbacks",
+    "constraints",
     "detach",
     "proximal",
+    "polish",
     "prune_below",
     "register_step_size",
     "regularizers",

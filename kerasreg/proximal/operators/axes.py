@@ -28,11 +28,11 @@ def from_rows(x, shape, axes):
     return ops.transpose(x, [moved.index(axis) for axis in range(len(shape))])
 
 
-def in_layout(operator, z, step, layout):
-    """`operator(z, step, axes)` on the view of `layout`, a pair `(view, axes)`; then as `z` was."""
+def in_layout(operator, z, step, layout, *parameters):
+    """`operator(z, step, *parameters, axes)` on the view of `layout = (view, axes)`."""
     view, axes = layout
     if len(step.shape):
         step = ops.reshape(ops.broadcast_to(step, z.shape), view)
     else:
         step = ops.reshape(step, (1,) * len(view))
-    return ops.reshape(operator(ops.reshape(z, view), step, axes), z.shape)
+    return ops.reshape(operator(ops.reshape(z, view), step, *parameters, axes), z.shape)

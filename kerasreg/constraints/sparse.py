@@ -1,0 +1,82 @@
+"""A number of weights that are not zero."""
+
+import math
+import numbers
+
+import keras
+
+from kerasreg.constraints.base import GroupProjection
+from kerasreg.proximal import operators
+from kerasreg.regularizers.base import validate_count
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class KSparse(GroupProjection):
+    """At most `k` weights that are not zero, of all or of every group (Blumensath & Davies, 2009).
+
+    The projection keeps the `k` largest of `w^2 / step` and zeroes the others; of equal ones it
+    keeps the first. Give `k`, or the share of zeros as `sparsity`.
+
+    Args:
+        k: int of at least 1 and at most the size of a group.
+        sparsity: the share of zeros, at least 0 and below 1; of `n` weights, `round(sparsity * n)`
+            are zero, and at least one is kept.
+        axis: None counts all weights together. An int or a tuple of ints counts within each group:
+            one per index of `axis`, as in `kerasreg.regularizers.GroupLasso`.
+        gates: as in `GroupLasso`.
+
+    Raises:
+        ValueError: for a bad `k`, `sparsity` or axis, for both or none of the first two, and, when
+            it meets the weights, for an axis that they do not have or a `k` above their number.
+
+    Example:
+
+    >>> constraint = kerasreg.constraints.KSparse(k=1, axis=-1)
+    >>> np.asarray(constraint(np.array([[3.0, 0.5], [-1.0, -2.0]]))).tolist()
+    [[3.0, 0.0], [0.0, -2.0]]
+    >>> constraint = kerasreg.constraints.KSparse(sparsity=0.75)
+    >>> np.asarray(constraint(np.array([[3.0, 0.5], [-1.0, -2.0]]))).tolist()
+    [[3.0, 0.0], [0.0, 0.0]]
+    """
+
+    def __init__(self, k=None, sparsity=None, axis=None, gates=1):
+        super().__init__(axis, gates)
+        if (k is None) == (sparsity is None):
+            raise ValueError(
+                f"`KSparse` needs `k` or `sparsity`, not both. Received: k={k}, sparsity={sparsity}"
+            )
+        self.k = None if k is None else validate_count(k, "k")
+        self.sparsity = None if sparsity is None else _validate_sparsity(sparsity)
+
+    def check(self, shape, name="weights"):
+        super().check(shape, name)
+        size = self._size(shape)
+        if self.k is not None and self.k > size:
+            raise ValueError(
+                f"`k` must be at most the number of weights in a group: {size} in {name} with "
+                f"shape {tuple(shape)}. Received: k={self.k}"
+            )
+
+    def _project(self, weights, step):
+        size = self._size(weights.shape)
+        k = self.k or max(size - round(self.sparsity * size), 1)
+        if k == size:
+            return weights
+        return self._by_group(operators.keep_largest, weights, step, k)
+
+    def _size(self, shape):
+        view, axes = self._layout(shape)
+        return math.prod(view[axis] for axis in axes)
+
+    def get_config(self):
+        return {"k": self.k, "sparsity": self.sparsity, **super().get_config()}
+
+
+def _validate_sparsity(value):
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not 0 <= value < 1:
+        raise ValueError(
+            "`sparsity` must be a number of at least 0 and below 1, the share of zeros. "
+            f"Received: sparsity={value!r}"
+        )
+    return float(value)
