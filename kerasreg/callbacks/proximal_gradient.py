@@ -1,10 +1,13 @@
 """Exact zeros from the penalties that a model already has."""
 
+import inspect
 import warnings
 
 import keras
 
 from kerasreg.advice import Deaths, advice
+from kerasreg.callbacks.siblings import put_off, restores_weights
+from kerasreg.proximal.polish import polish
 from kerasreg.proximal.training import ProximalTraining
 from kerasreg.statistics import nonfinite_paths
 from kerasreg.train_step import FitScope, UpdateHook
@@ -26,30 +29,43 @@ class ProximalGradient(keras.callbacks.Callback):
     a whole. Penalties that cannot do what they are for are warned about at the start: those that
     the layers behind can make up for, and those of biases.
 
+    Args:
+        polish: a dict of arguments of `kerasreg.polish` (besides the model), such as
+            `{"x": x_train, "y": y_train}`: at the end of `fit`, a few steps with the gradient of
+            all of this data clear the false non-zeros of mini-batch noise.
+
     Raises:
-        ValueError: at the start of `fit`, for a model that is not built, without a regularizer
-            that has a prox, with an axis that its weights do not have, or with an optimizer whose
-            step is unknown.
+        ValueError: for a `polish` that is no such dict; at the start of `fit`, for a model that is
+            not built, without a regularizer that has a prox, with an axis that its weights do not
+            have, or with an optimizer whose step is unknown.
         RuntimeError: at the end of the first epoch, if the model's train step does not apply the
             optimizer that it was compiled with.
 
     Example:
 
-    >>> layer = keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L1(10.0))
+    >>> layer = keras.layers.Dense(1, use_bias=False, kernel_regularizer="l1")
     >>> model = keras.Sequential([keras.Input((2,)), layer])
-    >>> model.compile(keras.optimizers.SGD(0.01), "mse")
-    >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+    >>> model.compile(keras.optimizers.SGD(0.1), "mse")
+    >>> x, y = np.array([[1.0, 1.0], [1.0, -1.0]]), np.ones((2, 1))
     >>> _ = model.fit(x, y, epochs=50, verbose=0, callbacks=[kerasreg.callbacks.ProximalGradient()])
-    >>> np.asarray(layer.kernel).tolist()
-    [[0.0], [0.0]]
+    >>> (np.asarray(layer.kernel) == 0).tolist()
+    [[False], [True]]
     """
 
     async_safe = True
 
-    def __init__(self):
+    def __init__(self, polish=None):
         super().__init__()
+        self._polish = _validate_polish(polish)
+        #: What polishing did in the last fit: a `kerasreg.proximal.polish.Polished`, or None.
+        self.polished = None
         self._training = None
         self._started = False
+
+    @property
+    def polishes(self):
+        """Whether the weights change when the fit ends."""
+        return self._polish is not None
 
     def set_model(self, model):
         super().set_model(model)
@@ -91,7 +107,11 @@ class ProximalGradient(keras.callbacks.Callback):
             )
 
     def on_train_end(self, logs=None):
+        if self.polishes and put_off(self, until=restores_weights):
+            return
         FitScope.of(self.model).leave(self._training.off)
+        if self.polishes:
+            self.polished = polish(self.model, **self._polish)
 
     def on_test_end(self, logs=None):
         self._release_unused()
@@ -108,3 +128,17 @@ class ProximalGradient(keras.callbacks.Callback):
 def _warn(text):
     if text is not None:
         warnings.warn(text, UserWarning, stacklevel=3)
+
+
+def _validate_polish(arguments):
+    if arguments is None:
+        return None
+    allowed = list(inspect.signature(polish).parameters)[1:]
+    is_dict = isinstance(arguments, dict)
+    if not is_dict or "x" not in arguments or not set(arguments) <= set(allowed):
+        received = list(arguments) if is_dict else arguments
+        raise ValueError(
+            "`polish` must be a dict of arguments of `kerasreg.polish` with at least `x`; possible "
+            f"are {allowed}. Received: {received!r}"
+        )
+    return dict(arguments)

@@ -184,7 +184,8 @@ def _reads_totals(callback):
 
 
 def _changes_weights(callback):
-    return restores_weights(callback) or isinstance(callback, ThresholdPruning)
+    polishes = getattr(callback, "polishes", False)
+    return restores_weights(callback) or polishes or isinstance(callback, ThresholdPruning)
 
 
 def _iterations_between(update_freq):

@@ -24,6 +24,7 @@ import keras
 from keras import ops
 
 from kerasreg.proximal.step_sizes import float32, refuse, register_step_size
+from kerasreg.train_step import sum_over_replicas
 
 #: Keeps a weight without any gradient from 0 / 0; its step is as good as infinite.
 _TINY = 1e-12
@@ -87,7 +88,7 @@ def _adadelta(optimizer, index, learning_rate, old_delta):
 
 
 def _old_weights_and_gradient(optimizer, index, variable, gradient):
-    return _copy(variable), float32(gradient)
+    return _copy(variable), float32(sum_over_replicas(optimizer, variable, gradient))
 
 
 @register_step_size(keras.optimizers.Adafactor, before=_old_weights_and_gradient)

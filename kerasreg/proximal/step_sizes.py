@@ -38,6 +38,7 @@ def register_step_size(optimizer_class, *, before=None, momentum=False, approxim
         optimizer_class: a subclass of `keras.optimizers.Optimizer`.
         before: a function `(optimizer, index, variable, gradient)` -> tuple of tensors that are
             needed from before the update; they follow as further arguments of the step's function.
+            Under `tf.distribute` the gradient is the replica's part of it.
         momentum: whether the function leaves out the heavy-ball momentum `optimizer.momentum`
             (and `optimizer.nesterov`) of a velocity that contains the learning rate, as Keras'
             SGD and RMSprop have it. It is then added with `T_k = momentum * T_(k-1) + step`.
@@ -76,7 +77,8 @@ def refuse(optimizer_name, reason):
 
 def supported():
     """The names of the optimizers with a known effective step."""
-    return sorted({*(cls.__name__ for cls in _TABLE), "AdamW"})
+    names = {cls.__name__ for cls in _TABLE if not cls.__module__.startswith("kerasreg.")}
+    return sorted({*names, "AdamW"})
 
 
 class StepSize:

@@ -1,0 +1,232 @@
+"""Clear the false non-zeros of mini-batch noise: large-batch prox steps after training."""
+
+import contextlib
+import itertools
+import math
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasreg.proximal.frozen_steps import FrozenSteps, present_steps
+from kerasreg.proximal.targets import find_targets
+from kerasreg.proximal.training import proximal
+from kerasreg.pruning.masks import HoldUpdate
+from kerasreg.train_step import TrainedPenalty, UpdateHook, forget_traces
+from kerasreg.variables import require_built
+
+
+@dataclass(frozen=True)
+class Polished:
+    """What `kerasreg.polish` did.
+
+    Attributes:
+        zeros_before, zeros_after: exact zeros in the variables that have a prox.
+        objective_before, objective_after: loss and penalties over the data, in training mode,
+            before debiasing.
+        steps: the steps that lowered the objective, those of debiasing included.
+    """
+
+    zeros_before: int
+    zeros_after: int
+    objective_before: float
+    objective_after: float
+    steps: int
+
+
+def polish(
+    model,
+    x,
+    y=None,
+    *,
+    sample_weight=None,
+    batch_size=1024,
+    steps=20,
+    debias_steps=0,
+    learning_rate=None,
+):
+    """Take a few prox steps with the gradient of all data, to clear false non-zeros.
+
+    The noise of mini-batches keeps weights alive that the optimum has at exactly zero. Each step
+    here takes the mean gradient of all of `x` (in micro-batches, so memory does not grow), the
+    effective step sizes that the model's optimizer has now, and the prox. A step that raises the
+    objective is taken back and repeated with a quarter of its size; one that lowers it doubles the
+    next. The model's optimizer and its state are left as they are.
+
+    Args:
+        model: a built and compiled Keras model with penalties that have a prox.
+        x, y, sample_weight: the training data, as arrays or nested structures of arrays, or `x`
+            alone as an iterable of batches with a length (`tf.data.Dataset`, `PyDataset`).
+        batch_size: samples per micro-batch of arrays; None is all in one.
+        steps: proximal steps, each one pass over the data.
+        debias_steps: steps after those without the penalties that have a prox, in which zeros
+            stay zeros: the refit that removes the shrinkage of the weights that are left.
+        learning_rate: plain gradient steps of this size, in place of those of the optimizer.
+
+    Returns:
+        `Polished`, with the zeros and the objective before and after.
+
+    Raises:
+        ValueError: for a model that is not built or compiled or has no penalty with a prox, for
+            data without a length, or for an optimizer with a learning rate of zero.
+
+    Example:
+
+    >>> layer = keras.layers.Dense(1, use_bias=False, kernel_regularizer=keras.regularizers.L1(1.0))
+    >>> model = keras.Sequential([keras.Input((2,)), layer])
+    >>> model.compile(keras.optimizers.SGD(0.1), "mse")
+    >>> model.set_weights([np.array([[1.0], [1e-4]])])
+    >>> x = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> kerasreg.polish(model, x, y=x[:, :1]).zeros_after
+    1
+    """
+    require_built(model, "kerasreg.polish")
+    if not model.compiled or model.optimizer is None:
+        raise ValueError(
+            "`kerasreg.polish` needs a compiled model, because it minimises its loss. Received: "
+            f"'{model.name}', which is not. Call `model.compile(...)`."
+        )
+    targets = [target.variable for target in find_targets(model, "kerasreg.polish")]
+    data = _Data(x, y, sample_weight, batch_size)
+    with _borrowed(model, data, learning_rate) as optimizer:
+        zeros = _zeros(targets)
+        with proximal(model, optimizer):
+            before, after, taken = _descend(model, optimizer, data, steps)
+        if debias_steps:
+            optimizer.scale.assign(1.0)
+            with _unpenalised(model, optimizer, targets):
+                _, _, more = _descend(model, optimizer, data, debias_steps)
+            taken += more
+    return Polished(zeros, _zeros(targets), before, after, taken)
+
+
+class _Data:
+    """Micro-batches as equal as possible, because their gradients get equal weights."""
+
+    def __init__(self, x, y, sample_weight, batch_size):
+        arrays = keras.tree.flatten((x, y, sample_weight))
+        self._arrays = all(each is None or hasattr(each, "shape") for each in arrays)
+        self._parts = (x, y, sample_weight)
+        if self._arrays:
+            self._samples = len(next(each for each in arrays if each is not None))
+            self.batches = math.ceil(self._samples / min(batch_size or math.inf, self._samples))
+        elif y is None and sample_weight is None and hasattr(x, "__len__"):
+            self.batches = len(x)
+        else:
+            raise ValueError(
+                "`kerasreg.polish` needs arrays, or batches with a known number (`len`), because "
+                f"a step takes the mean over all of them. Received: x={type(x).__name__}"
+            )
+
+    def __iter__(self):
+        if not self._arrays:
+            for batch in itertools.islice(self._parts[0], self.batches):
+                yield batch if isinstance(batch, tuple) else (batch,)
+            return
+        size = math.ceil(self._samples / self.batches)
+        for start in range(0, self._samples, size):
+            part = slice(start, start + size)
+            yield keras.tree.map_structure(
+                lambda array: None if array is None else array[part],  # noqa: B023
+                self._parts,
+            )
+
+
+def _descend(model, optimizer, data, steps):
+    """`(objective before, after, steps that lowered it)`."""
+    taken, first = 0, None
+    kept = _weights(model)
+    best = first = _pass(model, data)
+    if not math.isfinite(first):
+        raise ValueError(
+            f"The objective of '{model.name}' is {first} before any step of polishing: "
+            "look for NaN or infinity in weights and data."
+        )
+    for _ in range(steps):
+        # What the last pass has made; this pass computes its objective and goes on from it.
+        candidate = _weights(model)
+        objective = _pass(model, data)
+        if objective <= best:
+            kept, best, taken = candidate, objective, taken + 1
+            optimizer.scale.assign(2.0 * optimizer.scale)
+        else:
+            _set_weights(model, kept)
+            optimizer.scale.assign(0.25 * optimizer.scale)
+            _pass(model, data)
+    _set_weights(model, kept)
+    return first, best, taken
+
+
+def _pass(model, data):
+    """The objective of the present weights; ends with one step of the optimizer."""
+    total, samples = 0.0, 0
+    for batch in data:
+        model.reset_metrics()
+        loss = model.train_on_batch(*batch, return_dict=True)["loss"]
+        size = len(next(each for each in keras.tree.flatten(batch[0]) if each is not None))
+        total, samples = total + size * float(loss), samples + size
+    return total / samples
+
+
+def _weights(model):
+    return [np.array(ops.convert_to_numpy(variable)) for variable in model.trainable_variables]
+
+
+def _set_weights(model, values):
+    for variable, value in zip(model.trainable_variables, values, strict=True):
+        variable.assign(value)
+
+
+def _zeros(variables):
+    return sum(int(np.sum(ops.convert_to_numpy(variable) == 0)) for variable in variables)
+
+
+@contextlib.contextmanager
+def _borrowed(model, data, learning_rate):
+    """The model with an optimizer of ours in place of its own."""
+    own, variables = model.optimizer, model.trainable_variables
+    if not own.built:
+        own.build(variables)
+    if learning_rate is None:
+        steps = present_steps(own, variables)
+    else:
+        steps = [np.float32(learning_rate)] * len(variables)
+    if not any(np.any(step > 0) for step in steps):
+        raise ValueError(
+            "`kerasreg.polish` takes the present learning rate of the optimizer, which is 0. "
+            "Pass `learning_rate`."
+        )
+    scale = float(own.dynamic_scale) if hasattr(own, "dynamic_scale") else None
+    accumulation = data.batches if data.batches > 1 else None
+    optimizer = FrozenSteps(
+        steps, gradient_accumulation_steps=accumulation, loss_scale_factor=scale
+    )
+    optimizer.build(variables)
+    model.optimizer = optimizer
+    forget_traces(model)
+    try:
+        yield optimizer
+    finally:
+        model.optimizer = own
+        model.reset_metrics()
+        forget_traces(model)
+
+
+@contextlib.contextmanager
+def _unpenalised(model, optimizer, variables):
+    """Without the penalties of `variables`, and with their zeros held."""
+    hook, hold = UpdateHook.of(optimizer), HoldUpdate(variables)
+    hook.add(hold)
+    hold.hold()
+    for variable in variables:
+        penalty = TrainedPenalty.of(variable, lambda: True)
+        penalty.has_gradient, penalty.scale = False, lambda: 0.0
+    forget_traces(model)
+    try:
+        yield
+    finally:
+        hook.remove(hold)
+        for variable in variables:
+            variable.regularizer.has_gradient, variable.regularizer.scale = True, None
+            TrainedPenalty.release(variable)
