@@ -5,10 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-try:
-    from kerasreg.constraints import Projection
-except ImportError:
-    Projection = type("P", (), {})
+from kerasreg.constraints import Projection
 from kerasreg.regularizers.base import Regularizer
 from kerasreg.regularizers.keras_own import with_prox
 from kerasreg.train_step import plain
