@@ -13,10 +13,16 @@ def fill(z, t, volume, slope, axes):
     One equation for each group: what remains of `z` when all axes but `axes` are fixed. Needs
     `volume + slope > 0` and `t + slope > 0`, both not negative. Exact, by sorting.
     """
-    # What the equation gives for a part of the weights is below `s`. With the best single weight
-    # as the start, no `x` is above the sum that is sought, and large `z` lose no digits of it.
+
+    def total(x):
+        return ops.sum(x, axis=axes, keepdims=True)
+
+    # What the equation gives for a part of the weights is below `s`. From the best of all single
+    # weights and of the whole, no `x` is above the sum that is sought: large `z` lose no digits.
     alone = (z - volume) / (t + slope)
     start = ops.max(alone, axis=axes, keepdims=True)
+    together = (total(z) - volume) / (total(t) + slope)
+    start = ops.where(together > start, together, start)
     volume = volume + slope * start
     rest = z - t * start
     rest = ops.where(ops.logical_or(alone == start, rest > volume), volume, rest)
@@ -31,8 +37,8 @@ def fill(z, t, volume, slope, axes):
     # Newton takes away the rounding of the running sums, which are float32 on torch.
     for _ in range(NEWTON_STEPS):
         x = ops.relu(rest - t * more)
-        excess = ops.sum(x, axis=axes, keepdims=True) - volume - slope * more
-        speed = slope + ops.sum(ops.where(x > 0, t, ops.zeros_like(t)), axis=axes, keepdims=True)
+        excess = total(x) - volume - slope * more
+        speed = total(ops.where(x > 0, t, ops.zeros_like(t))) + slope
         more = more + excess / ops.where(speed == 0, ops.ones_like(speed), speed)
     return ops.relu(rest - t * more), start + more
 

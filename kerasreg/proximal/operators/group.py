@@ -38,7 +38,7 @@ def group_soft_threshold(z, threshold, axes):
     return ops.where(dead, ops.zeros_like(z), kept)
 
 
-def root(z, threshold, axes):
+def root(z, threshold, axes, steps=NEWTON_STEPS):
     """The `s` with `sum_i (z_i / (s + threshold_i))^2 = 1`, from below, if the group is alive."""
 
     def reduce(function, x):
@@ -49,7 +49,7 @@ def root(z, threshold, axes):
         norm(z, axes) - reduce(ops.max, threshold), reduce(ops.max, ops.abs(z) - threshold)
     )
     s = ops.maximum(s, 0.0)
-    for _ in range(NEWTON_STEPS):
+    for _ in range(steps):
         square = ops.square(z / (s + threshold))
         total, slope = reduce(ops.sum, square), reduce(ops.sum, square / (s + threshold))
         s = s + total * (ops.sqrt(total) - 1.0) / slope
