@@ -10,6 +10,8 @@ from kerasreg.callbacks import ProximalGradient
 from kerasreg.regularizers import L1, GroupLasso
 
 STRONG = 10.0
+# With it the prox shows: every weight becomes zero, which is warned about.
+pytestmark = pytest.mark.filterwarnings("ignore:After epoch .* every weight is zero:UserWarning")
 
 
 def compiled(regularizer=None, optimizer=None, **kwargs):
