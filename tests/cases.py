@@ -24,6 +24,7 @@ from oracles_smooth import (
     orthogonal,
     spectral_norm,
 )
+from oracles_structured import fused, nuclear, rank, slope
 
 _BY_COLUMN = np.tile(np.arange(4), (3, 1))
 _BY_ROW = np.repeat(np.arange(3), 4).reshape(3, 4)
@@ -175,6 +176,32 @@ CASES += [
     group_scad({"factor": 1.0, "a": 30.0, "axis": -2}, _BY_INPUT_CHANNEL),
     group_scad({"factor": 0.3, "a": 3.7, "axis": -1, "gates": 4}, _BY_UNIT_OF_4_GATES),
     group_scad({"factor": 0.3, "a": 3.7, "axis": 0}, np.arange(4)),
+]
+
+# Neighbours, sorted weights, singular values.
+CASES += [
+    fused("TotalVariation", {"factor": 0.3}, (6,), 0, 0.3),
+    fused("TotalVariation", {"factor": 0.3, "axis": 0}, (5, 3), 0, 0.3),
+    fused("TotalVariation", {"factor": 1e-3, "axis": -1}, (3, 4), 0, 1e-3),
+    fused("TotalVariation", {"factor": 2.0, "axis": 1}, (2, 4, 1, 3), 0, 2.0),
+    fused("TotalVariation", {"factor": 0.3, "axis": 0}, (1, 3), 0, 0.3),
+    fused("FusedLasso", {"factor": 0.5}, (6,), 0.25, 0.25),
+    fused("FusedLasso", {"factor": 0.5, "l1_ratio": 0.25, "axis": 0}, (5, 3), 0.125, 0.375),
+    fused("FusedLasso", {"factor": 1e-3, "l1_ratio": 0.75, "axis": 1}, (3, 4), 75e-5, 25e-5),
+    fused("FusedLasso", {"factor": 0.5, "axis": -2}, (2, 1, 4, 3), 0.25, 0.25),
+    fused("FusedLasso", {"factor": 0.5, "l1_ratio": 1.0, "axis": 0}, (3, 4), 0.5, 0),
+    fused("FusedLasso", {"factor": 0.5, "l1_ratio": 0.0, "axis": 0}, (5, 3), 0, 0.5),
+    slope({"factor": 0.3}, (3, 4)),
+    slope({"factor": 0.3, "sequence": "linear", "last": 0.25}, (2, 1, 2, 3)),
+    slope({"factor": 1e-3, "sequence": "linear", "last": 0.0}, (5,)),
+    slope({"factor": 0.3, "sequence": "linear", "last": 1.0}, (3, 4)),
+    slope({"factor": 0.3, "q": 0.5}, ()),
+    nuclear({"factor": 0.3}, (3, 4)),
+    nuclear({"factor": 0.3, "axis": 0}, (5,)),
+    nuclear({"factor": 1.0, "axis": -2}, (2, 1, 4, 3)),
+    nuclear({"factor": 1e-3, "axis": (0, 1)}, (2, 2, 3)),
+    rank({"factor": 0.3}, (3, 4)),
+    rank({"factor": 1.0, "axis": (-1, 0)}, (2, 1, 2, 3)),
 ]
 
 for _case in CASES:

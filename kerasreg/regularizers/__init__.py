@@ -4,8 +4,10 @@ from kerasreg.regularizers.activity import ActivityEntropy, ActivityKL
 from kerasreg.regularizers.anchored import L1SP, L2SP, WeightedL1
 from kerasreg.regularizers.base import Regularizer
 from kerasreg.regularizers.elementwise import L1, L1L2, L2, NonNegativeL1
+from kerasreg.regularizers.fused import FusedLasso, TotalVariation
 from kerasreg.regularizers.group import GroupLasso, SparseGroupLasso
 from kerasreg.regularizers.group_nonconvex import GroupL0, GroupMCP, GroupSCAD
+from kerasreg.regularizers.matrix import NuclearNorm, Rank
 from kerasreg.regularizers.nonconvex import (
     L0,
     MCP,
@@ -16,6 +18,7 @@ from kerasreg.regularizers.nonconvex import (
     TransformedL1,
 )
 from kerasreg.regularizers.norms import ExclusiveLasso, LInfinity1
+from kerasreg.regularizers.ordered import SLOPE
 from kerasreg.regularizers.orthogonal import ConvOrthogonal, Orthogonal
 from kerasreg.regularizers.smooth import GroupHoyerSquare, HoyerSquare, SpectralNorm
 
@@ -28,11 +31,13 @@ __all__ = [
     "L2SP",
     "MCP",
     "SCAD",
+    "SLOPE",
     "ActivityEntropy",
     "ActivityKL",
     "CappedL1",
     "ConvOrthogonal",
     "ExclusiveLasso",
+    "FusedLasso",
     "GroupHoyerSquare",
     "GroupL0",
     "GroupLasso",
@@ -43,10 +48,13 @@ __all__ = [
     "LogSum",
     "Lp",
     "NonNegativeL1",
+    "NuclearNorm",
     "Orthogonal",
+    "Rank",
     "Regularizer",
     "SparseGroupLasso",
     "SpectralNorm",
+    "TotalVariation",
     "TransformedL1",
     "WeightedL1",
 ]

@@ -14,8 +14,10 @@ from kerasreg.proximal.operators.elementwise import (
     soft_threshold,
     soft_threshold_towards,
 )
+from kerasreg.proximal.operators.fused import fused_threshold
 from kerasreg.proximal.operators.group import group_soft_threshold
 from kerasreg.proximal.operators.group_nonconvex import group_hard_threshold, group_mcp, group_scad
+from kerasreg.proximal.operators.matrix import singular_hard_threshold, singular_soft_threshold
 from kerasreg.proximal.operators.nonconvex import (
     capped_threshold,
     hard_threshold,
@@ -26,6 +28,7 @@ from kerasreg.proximal.operators.nonconvex import (
     transformed_l1_threshold,
 )
 from kerasreg.proximal.operators.norms import exclusive_threshold, group_clip
+from kerasreg.proximal.operators.ordered import sorted_threshold
 from kerasreg.proximal.operators.projections import (
     keep_largest,
     onto_box,
@@ -37,6 +40,7 @@ from kerasreg.proximal.operators.projections import (
 __all__ = [
     "capped_threshold",
     "exclusive_threshold",
+    "fused_threshold",
     "group_clip",
     "group_hard_threshold",
     "group_mcp",
@@ -56,7 +60,10 @@ __all__ = [
     "scad_threshold",
     "shrink",
     "shrink_towards",
+    "singular_hard_threshold",
+    "singular_soft_threshold",
     "soft_threshold",
     "soft_threshold_towards",
+    "sorted_threshold",
     "transformed_l1_threshold",
 ]

@@ -1,0 +1,25 @@
+"""Running compositions along the first axis, in parallel."""
+
+from keras import ops
+
+
+def prefix(compose, parts):
+    """All of `p_0`, `p_0 then p_1`, `p_0 then p_1 then p_2`, ... (Hillis & Steele, 1986).
+
+    `parts` is a list of arrays of one shape, whose first axis counts the elements;
+    `compose(first, then)` is associative on such lists. In a loop, because the graph of
+    `ops.associative_scan` takes XLA seconds to compile, and on torch it gives float32 whatever
+    goes in.
+    """
+    size, rank = parts[0].shape[0], len(parts[0].shape)
+    index = ops.arange(size, dtype="int32")
+
+    def double(reach, *parts):
+        before = ops.maximum(index - reach, 0 * index)
+        composed = compose([ops.take(part, before, axis=0) for part in parts], parts)
+        complete = ops.reshape(index < reach, (size,) + (1,) * (rank - 1))
+        parts = [ops.where(complete, *pair) for pair in zip(parts, composed, strict=True)]
+        return (2 * reach, *parts)
+
+    start = (ops.ones((), "int32"), *parts)
+    return ops.while_loop(lambda reach, *_: reach < size, double, start)[1:]

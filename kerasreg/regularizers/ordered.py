@@ -1,0 +1,96 @@
+"""Penalties of sorted weights."""
+
+import functools
+from statistics import NormalDist
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasreg.proximal import operators
+from kerasreg.regularizers.base import Regularizer, absolute, validate_factor
+
+SEQUENCES = ("benjamini_hochberg", "linear")
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class SLOPE(Regularizer):
+    """`factor * sum_k omega_k |w|_(k)`, `|w|_(1)` the largest: sorted L1 (Bogdan et al., 2015).
+
+    The larger a weight is among the others, the more it pays: the false discovery rate of the
+    weights that stay is controlled, and correlated inputs get weights of equal size. `omega_1` is
+    1, and of `n` weights the k-th has
+
+    | sequence | omega_k |
+    |---|---|
+    | `"benjamini_hochberg"` | `quantile(1 - k q / 2n) / quantile(1 - q / 2n)` of the normal law |
+    | `"linear"` | from 1 to `last` in equal steps: OSCAR (Bondell & Reich, 2008) |
+
+    `last=1` is `L1`. The prox sorts, subtracts and pools what is then not sorted. It takes one
+    step for all weights.
+
+    Args:
+        factor: finite and >= 0.
+        sequence: `"benjamini_hochberg"` or `"linear"`.
+        q: the false discovery rate that Benjamini-Hochberg aims at, between 0 and 1.
+        last: the last of the linear sequence, from 0 to 1.
+
+    Raises:
+        ValueError: for a bad factor, sequence, `q` or `last`.
+
+    Example:
+
+    >>> regularizer = kerasreg.regularizers.SLOPE(1.0, sequence="linear", last=0.5)
+    >>> float(regularizer(np.array([1.0, -4.0, 2.0])))
+    6.0
+    >>> np.asarray(regularizer.prox(np.array([3.0, -3.25, 0.25]), step=1.0)).tolist()
+    [2.25, -2.25, 0.0]
+    """
+
+    def __init__(self, factor=0.01, sequence="benjamini_hochberg", q=0.1, last=0.0):
+        self.factor = validate_factor(factor, "factor")
+        if sequence not in SEQUENCES:
+            raise ValueError(f"`sequence` must be one of {SEQUENCES}. Received: {sequence!r}")
+        self.sequence = sequence
+        self.q = validate_factor(q, "q")
+        if not 0 < self.q < 1:
+            raise ValueError(f"`q` must be between 0 and 1. Received: q={q}")
+        self.last = validate_factor(last, "last")
+        if self.last > 1:
+            raise ValueError(f"`last` must be at most 1: the sequence falls. Received: last={last}")
+
+    def step_shape(self, shape):
+        return ()
+
+    def _value(self, weights):
+        size = ops.reshape(absolute(weights), (-1,))
+        omega = ops.convert_to_tensor(self._omega(size.shape[0]), size.dtype)
+        return self.factor * ops.sum(omega * ops.take(size, ops.argsort(-size)))
+
+    def _prox(self, weights, step):
+        if not self.factor:
+            return weights
+        omega = self._omega(int(np.prod(weights.shape)))
+        omega = ops.convert_to_tensor(omega, weights.dtype)
+        return operators.sorted_threshold(weights, self.factor * ops.reshape(step, ()), omega)
+
+    def _omega(self, size):
+        if self.sequence == "linear":
+            return np.linspace(1.0, self.last, size)
+        return _benjamini_hochberg(size, self.q)
+
+    def get_config(self):
+        return {
+            "factor": self.factor,
+            "sequence": self.sequence,
+            "q": self.q,
+            "last": self.last,
+        }
+
+
+@functools.lru_cache(maxsize=128)
+def _benjamini_hochberg(size, q):
+    # The upper tail by symmetry: 1 - p has lost the digits of a small p.
+    tail = NormalDist().inv_cdf
+    omega = np.array([-tail(k * q / (2 * size)) for k in range(1, size + 1)])
+    return omega / omega[0]
