@@ -12,7 +12,7 @@ NAMES = ["CappedL1", "L0", "LogSum", "Lp", "MCP", "SCAD", "TransformedL1"]
 every_case = pytest.mark.parametrize("case", [c for c in CASES if c.name in NAMES], ids=str)
 EXACT = "float32" if BACKEND == "jax" else "float64"
 EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52}
-STEPS = [0.0, 1e-12, 1e-4, 0.01, 0.3, 0.99, 1.0, 1.01, 1.1, 2.7, 3.0, 29.0, 31.0, 1e3, 1e8]
+STEPS = [0.0, 1e-12, 1e-4, 0.01, 0.3, 0.99, 1.0, 1.1, 2.7, 3.0, 4.0, 6.0, 29.0, 32.0, 1e3, 1e8]
 
 
 def objective(case, x, z, t):
@@ -74,7 +74,8 @@ def test_compiled_zeros_are_the_same_zeros(case):
     prox, _ = compiled(penalty.prox)
     under_xla, eager = array(prox(tensor(z), tensor(t))), array(penalty.prox(tensor(z), tensor(t)))
     np.testing.assert_array_equal(under_xla == 0, eager == 0)
-    np.testing.assert_allclose(under_xla, eager, rtol=1e-5)
+    # Rounding is relative to the weight before, of which little may be left.
+    assert (abs(under_xla - eager) <= 1e-6 * abs(z)).all()
 
 
 def test_hard_threshold_is_the_textbook_one():
