@@ -33,7 +33,7 @@ class Target:
         """
         if self.penalty is not None:
             if old is not None:
-                new, step = self._with_common_step(old, ops.convert_to_tensor(new), step)
+                new, step = self._with_common_step(old, new, step)
             new = self.penalty.prox(new, step if scale is None else scale * step)
         return new if self.constraint is None else self.constraint.project(new, step)
 

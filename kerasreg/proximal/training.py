@@ -178,7 +178,9 @@ class _ProxUpdate(Update):
             step, new_gain = steps.with_momentum(step, float32(gain))
             part.assign(gain, new_gain)
         scale = getattr(target.variable.regularizer, "scale", None)
-        return target.prox(old, variable, step, None if scale is None else scale())
+        # A tensor for the prox: TensorFlow calls this with variables of its own.
+        new = ops.copy(variable)
+        return target.prox(old, new, step, None if scale is None else scale())
 
     def _of(self, variable):
         """`(step sizes, plain optimizer, number in it)` of a variable."""
