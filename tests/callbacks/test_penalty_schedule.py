@@ -18,8 +18,11 @@ SCHEDULES = {
         PenaltySchedule(schedules.PolynomialDecay(0.0, 20, end_learning_rate=2.0)),
         lambda k: 2 * min(k / 20, 1),
     ),
-    "function": (PenaltySchedule(lambda k: 1 / (1 + keras.ops.cast(k, "float32"))), lambda k: 1 / (1 + k)),
-}  # fmt: skip
+    "function": (
+        PenaltySchedule(lambda k: 1 / (1 + keras.ops.cast(k, "float32"))),
+        lambda k: 1 / (1 + k),
+    ),
+}
 every_schedule = pytest.mark.parametrize(("callback", "scale"), SCHEDULES.values(), ids=SCHEDULES)
 
 

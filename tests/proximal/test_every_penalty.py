@@ -15,8 +15,8 @@ from kerasreg import regularizers as r
 REFERENCE = np.linspace(-0.3, 0.3, 30).reshape(10, 3)
 PENALTIES = [
     r.L1(0.07), r.L2(0.1), r.L1L2(0.05, 0.05), r.NonNegativeL1(0.03),
-    r.L0(0.01), r.MCP(0.07), r.SCAD(0.07), r.Lp(0.03, p=0.5), r.Lp(0.03, p=2 / 3), r.LogSum(0.02, epsilon=0.5),
-    r.CappedL1(0.07, theta=0.3), r.TransformedL1(0.05),
+    r.L0(0.01), r.MCP(0.07), r.SCAD(0.07), r.Lp(0.03, p=0.5), r.Lp(0.03, p=2 / 3),
+    r.LogSum(0.02, epsilon=0.5), r.CappedL1(0.07, theta=0.3), r.TransformedL1(0.05),
     r.GroupLasso(0.1, axis=0), r.SparseGroupLasso(0.1, axis=0),
     r.LInfinity1(0.1, axis=0), r.ExclusiveLasso(0.1, axis=-1),
     r.GroupL0(0.02, axis=0), r.GroupMCP(0.07, axis=0), r.GroupSCAD(0.07, axis=0),
