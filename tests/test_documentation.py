@@ -38,15 +38,17 @@ def test_every_public_function_has_an_example(name):
             assert ">>>" in each.__doc__, each
 
 
-def readme_blocks():
-    readme = pathlib.Path(__file__).parents[1] / "README.md"
-    return re.findall(r"```python\n(.*?)```", readme.read_text(), flags=re.DOTALL)
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def python_blocks(name):
+    return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), flags=re.DOTALL)
 
 
 def test_readme(tmp_path, monkeypatch, capsys):
     """Its code runs from top to bottom, with data, and with a model that has all that it names."""
     monkeypatch.chdir(tmp_path)
-    first, *others = readme_blocks()
+    first, *others = python_blocks("README.md")
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(64, 784)).astype("float32"), rng.integers(0, 10, 64)
     exec(first, {"x": x, "y": y})
@@ -62,3 +64,28 @@ def test_readme(tmp_path, monkeypatch, capsys):
     for block in others:
         exec(block, namespace)
     assert kerasreg.statistics(namespace["model"]).total.zeros > 0
+
+
+@pytest.mark.parametrize("page", ["docs/penalties.md", "docs/training.md"])
+def test_pages(page, capsys):
+    """Their code runs from top to bottom on a small model."""
+    layer = keras.layers.Dense(1, kernel_regularizer=kerasreg.regularizers.L1(0.1))
+    model = keras.Sequential([keras.Input((10,)), layer])
+    model.compile("adam", "mse")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(64, 10)).astype("float32"), rng.normal(size=(64, 1))
+    namespace = {"keras": keras, "kerasreg": kerasreg, "model": model, "x": x, "y": y}
+    for block in python_blocks(page):
+        exec(block, namespace)
+    if "Huberized" in namespace:
+        penalty = namespace["Huberized"](0.5)
+        weights = np.array([0.5, 3.0, -1.1], "float32")
+        assert float(penalty(weights)) == pytest.approx(0.5 * 2.1)
+        prox = keras.ops.convert_to_numpy(penalty.prox(weights, 1.0))
+        np.testing.assert_allclose(prox, [0.5, 2.5, -1.0])
+
+
+def test_every_penalty_and_constraint_is_on_its_page():
+    page = (ROOT / "docs/penalties.md").read_text()
+    for name in {*kerasreg.regularizers.__all__, *kerasreg.constraints.__all__}:
+        assert f"`{name}`" in page or name in ("Regularizer", "Projection"), name
