@@ -195,7 +195,7 @@ CASES += [
     slope({"factor": 0.3, "sequence": "linear", "last": 0.25}, (2, 1, 2, 3)),
     slope({"factor": 1e-3, "sequence": "linear", "last": 0.0}, (5,)),
     slope({"factor": 0.3, "sequence": "linear", "last": 1.0}, (3, 4)),
-    slope({"factor": 0.3, "q": 0.5}, ()),
+    slope({"factor": 0.3, "q": 0.5}, (1,)),
     nuclear({"factor": 0.3}, (3, 4)),
     nuclear({"factor": 0.3, "axis": 0}, (5,)),
     nuclear({"factor": 1.0, "axis": -2}, (2, 1, 4, 3)),

@@ -133,8 +133,7 @@ def spectral(name, arguments, shape, penalty, count):
     def value(w):
         values = np.linalg.svd(matrix(w), compute_uv=False)
         if count:
-            # What rounding to bfloat16 leaves of a zero is one.
-            values = np.where(values > 0.03 * values.max(), values, 0)
+            values = np.where(values > 16 * _epsilon(w) * values.max(), values, 0)
         return np.sum(penalty(values))
 
     def prox(z, t):
@@ -160,7 +159,17 @@ def spectral(name, arguments, shape, penalty, count):
         convex=not count,
         steps="one",
         shrinks=False,
+        size=lambda w: np.full(shape, np.max(np.abs(w))),
     )
+
+
+def _epsilon(w):
+    """The rounding of the format that these numbers are in: what is smaller may be a zero."""
+    mantissa, _ = np.frexp(w)
+    for bits in (8, 11, 24):
+        if (mantissa * 2**bits % 1 == 0).all():
+            return 2.0**-bits
+    return 2.0**-53
 
 
 def nuclear(arguments, shape):

@@ -7,7 +7,7 @@ from cases import CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from tensors import DTYPES, array, tensor
+from tensors import BACKEND, DTYPES, array, compiled, tensor
 
 from kerasreg import regularizers
 
@@ -16,6 +16,9 @@ every_case = pytest.mark.parametrize("case", PROXIMAL, ids=str)
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 #: Below this, hardware may flush to zero.
 TINY = {"float64": 1e-300, "float32": 1e-37, "float16": 1e-7, "bfloat16": 1e-37}
+
+LOOPS = ["FusedLasso", "SLOPE", "TotalVariation"]
+_COMPILED = {}
 
 
 def build(case):
@@ -58,11 +61,20 @@ def per_weight(case, step):
     return np.broadcast_to(step, case.shape)
 
 
+def fast_prox(case):
+    """On JAX an eager loop is compiled anew in every call; so these are compiled once."""
+    if BACKEND != "jax" or case.name not in LOOPS:
+        return build(case).prox
+    if str(case) not in _COMPILED:
+        _COMPILED[str(case)], _ = compiled(build(case).prox)
+    return _COMPILED[str(case)]
+
+
 def prox(case, z, t, dtype):
     """`(weights, steps, prox)` in float64, as the prox in `dtype` saw and gave them."""
     weights = tensor(z, dtype)
     step = tensor(t, "float64" if dtype == "float64" else "float32")
-    result = build(case).prox(weights, step)
+    result = fast_prox(case)(weights, step)
     assert tuple(result.shape) == tuple(case.shape)
     assert keras.backend.standardize_dtype(result.dtype) == dtype
     return array(weights), per_weight(case, array(step)), array(result)
