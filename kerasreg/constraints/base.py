@@ -46,6 +46,7 @@ class Projection(keras.constraints.Constraint):
 
     def check(self, shape, name="weights"):
         """Raise a `ValueError` where weights of this shape cannot have this constraint."""
+        return None  # AutoGraph warns of a function without a body.
 
     def _project(self, weights, step):
         raise NotImplementedError

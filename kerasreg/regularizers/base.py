@@ -29,6 +29,7 @@ class Penalty(keras.regularizers.Regularizer):
 
     def check(self, shape, name="weights"):
         """Raise a `ValueError` where weights of this shape cannot have this penalty."""
+        return None  # AutoGraph warns of a function without a body.
 
     def for_variable(self, variable, roles):
         """This penalty with the names of `roles` turned into axes: `attach` calls it."""

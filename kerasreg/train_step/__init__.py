@@ -15,6 +15,14 @@ Keras tracks, serializes and saves nothing of it:
 
 from kerasreg.train_step.fit import FitScope, forget_traces
 from kerasreg.train_step.penalties import TrainedPenalty, plain
-from kerasreg.train_step.updates import Update, UpdateHook
+from kerasreg.train_step.updates import Update, UpdateHook, sum_over_replicas
 
-__all__ = ["FitScope", "TrainedPenalty", "Update", "UpdateHook", "forget_traces", "plain"]
+__all__ = [
+    "FitScope",
+    "TrainedPenalty",
+    "Update",
+    "UpdateHook",
+    "forget_traces",
+    "plain",
+    "sum_over_replicas",
+]

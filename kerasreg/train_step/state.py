@@ -33,17 +33,15 @@ class State:
     def add(self, owner, name, shape, initial=0.0, dtype="float32", reference=None):
         """The variable of this name, made in the optimizer `owner` if it does not exist.
 
-        One of the shape and dtype of `reference`, a model variable, is sharded like it.
+        One of the shape of `reference`, a model variable, is sharded like it.
         """
         if name in self.variables:
             return self.variables[name]
-        constant = keras.initializers.Constant(initial)
         alike = reference is not None and tuple(reference.shape) == shape
+        layout = getattr(reference, "_layout", None) if alike else None
+        constant = keras.initializers.Constant(initial)
         with _strategy_scope(owner):
-            if alike and dtype == reference.dtype:
-                variable = owner.add_variable_from_reference(reference, name, constant)
-            else:
-                variable = owner.add_variable(shape, constant, dtype, name=name)
+            variable = owner.add_variable(shape, constant, dtype, layout=layout, name=name)
         if name in self.restored:
             variable.assign(self.restored[name])
         self.variables[name] = variable

@@ -28,7 +28,10 @@ class Update:
         """Create what lives in the step, with `hook.add_state`."""
 
     def before(self, hook, variable, gradient):
-        """A tuple of tensors to keep from before the optimizer's own step."""
+        """A tuple of tensors to keep from before the optimizer's own step.
+
+        Under `tf.distribute` the gradient is the replica's part of it, see `sum_over_replicas`.
+        """
         return ()
 
     def __call__(self, hook, variable, learning_rate, before):
@@ -181,6 +184,15 @@ class UpdateHook:
                 value = ops.convert_to_tensor(average)
                 dead = ops.equal(ops.convert_to_tensor(variable), 0)
                 average.assign(ops.where(dead, ops.zeros_like(value), value))
+
+
+def sum_over_replicas(optimizer, variable, gradient):
+    """The gradient that the optimizer will use, from that of a replica."""
+    if keras.backend.backend() != "tensorflow":
+        return gradient
+    # As TFOptimizer does, which keeps the sum to itself.
+    ((gradient, _),) = optimizer._all_reduce_sum_gradients([(gradient, variable.value)])
+    return gradient
 
 
 def _on_every_replica(optimizer, variable, function, arguments):
