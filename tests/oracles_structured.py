@@ -159,7 +159,7 @@ def spectral(name, arguments, shape, penalty, count):
         convex=not count,
         steps="one",
         shrinks=False,
-        size=lambda w: np.full(shape, np.max(np.abs(w))),
+        size=lambda w: np.full(shape, np.linalg.norm(w)),
     )
 
 
