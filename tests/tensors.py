@@ -44,8 +44,8 @@ def gradient(function, point):
     return array(point.grad)
 
 
-def compiled(function):
-    """`(function under XLA, list that grows with every trace)`."""
+def compiled(function, xla=True):
+    """`(function under XLA, list that grows with every trace)`; JAX always has XLA."""
     traces = []
 
     def traced(*args):
@@ -55,7 +55,7 @@ def compiled(function):
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(traced, jit_compile=True), traces
+        return tf.function(traced, jit_compile=xla), traces
     if BACKEND == "jax":
         import jax
 
