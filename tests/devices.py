@@ -1,0 +1,117 @@
+"""A small problem for the scripts that train it on several devices, and what they have in common.
+
+Each runs in a process of its own, because devices are chosen before the backend starts, and prints
+its findings as JSON: the tests read them.
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+TESTS = pathlib.Path(__file__).parent
+PAGE = TESTS.parent / "docs" / "distribution.md"
+
+
+def findings(script, **environment):
+    """What a script of this folder printed, run in a process of its own."""
+    process = run(TESTS / script, PYTHONPATH=str(TESTS), **environment)
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def run(path, **environment):
+    """Run a script in a process of its own; returns it when it has succeeded."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PYTHONSAFEPATH", "TF_CONFIG", "XLA_FLAGS")
+    }
+    process = subprocess.run(
+        [sys.executable, str(path)],
+        env={**inherited, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert process.returncode == 0, process.stderr
+    return process
+
+
+def documented(word):
+    """The Python blocks of the page about several devices that have this word in them."""
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    return [block for block in blocks if word in block]
+
+
+def data():
+    """`(x, y)`: 48 rows, 10 features of which 3 count."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(48, 10)).astype("float32")
+    return x, (x[:, :3].sum(1, keepdims=True) + 0.1 * rng.normal(size=(48, 1))).astype("float32")
+
+
+def network():
+    """A model with a penalty whose prox takes one step per weight, per group, for all together."""
+    import keras
+
+    from kerasreg.regularizers import L1, SLOPE, GroupLasso
+
+    keras.utils.set_random_seed(0)
+
+    def dense(units, penalty, name):
+        return keras.layers.Dense(
+            units, "tanh", use_bias=False, kernel_regularizer=penalty, name=name
+        )
+
+    return keras.Sequential(
+        [
+            keras.Input((10,)),
+            dense(8, L1(0.3), "first"),
+            dense(6, GroupLasso(0.6, axis=-1), "second"),
+            dense(4, SLOPE(0.1), "third"),
+            keras.layers.Dense(1, name="last"),
+        ],
+        name="network",
+    )
+
+
+def fit(model, *callbacks, hold):
+    """`(history, weights before Keras replaces them by averages)` of a few steps."""
+    import keras
+
+    import kerasreg
+
+    seen = {}
+    remember = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda *_: seen.update(weights=model.get_weights())
+    )
+    if hold:
+        callbacks += (kerasreg.callbacks.ThresholdPruning(0.1, at=0, hold=True),)
+    x, y = data()
+    history = model.fit(
+        x, y, batch_size=16, epochs=2, shuffle=False, verbose=0,
+        callbacks=[
+            *callbacks,
+            kerasreg.callbacks.ProximalGradient(),
+            kerasreg.callbacks.SparsityLogger(os.environ["LOGS"]),
+            remember,
+        ],
+    )  # fmt: skip
+    return history.history, seen["weights"]
+
+
+def compare(one, several):
+    """How two results of `fit` differ, each with the model's weights of the end."""
+    (history, raw, final), (other_history, other_raw, other_final) = one, several
+    pairs = [*zip(raw, other_raw, strict=True), *zip(final, other_final, strict=True)]
+    histories = zip(history.values(), other_history.values(), strict=True)
+    return {
+        "difference": max(float(abs(a - b).max()) for a, b in pairs),
+        "same zeros": all(bool(((a == 0) == (b == 0)).all()) for a, b in pairs),
+        "zeros": [int((kernel == 0).sum()) for kernel in raw[:3]],
+        "history": max(abs(a - b) for pair in histories for a, b in zip(*pair, strict=True)),
+    }

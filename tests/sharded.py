@@ -1,0 +1,87 @@
+"""Train on one device, and on two with `keras.distribution` on JAX; prints how they differ."""
+
+import json
+import os
+
+os.environ["KERAS_BACKEND"] = "jax"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+
+import keras
+from devices import compare, data, documented, fit, network
+from keras import distribution, optimizers
+
+import kerasreg
+
+
+def model_parallel():
+    """Every kernel but the last in two halves, by columns or by rows."""
+    mesh = distribution.DeviceMesh((1, 2), ("batch", "model"), distribution.list_devices())
+    layouts = distribution.LayoutMap(mesh)
+    layouts[".*(first|third)/kernel"] = (None, "model")
+    layouts[".*second/kernel"] = ("model", None)
+    return distribution.ModelParallel(layout_map=layouts, batch_dim_name="batch")
+
+
+DISTRIBUTIONS = {"DataParallel": distribution.DataParallel, "ModelParallel": model_parallel}
+AVERAGED = {"use_ema": True, "ema_momentum": 0.8}
+OPTIMIZERS = {
+    "momentum": lambda: optimizers.SGD(0.03, momentum=0.9),
+    "Adam": lambda: optimizers.Adam(0.03, **AVERAGED),
+    # It has a gain per weight.
+    "RMSprop": lambda: optimizers.RMSprop(0.003, momentum=0.9, **AVERAGED),
+}
+
+
+class Layouts(keras.callbacks.Callback):
+    """Whether the weights, and what the optimizer has of their shape, stay where they were."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 0:
+            weights = self.model.trainable_variables
+            self.begun = {tuple(weight.shape): weight.value.sharding for weight in weights}
+
+    def on_epoch_end(self, epoch, logs=None):
+        optimizer = self.model.optimizer
+        shaped = [*self.model.trainable_variables, *optimizer.variables]
+        shaped = [variable for variable in shaped if tuple(variable.shape) in self.begun]
+        self.kept = all(
+            each.value.sharding.is_equivalent_to(self.begun[tuple(each.shape)], len(each.shape))
+            for each in shaped
+        )
+        ours = optimizer.kerasreg.hook.state.variables
+        self.split = [
+            name for name, each in ours.items() if not each.value.sharding.is_fully_replicated
+        ]
+
+
+def train(make):
+    model, layouts = network(), Layouts()
+    model.compile(make(), "mse")
+    history, raw = fit(model, layouts, hold=True)
+    return layouts, (history, raw, model.get_weights())
+
+
+def documentation_runs():
+    x, y = data()
+    blocks = documented("keras.distribution.set_distribution")
+    for block in blocks:
+        exec(block, {"keras": keras, "kerasreg": kerasreg, "build_model": network, "x": x, "y": y})
+        distribution.set_distribution(None)
+    return bool(blocks)
+
+
+def main():
+    results = {}
+    for name, make in OPTIMIZERS.items():
+        _, one = train(make)
+        for kind, distribute in DISTRIBUTIONS.items():
+            distribution.set_distribution(distribute())
+            layouts, both = train(make)
+            distribution.set_distribution(None)
+            found = {"kept": layouts.kept, "split": layouts.split}
+            results[f"{kind}, {name}"] = {**compare(one, both), **found}
+    print(json.dumps({"cases": results, "documentation": documentation_runs()}))
+
+
+if __name__ == "__main__":
+    main()
