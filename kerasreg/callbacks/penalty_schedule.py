@@ -47,7 +47,7 @@ class PenaltySchedule(keras.callbacks.Callback):
     >>> x, y = np.ones((4, 2)), np.ones((4, 1))
     >>> history = model.fit(x, y, batch_size=2, epochs=4, verbose=0, callbacks=[schedule])
     >>> history.history["penalty_scale"]
-    [0.0, 0.5, 1.0, 1.0]
+    [0.0, 0.25, 0.75, 1.0]
     """
 
     def __init__(self, schedule=None, warmup_steps=0, ramp_steps=0, include=None):

@@ -33,7 +33,7 @@ class L1(Regularizer):
         self.l1 = validate_factor(l1, "l1")
 
     def _value(self, weights):
-        return self.l1 * ops.sum(ops.abs(weights))
+        return self.l1 * ops.sum(absolute(weights))
 
     def _prox(self, weights, step):
         return operators.soft_threshold(weights, self.l1 * step) if self.l1 else weights
@@ -111,7 +111,7 @@ class L1L2(Regularizer):
         # A term that is off costs no pass over the weights.
         value = ops.zeros((), weights.dtype)
         if self.l1:
-            value = value + self.l1 * ops.sum(ops.abs(weights))
+            value = value + self.l1 * ops.sum(absolute(weights))
         if self.l2:
             value = value + self.l2 * ops.sum(ops.square(weights))
         return value

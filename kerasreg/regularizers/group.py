@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kerasreg.proximal import operators
-from kerasreg.regularizers.base import Penalty, Regularizer, safe_sqrt, validate_factor
+from kerasreg.regularizers.base import Penalty, Regularizer, absolute, safe_sqrt, validate_factor
 from kerasreg.regularizers.groups import Groups
 from kerasreg.regularizers.roles import groups_of
 
@@ -144,7 +144,7 @@ class SparseGroupLasso(GroupRegularizer):
             raise ValueError(f"`l1_ratio` must be at most 1. Received: l1_ratio={l1_ratio}")
 
     def _value(self, weights):
-        l1 = self.l1_ratio * ops.sum(ops.abs(weights))
+        l1 = self.l1_ratio * ops.sum(absolute(weights))
         return self.factor * (l1 + (1 - self.l1_ratio) * self._group_lasso(weights))
 
     def _prox(self, weights, step):

@@ -16,7 +16,6 @@ every_case = pytest.mark.parametrize("case", CASES, ids=str)
 PROXIMAL = [case for case in CASES if case.prox is not None]
 with_prox = pytest.mark.parametrize("case", PROXIMAL, ids=str)
 KERAS_OWN = ["L1", "L2", "L1L2"]
-ONE_SIDED_ON_JAX = ["L1", "L1L2", "SparseGroupLasso"]
 #: An infinite weight has a finite penalty.
 BOUNDED = ["CappedL1", "MCP", "SCAD"]
 
@@ -84,8 +83,7 @@ def test_gradient_at_zero_is_a_subgradient(case, dtype, where):
         other = weights + random(case, seed)
         least = case.value(weights) + np.sum(slope * (other - weights))
         assert case.value(other) >= least - 0.02 * (dtype in ("float16", "bfloat16")) - 1e-5
-    # JAX gives |x| a slope of 1 at 0, in Keras' own L1 too.
-    if case.shrinks and (BACKEND != "jax" or case.name not in ONE_SIDED_ON_JAX):
+    if case.shrinks:
         assert (slope[dead] == 0).all()
 
 

@@ -11,9 +11,6 @@ from kerasreg.proximal.operators.axes import from_rows, largest, norm, rows
 from kerasreg.proximal.operators.filling import fill, signed
 from kerasreg.proximal.operators.group import root
 
-#: Reaches float32 for steps that differ by 1e12 within a group (8 for 1e6).
-NEWTON_STEPS = 12
-
 
 def onto_box(z, minimum, maximum):
     """Onto `minimum <= x <= maximum`, whatever the steps; None is no bound."""
@@ -49,7 +46,7 @@ def onto_l2_ball(z, step, radius, axes):
     point_scale = largest(point, axes)
     # A zero stays one whatever its step: with this one, nothing below is 0 / 0.
     threshold = ops.where(unit == 0, ops.ones_like(unit), radius * inverse / point_scale)
-    s = root(point / point_scale, threshold, axes, NEWTON_STEPS)
+    s = root(point / point_scale, threshold, axes)
     x = ops.where(norm(unit, axes) <= radius, z, z * (threshold / (s + threshold)))
     return ops.where(ops.isfinite(z), x, z)
 

@@ -37,14 +37,19 @@ def test_shrink_is_a_division():
     np.testing.assert_array_equal(array(shrink(tensor(z), np.inf)), [0.0, 0.0, 0.0])
 
 
-@pytest.mark.parametrize("spread", [0, 1, 4, 8])
+@pytest.mark.parametrize("power", [0.0, 1.0, -1.0])
+@pytest.mark.parametrize("spread", [0, 1, 4, 8, 12])
 @pytest.mark.parametrize("size", [1, 2, 30, 1000])
-def test_the_root_is_exact_for_any_spread_of_thresholds(size, spread):
-    """Against a bracketing solver, also for groups that are nearly dead."""
+def test_the_root_is_exact_for_any_spread_of_thresholds(size, spread, power):
+    """Against a bracketing solver, also for groups that are nearly dead.
+
+    Slowest where large weights have large thresholds: there every lower bound is far away.
+    """
     rng = np.random.default_rng(size)
     groups = 40
-    z = rng.normal(size=(size, groups)) * 10.0 ** rng.uniform(-2, 2, groups)
     threshold = 10.0 ** (rng.uniform(-spread / 2, spread / 2, (size, groups)))
+    z = rng.normal(size=(size, groups)) * 10.0 ** rng.uniform(-2, 2, groups)
+    z *= threshold**power
     # Scale the thresholds so that ||z / threshold|| goes from almost dead to almost untouched.
     threshold *= norm(z / threshold, axis=0) / (1 + 10.0 ** rng.uniform(-4, 4, groups))
     got = group_prox(z, threshold, (0,), EXACT)
