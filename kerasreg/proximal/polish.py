@@ -73,7 +73,7 @@ def polish(
 
     Example:
 
-    >>> layer = keras.layers.Dense(1, use_bias=False, kernel_regularizer=keras.regularizers.L1(1.0))
+    >>> layer = keras.layers.Dense(1, use_bias=False, kernel_regularizer=keras.regularizers.L1(0.1))
     >>> model = keras.Sequential([keras.Input((2,)), layer])
     >>> model.compile(keras.optimizers.SGD(0.1), "mse")
     >>> model.set_weights([np.array([[1.0], [1e-4]])])

@@ -29,7 +29,7 @@ class LInfinity1(GroupRegularizer):
     >>> kernel = np.array([[3.0, 0.5], [2.5, -0.25]])
     >>> float(regularizer(kernel))
     3.5
-    >>> np.asarray(regularizer.prox(kernel, step=1.0)).tolist()
+    >>> np.asarray(regularizer.prox(kernel, step=1.0)).round(6).tolist()
     [[2.25, 0.0], [2.25, 0.0]]
     """
 
