@@ -13,11 +13,17 @@ demo: $(DEMO)/ready
 # The wheel is what users install, so the wheel is what is tested: the sources here stay unseen.
 test test-jax test-torch test-oldest: export PYTHONSAFEPATH := 1
 test: $(TEST)/ready lint
-	$(TEST)/bin/python -m pytest
+	$(TEST)/bin/python -m pytest --numprocesses auto
 
-# Needs the backend in the test environment: pip install '.[jax]' or '.[torch]'.
-test-jax test-torch: test-%: $(TEST)/ready
-	KERAS_BACKEND=$* $(TEST)/bin/python -m pytest
+# What depends on the backend, on the other two. All tests: `make test-jax CONTRACT=tests`.
+CONTRACT := tests/regularizers/test_contract.py tests/regularizers/test_prox.py tests/constraints \
+	tests/proximal/test_every_penalty.py tests/proximal/test_optimizers.py \
+	tests/proximal/test_training.py tests/proximal/test_training_modes.py \
+	tests/proximal/test_polish.py tests/callbacks/test_penalty_schedule.py
+test-jax: CONTRACT += tests/proximal/test_devices.py
+
+test-jax test-torch: test-%: $(TEST)/ready-%
+	KERAS_BACKEND=$* $(TEST)/bin/python -m pytest --numprocesses auto $(CONTRACT)
 
 # The oldest versions that are supported.
 test-oldest: $(OLDEST)/ready
@@ -46,6 +52,12 @@ $(TEST)/ready: $(SOURCES)
 	$(TEST)/bin/python -m build --wheel --outdir dist . > /dev/null
 	$(TEST)/bin/pip install --quiet --disable-pip-version-check "$$(ls dist/*.whl)[dev]"
 	$(TEST)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps dist/*.whl
+	touch $@
+
+$(TEST)/ready-jax: BACKEND := jax==0.10.2
+$(TEST)/ready-torch: BACKEND := torch==2.13.0
+$(TEST)/ready-jax $(TEST)/ready-torch: $(TEST)/ready
+	$(TEST)/bin/pip install --quiet --disable-pip-version-check '$(BACKEND)'
 	touch $@
 
 $(OLDEST)/ready: $(TEST)/ready
