@@ -52,8 +52,8 @@ def train(strategy, make, kwargs, hold):
     return model, (history, raw, model.get_weights())
 
 
-def replicas_are_identical(model):
-    for variable in [*model.variables, *model.optimizer.variables]:
+def replicas_are_identical(model, optimizer):
+    for variable in [*model.variables, *optimizer.variables]:
         first, second = (np.asarray(each) for each in variable.value.values)
         if first.tobytes() != second.tobytes():
             return False
@@ -61,10 +61,17 @@ def replicas_are_identical(model):
 
 
 def documentation_runs():
+    """`fit` and the loop of one's own, as they are on the page."""
     x, y = data()
-    for block in documented("MirroredStrategy()"):
-        exec(block, {"keras": keras, "kerasreg": kerasreg, "build_model": network, "x": x, "y": y})
-    return bool(documented("MirroredStrategy()"))
+    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    names = {"keras": keras, "kerasreg": kerasreg, "build_model": network, "x": x, "y": y}
+    (of_fit,) = documented("MirroredStrategy()")
+    exec(of_fit, dict(names))
+    (of_a_loop,) = documented("kerasreg.proximal(")
+    names |= {"strategy": two, "batch_size": 16}
+    exec(of_a_loop, names)
+    zeros = kerasreg.statistics(names["model"]).total.zeros
+    return zeros > 0 and replicas_are_identical(names["model"], names["optimizer"])
 
 
 def main():
@@ -75,7 +82,8 @@ def main():
     for name, case in CASES.items():
         _, one = train(tf.distribute.get_strategy(), *case)
         model, both = train(two, *case)
-        results[name] = {**compare(one, both), "identical": replicas_are_identical(model)}
+        identical = replicas_are_identical(model, model.optimizer)
+        results[name] = {**compare(one, both), "identical": identical}
     print(json.dumps({"cases": results, "documentation": documentation_runs()}))
 
 
