@@ -91,7 +91,9 @@ def test_debiasing_is_least_squares_on_the_support():
 
 
 @pytest.mark.parametrize(
-    "penalty", [MCP(0.2), GroupLasso(0.2, axis=0), keras.regularizers.L1(0.2)], ids=repr
+    "penalty",
+    [MCP(0.2), GroupLasso(0.2, axis=0), keras.regularizers.L1(0.2)],
+    ids=["MCP", "GroupLasso", "Keras' L1"],
 )
 def test_a_step_never_raises_the_objective(penalty):
     """Even from a learning rate with which gradient descent diverges."""
