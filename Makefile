@@ -17,7 +17,7 @@ test: $(TEST)/ready lint
 
 # What depends on the backend, on the other two. All tests: `make test-jax CONTRACT=tests`.
 CONTRACT := tests/regularizers/test_contract.py tests/regularizers/test_prox.py tests/constraints \
-	tests/proximal/test_every_penalty.py tests/proximal/test_optimizers.py \
+	tests/proximal/test_every_penalty.py tests/proximal/test_every_optimizer.py \
 	tests/proximal/test_training.py tests/proximal/test_training_modes.py \
 	tests/proximal/test_polish.py tests/callbacks/test_penalty_schedule.py
 test-jax: CONTRACT += tests/proximal/test_devices.py

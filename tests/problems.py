@@ -17,6 +17,18 @@ def diabetes():
 
 
 @functools.cache
+def decorrelated():
+    """`(x, y)`: the diabetes data with decorrelated features and three targets.
+
+    For few steps of training: the squared error has the same curvature everywhere.
+    """
+    x, y = diabetes()
+    y = np.concatenate([y, x[:, 2:3] - y, 0.5 * y + x[:, 8:9]], axis=1)
+    left, _, _ = np.linalg.svd(x.astype("float64"), full_matrices=False)
+    return (left * np.sqrt(len(x))).astype("float32"), y
+
+
+@functools.cache
 def breast_cancer():
     """`(x, y)`, standardised: 569 tumours, 30 features, y is 0 or 1."""
     x, y = load_breast_cancer(return_X_y=True)

@@ -76,6 +76,7 @@ class PenaltySchedule(keras.callbacks.Callback):
         run_after(self, lambda each: reads_logs(each, (_NAME,)))
         require_built(self.model, "PenaltySchedule")
         self._variables = self._find_variables()
+        self._value()
         scope = FitScope.of(self.model)
         # Not `self.model` in the step: on JAX, asking for it sets its variables.
         optimizer = self.model.optimizer
@@ -88,13 +89,23 @@ class PenaltySchedule(keras.callbacks.Callback):
         scope.enter(self._off)
 
     def on_epoch_end(self, epoch, logs=None):
-        # That of the last step.
-        done = int(ops.convert_to_numpy(_updates(self.model.optimizer)))
+        value = self._value()
         if logs is not None:
-            logs[_NAME] = float(ops.convert_to_numpy(self.scale(max(done - 1, 0))))
+            logs[_NAME] = value
 
     def on_train_end(self, logs=None):
         FitScope.of(self.model).leave(self._off)
+
+    def _value(self):
+        """The scale of the last step."""
+        done = int(ops.convert_to_numpy(_updates(self.model.optimizer)))
+        value = float(ops.convert_to_numpy(self.scale(max(done - 1, 0))))
+        if not 0 <= value < float("inf"):
+            raise ValueError(
+                "The `schedule` of PenaltySchedule must give finite numbers >= 0. Received: "
+                f"{value} in step {max(done - 1, 0)}"
+            )
+        return value
 
     def _off(self):
         for variable in self._variables:

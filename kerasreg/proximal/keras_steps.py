@@ -11,7 +11,7 @@ With `k = iterations + 1`, and all numbers those after the update but where it s
     RMSprop             lr / sqrt(v [- mean gradient^2] + epsilon)
     Adafactor           alpha / (sqrt(v) max(1, rms(g / sqrt(v)) / clip)), alpha from the old w
     Lamb                ||old w|| / ||update|| lr / (sqrt(v / (1 - beta_2^k)) + epsilon)
-    Lion                lr / |mean gradient|
+    Lion                lr / |mean gradient|, at least a tenth of its rms
     Muon                as Adam where it uses Adam; |new w - old w| / |mean gradient| for matrices
     momentum m          T_k = m T_(k-1) + the step above; Nesterov: m T_k + the step above
 
@@ -122,8 +122,9 @@ def _lamb(optimizer, index, learning_rate, old_norm):
 @register_step_size(keras.optimizers.Lion)
 def _lion(optimizer, index, learning_rate):
     # A sign is a gradient over its own size: where the mean gradient is as large as the penalty's
-    # slope, the two steps cancel.
-    return learning_rate / (ops.abs(float32(optimizer._momentums[index])) + _TINY)
+    # slope, the two steps cancel. A mean that noise takes through zero gives no huge step.
+    mean = float32(optimizer._momentums[index])
+    return learning_rate / (ops.maximum(ops.abs(mean), 0.1 * _rms(mean)) + _TINY)
 
 
 def _old_weights(optimizer, index, variable, gradient):

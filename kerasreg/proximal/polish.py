@@ -64,6 +64,9 @@ def polish(
             stay zeros: the refit that removes the shrinkage of the weights that are left.
         learning_rate: plain gradient steps of this size, in place of those of the optimizer.
 
+    The objective is that of training, on the same batches: in a model with Dropout it is a random
+    number, and so is the decision to take a step back. BatchNormalization goes on averaging.
+
     Returns:
         `Polished`, with the zeros and the objective before and after.
 
@@ -82,6 +85,11 @@ def polish(
     1
     """
     require_built(model, "kerasreg.polish")
+    for name, value in (("steps", steps), ("debias_steps", debias_steps)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ValueError(f"`{name}` must be an int of at least 0. Received: {name}={value!r}")
+    if learning_rate is not None and not learning_rate > 0:
+        raise ValueError(f"`learning_rate` must be above 0. Received: {learning_rate!r}")
     if not model.compiled or model.optimizer is None:
         raise ValueError(
             "`kerasreg.polish` needs a compiled model, because it minimises its loss. Received: "
@@ -109,14 +117,14 @@ class _Data:
         self._arrays = all(each is None or hasattr(each, "shape") for each in arrays)
         self._parts = (x, y, sample_weight)
         if self._arrays:
-            self._samples = len(next(each for each in arrays if each is not None))
-            self.batches = math.ceil(self._samples / min(batch_size or math.inf, self._samples))
-        elif y is None and sample_weight is None and hasattr(x, "__len__"):
-            self.batches = len(x)
+            self._samples, self.batches = _samples_and_batches(arrays, batch_size)
+        elif y is None and sample_weight is None and _length(x):
+            self.batches = _length(x)
         else:
             raise ValueError(
-                "`kerasreg.polish` needs arrays, or batches with a known number (`len`), because "
-                f"a step takes the mean over all of them. Received: x={type(x).__name__}"
+                "`kerasreg.polish` needs arrays, or as `x` alone batches with a known number "
+                "(`len`), because a step takes the mean over all of them. Received: "
+                f"x={type(x).__name__}, y={type(y).__name__}"
             )
 
     def __iter__(self):
@@ -133,12 +141,36 @@ class _Data:
             )
 
 
+def _samples_and_batches(arrays, batch_size):
+    lengths = {len(each) for each in arrays if each is not None}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(
+            "`x`, `y` and `sample_weight` must have the same number of samples, at least 1. "
+            f"Received: {sorted(lengths)}"
+        )
+    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        raise ValueError(
+            f"`batch_size` must be None or an int of at least 1. Received: {batch_size!r}"
+        )
+    (samples,) = lengths
+    return samples, math.ceil(samples / min(batch_size or samples, samples))
+
+
+def _length(batches):
+    """The number of batches, or None where it is unknown or infinite."""
+    try:
+        return len(batches)
+    except TypeError:
+        return None
+
+
 def _descend(model, optimizer, data, steps):
     """`(objective before, after, steps that lowered it)`."""
     taken, first = 0, None
     kept = _weights(model)
     best = first = _pass(model, data)
     if not math.isfinite(first):
+        _set_weights(model, kept)
         raise ValueError(
             f"The objective of '{model.name}' is {first} before any step of polishing: "
             "look for NaN or infinity in weights and data."

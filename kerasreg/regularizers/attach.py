@@ -141,7 +141,7 @@ def _regularizer(pattern, value):
         keras.Variable(0.0).regularizer = regularizer
     except (TypeError, ValueError):
         regularizer = None
-    if regularizer is None:
+    if regularizer is None or isinstance(regularizer, keras.constraints.Constraint):
         raise ValueError(
             f"`rules[{pattern!r}]` must be a regularizer, or the name or config of one. Received: "
             f"{value!r}. To take regularizers off, use `kerasreg.detach(model)`."

@@ -10,6 +10,7 @@ from kerasreg.proximal import operators
 from kerasreg.proximal.operators.matrix import svd
 from kerasreg.regularizers.base import Regularizer, validate_factor
 from kerasreg.regularizers.groups import Groups
+from kerasreg.regularizers.roles import groups_of
 
 
 class MatrixRegularizer(Regularizer):
@@ -21,6 +22,17 @@ class MatrixRegularizer(Regularizer):
 
     def check(self, shape, name="weights"):
         self.groups.check(shape, name)
+
+    def for_variable(self, variable, roles):
+        if not isinstance(self.groups.axis, str):
+            return super().for_variable(variable, roles)
+        groups = groups_of(variable, roles, self.groups.axis)
+        if groups.gates > 1:
+            raise ValueError(
+                f"'{variable.path}' has {groups.gates} gates side by side, which are matrices of "
+                f"their own. Pass an int `axis`. Received: axis={self.groups.axis!r}"
+            )
+        return type(self)(self.factor, groups.axis)
 
     def step_shape(self, shape):
         return ()

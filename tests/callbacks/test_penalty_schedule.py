@@ -183,3 +183,13 @@ def test_nothing_to_scale(regularizer, include):
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"PenaltySchedule needs.*regularizers on trainable"):
         train(model, *diabetes(), 1, [PenaltySchedule(include=include)])
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_a_schedule_that_gives_no_scale(value):
+    model = linear(10, "l1")
+    model.compile("sgd", "mse")
+    start = kernel(model)
+    with pytest.raises(ValueError, match=r"finite numbers >= 0. Received: "):
+        train(model, *diabetes(), 1, [PenaltySchedule(lambda step: value)])
+    np.testing.assert_array_equal(kernel(model), start)

@@ -4,12 +4,10 @@ At a minimum of `loss + penalty`, a step of gradient descent and the prox lead b
 weights, for any small step. That says nothing of the optimizer that found them.
 """
 
-import functools
-
 import keras
 import numpy as np
 import pytest
-from problems import compile_fast, diabetes, kernel, linear, train
+from problems import compile_fast, decorrelated, kernel, linear, train
 
 from kerasreg import constraints as c
 from kerasreg import regularizers as r
@@ -54,17 +52,8 @@ def test_none_is_missing():
     assert {type(constraint).__name__ for constraint in CONSTRAINTS} == names
 
 
-@functools.cache
-def problem():
-    """The diabetes data with decorrelated features, for which few steps suffice."""
-    x, y = diabetes()
-    y = np.concatenate([y, x[:, 2:3] - y, 0.5 * y + x[:, 8:9]], axis=1)
-    left, _, _ = np.linalg.svd(x.astype("float64"), full_matrices=False)
-    return (left * np.sqrt(len(x))).astype("float32"), y
-
-
 def trained(optimizer, **kwargs):
-    x, y = problem()
+    x, y = decorrelated()
     model = linear(10, kwargs.pop("regularizer", None), 3, **kwargs)
     make, steps = OPTIMIZERS[optimizer]
     compile_fast(model, make(), "mse")
@@ -73,7 +62,7 @@ def trained(optimizer, **kwargs):
 
 
 def after_one_more_step(w, prox, step):
-    x, y = problem()
+    x, y = decorrelated()
     gradient = 2 * x.astype("float64").T @ (x @ w.astype("float64") - y) / y.size
     new = prox((w - step * gradient).astype("float32"), step)
     return np.asarray(keras.ops.convert_to_numpy(new))

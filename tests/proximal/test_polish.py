@@ -159,8 +159,19 @@ def test_bad_input():
         kerasreg.polish(model, x, y)
     with pytest.raises(ValueError, match=r"batches with a known number"):
         kerasreg.polish(model, iter([(x, y)]))
+    before = kernel(model)
     with pytest.raises(ValueError, match=r"objective.*is nan"):
         kerasreg.polish(model, np.full_like(x, np.nan), y, learning_rate=0.1)
+    np.testing.assert_array_equal(kernel(model), before)
+    for arguments, message in (
+        ({"steps": -1}, r"`steps` must be"),
+        ({"debias_steps": 2.5}, r"`debias_steps` must be"),
+        ({"batch_size": 0}, r"`batch_size` must be"),
+        ({"learning_rate": -1.0}, r"`learning_rate` must be above 0"),
+        ({"sample_weight": y[:3]}, r"the same number of samples.*Received: \[3, 442\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            kerasreg.polish(model, x, y, **{"learning_rate": 0.1, **arguments})
     plain = linear(10, None)
     plain.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"no trainable variable with a regularizer"):

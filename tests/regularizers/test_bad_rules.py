@@ -35,6 +35,10 @@ def unchanged(model, rules, message):
         ),
         ({"kernel": L1(), "bias": 0.1}, r"`rules\['bias'\]` must be a regularizer.*Received: 0\.1"),
         (
+            {"kernel": L1(), "bias": kerasreg.constraints.Box(0.0)},
+            r"`rules\['bias'\]` must be a regularizer.*Received: Box",
+        ),
+        (
             {"kernel": L1(), "bias": "lasso"},
             r"`rules\['bias'\]` must be a regularizer.*Received: 'lasso'",
         ),

@@ -1,9 +1,11 @@
 """Kernels of low rank: the rank that the prox leaves, kernels of other shapes, no numbers."""
 
+import keras
 import numpy as np
 import pytest
 from tensors import array, gradient, tensor
 
+import kerasreg
 from kerasreg.regularizers import FusedLasso, NuclearNorm, Rank, TotalVariation
 
 
@@ -64,3 +66,13 @@ def test_rank_has_no_slope():
 def test_neighbours_need_one_axis(penalty, axis):
     with pytest.raises(ValueError, match=r"`axis` must be one int.*Received: axis="):
         penalty(0.1, axis=axis)
+
+
+def test_names_of_axes_are_those_of_attach():
+    inputs = keras.Input((4, 3))
+    x = keras.layers.Dense(5, name="hidden")(inputs)
+    model = keras.Model(inputs, keras.layers.LSTM(2, name="lstm")(x))
+    attached = kerasreg.attach(model, {"hidden/kernel": NuclearNorm(0.1, axis="input")})
+    assert repr(attached["hidden/kernel"]) == "NuclearNorm(factor=0.1, axis=0)"
+    with pytest.raises(ValueError, match="4 gates side by side"):
+        kerasreg.attach(model, {"lstm.*kernel": NuclearNorm(0.1, axis="output")})
