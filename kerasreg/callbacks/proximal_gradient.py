@@ -18,16 +18,17 @@ class ProximalGradient(keras.callbacks.Callback):
 
     After the optimizer's own update `z`, every weight with a regularizer becomes
     `argmin_x  penalty(x) + sum_i (x_i - z_i)^2 / (2 t_i)`, with `t` the effective step of the
-    optimizer. The optimum is that of the loss with the penalty as written, for SGD (momentum,
-    Nesterov), Adam (AMSGrad), AdamW, Adamax, Nadam, Adagrad and RMSprop. The reported loss still
+    optimizer. The optimum is that of the loss with the penalty as written, for every optimizer of
+    Keras but Ftrl and ScheduleFreeAdamW (and Muon, which comes near). The reported loss still
     contains the penalty; its gradient is left to the prox. It runs inside of the compiled step.
 
-    It serves `kerasreg.regularizers` and Keras' `L1`, `L2` and `L1L2`. Other regularizers keep
-    their gradient. When the fit is over, model and optimizer are as before. Checkpoints that are
-    written meanwhile open in stock Keras, with the state of the optimizer. Weights that become
-    NaN or infinite are warned about at the end of the epoch, and so are layers that become zero as
-    a whole. Penalties that cannot do what they are for are warned about at the start: those that
-    the layers behind can make up for, and those of biases.
+    It serves `kerasreg.regularizers` and Keras' `L1`, `L2` and `L1L2`, and the projections of
+    `kerasreg.constraints`. Other regularizers keep their gradient. When the fit is over, model and
+    optimizer are as before. Checkpoints that are written meanwhile open in stock Keras, with the
+    state of the optimizer. Weights that become NaN or infinite are warned about at the end of the
+    epoch, and so are layers that become zero as a whole. Penalties that cannot do what they are for
+    are warned about at the start: those that the layers behind can make up for, and those of
+    biases.
 
     Args:
         polish: a dict of arguments of `kerasreg.polish` (besides the model), such as

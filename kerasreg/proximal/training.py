@@ -21,11 +21,13 @@ def proximal(model, optimizer):
     the effective step of the optimizer, and the penalties in `model.losses` keep their value but
     have no gradient. On leaving, also through an exception, all is as before.
 
-    Trace your train step (its first call under `tf.function`, `jax.jit`) inside of the context.
+    Trace your train step (its first call under `tf.function`, `jax.jit`) inside of the context. A
+    step that was traced in it keeps its prox: do not use it outside.
 
     Args:
         model: a built Keras model. At least one trainable variable needs a regularizer with a
-            prox: ours, or Keras' `L1`, `L2` and `L1L2`. Others keep their gradient.
+            prox (ours, or Keras' `L1`, `L2` and `L1L2`), or a constraint of ours. Others keep their
+            gradient.
         optimizer: the Keras optimizer that the loop applies; it is built if it is not.
 
     Raises:
