@@ -13,7 +13,7 @@ demo: $(DEMO)/ready
 # The wheel is what users install, so the wheel is what is tested: the sources here stay unseen.
 test test-jax test-torch test-oldest: export PYTHONSAFEPATH := 1
 test: $(TEST)/ready lint
-	$(TEST)/bin/python -m pytest --numprocesses auto
+	$(TEST)/bin/python -m pytest --numprocesses auto --dist loadgroup
 
 # What depends on the backend, on the other two. All tests: `make test-jax CONTRACT=tests`.
 CONTRACT := tests/regularizers/test_contract.py tests/regularizers/test_prox.py tests/constraints \
@@ -23,7 +23,7 @@ CONTRACT := tests/regularizers/test_contract.py tests/regularizers/test_prox.py 
 test-jax: CONTRACT += tests/proximal/test_devices.py
 
 test-jax test-torch: test-%: $(TEST)/ready-%
-	KERAS_BACKEND=$* $(TEST)/bin/python -m pytest --numprocesses auto $(CONTRACT)
+	KERAS_BACKEND=$* $(TEST)/bin/python -m pytest --numprocesses auto --dist loadgroup $(CONTRACT)
 
 # The oldest versions that are supported.
 test-oldest: $(OLDEST)/ready
