@@ -330,6 +330,7 @@ def draw(sparse: dict[str, list[Point]], dense: Point, title: str, path: Path):
             tests,
             yerr=(tests - lowest, highest - tests),
             fmt=f"-{FAMILIES[name].style}",
+            color=f"C{list(FAMILIES).index(name)}",
             capsize=3,
             label=name,
         )
@@ -347,7 +348,7 @@ def draw(sparse: dict[str, list[Point]], dense: Point, title: str, path: Path):
         each.set_xticks([5, 10, 25, 50])
         each.xaxis.set_minor_locator(NullLocator())
         each.xaxis.set_major_formatter(label)
-    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=1))
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left", frameon=False)
     figure.savefig(path, dpi=130)
