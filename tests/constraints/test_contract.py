@@ -138,7 +138,8 @@ def test_steps_that_are_zero_or_infinite_are_limits(case):
         for (xg,) in case.each(x):
             assert case.excess(xg) <= 1e-6
         _, _, near = project(case, z, np.where(some, finite, 1.0))
-        np.testing.assert_allclose(x, near, atol=1e-6)
+        # A few roundings of float32 at a radius of 3.
+        np.testing.assert_allclose(x, near, rtol=0, atol=3e-6)
 
 
 @every_case
