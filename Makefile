@@ -4,8 +4,9 @@ DATA ?= digits
 DEMO := .venv-demo
 TEST := .venv
 OLDEST := .venv-oldest
+TFMOT := .venv-tfmot
 
-.PHONY: demo test test-jax test-torch test-oldest lint benchmark clean
+.PHONY: demo test test-jax test-torch test-oldest lint benchmark benchmark-tfmot clean
 
 demo: $(DEMO)/ready
 	$(DEMO)/bin/python examples/first_light.py --data $(DATA)
@@ -32,7 +33,12 @@ lint: $(TEST)/ready
 	$(TEST)/bin/ruff format --check .
 
 benchmark: $(TEST)/ready
-	for script in benchmarks/*.py; do $(TEST)/bin/python $$script; done
+	for script in $(filter-out benchmarks/peer_%,$(wildcard benchmarks/*.py)); do \
+		$(TEST)/bin/python $$script; done
+
+# Beside the toolkit that only tf-keras has. Some of it: `make benchmark-tfmot ONLY=--speed`.
+benchmark-tfmot: $(TFMOT)/ready
+	$(TFMOT)/bin/python benchmarks/peer_tfmot.py $(ONLY)
 
 SOURCES := pyproject.toml $(shell find kerasreg -name '*.py')
 
@@ -65,5 +71,12 @@ $(OLDEST)/ready: $(TEST)/ready
 		keras==3.10.0 'tensorflow==2.18.*' 'numpy<2.1' hypothesis pytest scikit-learn
 	touch $@
 
+$(TFMOT)/ready: $(SOURCES)
+	@echo "Making the environment of the TensorFlow toolkit in $(TFMOT) ..."
+	$(PYTHON) -m venv $(TFMOT)
+	$(TFMOT)/bin/pip install --quiet --disable-pip-version-check . scikit-learn \
+		keras==3.15.1 'tensorflow==2.21.*' 'tf-keras==2.21.*' tensorflow-model-optimization==0.8.1
+	touch $@
+
 clean:
-	rm -rf $(DEMO) $(TEST) $(OLDEST) dist build demo logs
+	rm -rf $(DEMO) $(TEST) $(OLDEST) $(TFMOT) dist build demo logs
