@@ -1,11 +1,15 @@
 """Penalise, train to exact zeros, see them, prune them: for plain Keras models."""
 
-from kerasreg import callbacks, constraints, regularizers
+from kerasreg import callbacks, constraints, patterns, regularizers, schedules, scores
 from kerasreg.proximal.polish import polish
 from kerasreg.proximal.step_sizes import register_step_size
 from kerasreg.proximal.training import proximal
+from kerasreg.pruning.one_shot import prune, rewind
 from kerasreg.pruning.threshold import prune_below
+from kerasreg.pruning.training import pruning
 from kerasreg.regularizers.attach import attach, detach
+from kerasreg.saving.report import size_report
+from kerasreg.saving.save import save
 from kerasreg.statistics import statistics
 from kerasreg.summary import summary
 
@@ -16,11 +20,19 @@ __all__ = [
     "callbacks",
     "constraints",
     "detach",
+    "patterns",
     "polish",
     "proximal",
+    "prune",
     "prune_below",
+    "pruning",
     "register_step_size",
     "regularizers",
+    "rewind",
+    "save",
+    "schedules",
+    "scores",
+    "size_report",
     "statistics",
     "summary",
 ]

@@ -1,0 +1,1 @@
+"""Files in which zeros cost almost nothing, and how large a model is in which form."""
