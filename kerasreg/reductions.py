@@ -2,9 +2,10 @@
 
 import math
 
-import keras
 import numpy as np
 from keras import ops
+
+from kerasreg.variables import host_view
 
 _BLOCK = 65_536
 
@@ -18,13 +19,13 @@ def measure(variable, groups):
 def is_finite(variable):
     """Whether no weight is NaN or infinite."""
     if _is_on_host(variable):
-        return bool(np.isfinite(_view(variable)).all())
+        return bool(np.isfinite(host_view(variable)).all())
     return bool(ops.all(ops.isfinite(ops.convert_to_tensor(variable))))
 
 
 def measure_on_host(variable, groups):
     """By NumPy, over the memory of the backend. Sums are good to the last digits of float32."""
-    array = _view(variable)
+    array = host_view(variable)
     flat = array.reshape(-1)
     # Large integers are no float32.
     dtype = np.float64 if array.itemsize == 8 or array.dtype.kind in "iu" else np.float32
@@ -86,14 +87,3 @@ def measure_on_device(variable, groups):
 
 def _is_on_host(variable):
     return "cpu" in str(getattr(variable.value, "device", "cpu")).lower()
-
-
-def _view(variable):
-    """The weights as a NumPy array, without a copy where the backend allows."""
-    if keras.backend.backend() == "tensorflow":
-        try:
-            return np.asarray(memoryview(variable.value.value()))
-        except (TypeError, ValueError, BufferError):
-            # No buffer of this dtype (bfloat16), or not one tensor (a mirrored variable).
-            pass
-    return np.asarray(ops.convert_to_numpy(variable))

@@ -1,11 +1,9 @@
 """Numbers to table: what a model's weights look like, printed like Keras' own summary."""
 
-import io
-
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
+from kerasreg.console import show
 from kerasreg.statistics import ModelStatistics, statistics
 
 _COLUMNS = {
@@ -28,7 +26,6 @@ _DISPENSABLE = (
 _PATH_WIDTH = 32
 # Around a cell, and its border.
 _PADDING = 3
-_UNLIMITED = 10_000
 
 
 def summary(model, include=None, print_fn=None):
@@ -54,16 +51,7 @@ def summary(model, include=None, print_fn=None):
     True
     """
     numbers = model if isinstance(model, ModelStatistics) else statistics(model, include)
-    options = {"markup": False, "emoji": False, "highlight": False}
-    if print_fn is None:
-        console = Console(**options)
-        if not (console.is_terminal or console.is_jupyter):
-            console.width = _UNLIMITED
-        console.print(_table(numbers, console.width))
-        return
-    console = Console(file=io.StringIO(), width=_UNLIMITED, color_system=None, **options)
-    console.print(_table(numbers, _UNLIMITED))
-    print_fn("\n".join(line.rstrip() for line in console.file.getvalue().splitlines()))
+    show(lambda width: _table(numbers, width), print_fn)
 
 
 def _table(numbers, width):

@@ -1,6 +1,8 @@
 """The layers and variables of a model, and who owns what."""
 
 import keras
+import numpy as np
+from keras import ops
 
 
 def require_built(model, caller):
@@ -31,3 +33,23 @@ def owners(model):
         for layer in all_layers(model)
         for variable in layer._trainable_variables + layer._non_trainable_variables
     }
+
+
+def require_compiled(model, caller):
+    """Raise a `ValueError` unless the model has an optimizer and a loss."""
+    if not model.compiled or model.optimizer is None:
+        raise ValueError(
+            f"`{caller}` needs a compiled model, because it works with its loss. Received: "
+            f"'{model.name}', which is not. Call `model.compile(...)`."
+        )
+
+
+def host_view(variable):
+    """The weights as a NumPy array, without a copy where the backend allows."""
+    if keras.backend.backend() == "tensorflow":
+        try:
+            return np.asarray(memoryview(variable.value.value()))
+        except (TypeError, ValueError, BufferError):
+            # No buffer of this dtype (bfloat16), or not one tensor (a mirrored variable).
+            pass
+    return np.asarray(ops.convert_to_numpy(variable))

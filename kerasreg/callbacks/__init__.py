@@ -2,7 +2,16 @@
 
 from kerasreg.callbacks.penalty_schedule import PenaltySchedule
 from kerasreg.callbacks.proximal_gradient import ProximalGradient
+from kerasreg.callbacks.prune_until import PruneUntil
+from kerasreg.callbacks.pruning import Pruning
 from kerasreg.callbacks.sparsity_logger import SparsityLogger
 from kerasreg.callbacks.threshold_pruning import ThresholdPruning
 
-__all__ = ["PenaltySchedule", "ProximalGradient", "SparsityLogger", "ThresholdPruning"]
+__all__ = [
+    "PenaltySchedule",
+    "ProximalGradient",
+    "PruneUntil",
+    "Pruning",
+    "SparsityLogger",
+    "ThresholdPruning",
+]

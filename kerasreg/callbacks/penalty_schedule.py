@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kerasreg.callbacks.siblings import reads_logs, run_after
-from kerasreg.train_step import FitScope, TrainedPenalty
+from kerasreg.train_step import FitScope, TrainedPenalty, finished_updates
 from kerasreg.variables import require_built
 
 _NAME = "penalty_scale"
@@ -82,7 +82,7 @@ class PenaltySchedule(keras.callbacks.Callback):
         optimizer = self.model.optimizer
 
         def scale():
-            return self.scale(_updates(optimizer, scope.value))
+            return self.scale(finished_updates(optimizer, scope.value))
 
         for variable in self._variables:
             TrainedPenalty.of(variable, scope.inside).scale = scale
@@ -98,7 +98,7 @@ class PenaltySchedule(keras.callbacks.Callback):
 
     def _value(self):
         """The scale of the last step."""
-        done = int(ops.convert_to_numpy(_updates(self.model.optimizer)))
+        done = int(ops.convert_to_numpy(finished_updates(self.model.optimizer)))
         value = float(ops.convert_to_numpy(self.scale(max(done - 1, 0))))
         if not 0 <= value < float("inf"):
             raise ValueError(
@@ -129,13 +129,6 @@ class PenaltySchedule(keras.callbacks.Callback):
                 f"Received two for {taken}"
             )
         return found
-
-
-def _updates(optimizer, value=lambda variable: variable):
-    """The number of finished updates; an accumulation of gradients counts once."""
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    iterations = ops.convert_to_tensor(value(optimizer._iterations))
-    return iterations // (optimizer.gradient_accumulation_steps or 1)
 
 
 def _validate_steps(value, name):

@@ -3,17 +3,16 @@
 import inspect
 import warnings
 
-import keras
-
 from kerasreg.advice import Deaths, advice
 from kerasreg.callbacks.siblings import put_off, restores_weights
+from kerasreg.callbacks.train_step_callback import TrainStepCallback
 from kerasreg.proximal.polish import polish
 from kerasreg.proximal.training import ProximalTraining
 from kerasreg.statistics import nonfinite_paths
-from kerasreg.train_step import FitScope, UpdateHook
+from kerasreg.train_step import FitScope
 
 
-class ProximalGradient(keras.callbacks.Callback):
+class ProximalGradient(TrainStepCallback):
     """Train the penalties of this `fit` by their prox, so that zeros are exact.
 
     After the optimizer's own update `z`, every weight with a regularizer becomes
@@ -68,12 +67,6 @@ class ProximalGradient(keras.callbacks.Callback):
         """Whether the weights change when the fit ends."""
         return self._polish is not None
 
-    def set_model(self, model):
-        super().set_model(model)
-        # Before any `on_train_begin`: BackupAndRestore may load our state there, in any order.
-        if getattr(model, "optimizer", None) is not None:
-            UpdateHook.of(model.optimizer)
-
     def on_train_begin(self, logs=None):
         scope = FitScope.of(self.model)
         try:
@@ -82,7 +75,7 @@ class ProximalGradient(keras.callbacks.Callback):
             )
         except ValueError:
             scope.release()
-            self._release_unused()
+            self.release_unused()
             raise
         self._started = False
         self._training.on()
@@ -113,17 +106,6 @@ class ProximalGradient(keras.callbacks.Callback):
         FitScope.of(self.model).leave(self._training.off)
         if self.polishes:
             self.polished = polish(self.model, **self._polish)
-
-    def on_test_end(self, logs=None):
-        self._release_unused()
-
-    def on_predict_end(self, logs=None):
-        self._release_unused()
-
-    def _release_unused(self):
-        # `evaluate` and `predict` take callbacks too, and train nothing.
-        if getattr(self.model, "optimizer", None) is not None:
-            UpdateHook.of(self.model.optimizer).release()
 
 
 def _warn(text):

@@ -73,3 +73,8 @@ def reads_logs(callback, names):
 def restores_weights(callback):
     """Whether a callback sets the weights of the model when the fit ends (`EarlyStopping`)."""
     return bool(getattr(callback, "restore_best_weights", False))
+
+
+def prunes(callback):
+    """Whether a callback sets weights to zero: those that save or log must come behind it."""
+    return getattr(callback, "prunes_weights", False)

@@ -3,15 +3,14 @@
 import math
 import warnings
 
-import keras
-
-from kerasreg.callbacks.siblings import put_off, restores_weights, run_after
+from kerasreg.callbacks.siblings import prunes, put_off, restores_weights, run_after
+from kerasreg.callbacks.train_step_callback import TrainStepCallback
 from kerasreg.pruning.masks import HoldUpdate, zero_averages
 from kerasreg.pruning.threshold import ThresholdRule, epochs_to_prune
 from kerasreg.train_step import FitScope, UpdateHook
 
 
-class ThresholdPruning(keras.callbacks.Callback):
+class ThresholdPruning(TrainStepCallback):
     """Set weights with `|w| < threshold` to exactly 0, at the end of the fit or of some epochs.
 
     Args:
@@ -50,6 +49,8 @@ class ThresholdPruning(keras.callbacks.Callback):
     {'end': {'net/dense/kernel': 1}}
     """
 
+    prunes_weights = True
+
     def __init__(
         self, threshold=1e-3, at="end", hold=False, relative=False, include=None, exclude=None
     ):
@@ -64,21 +65,19 @@ class ThresholdPruning(keras.callbacks.Callback):
         self._hold = hold
         self.pruned = {}
 
-    def set_model(self, model):
-        super().set_model(model)
-        # Before any `on_train_begin`: BackupAndRestore may load our masks there, in any order.
-        if self._hold and getattr(model, "optimizer", None) is not None:
-            UpdateHook.of(model.optimizer)
+    @property
+    def needs_hook(self):
+        return self._hold
 
     def on_train_begin(self, logs=None):
-        run_after(self, lambda each: not isinstance(each, ThresholdPruning))
+        run_after(self, lambda each: not prunes(each))
         self.pruned = {}
         self._started, self._last_epoch = False, math.inf
         try:
             self._targets = self._rule.targets(self.model)
             self._require_epochs()
         except ValueError:
-            self._release_unused()
+            self.release_unused()
             raise
         if self._hold:
             self._begin_hold()
@@ -92,12 +91,8 @@ class ThresholdPruning(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self._last_epoch = epoch
-        if self._hold and not self._update.calls and not self._may_skip_updates():
-            raise RuntimeError(
-                "`ThresholdPruning(hold=True)` needs a train step that applies the optimizer of "
-                "`compile`, because zeros are held in its updates. Received: a train step without "
-                "one (a custom `train_step`, or a MultiOptimizer)."
-            )
+        if self._hold:
+            self.require_in_step(self._update.calls > 0)
         if epoch in self._epochs:
             self.pruned[epoch] = self._rule.apply(self._targets)
             zero_averages(self.model.optimizer, [variable for variable, _ in self._targets])
@@ -121,12 +116,6 @@ class ThresholdPruning(keras.callbacks.Callback):
             self._update.reset()
             FitScope.of(self.model).leave(self._end_hold)
 
-    def on_test_end(self, logs=None):
-        self._release_unused()
-
-    def on_predict_end(self, logs=None):
-        self._release_unused()
-
     def _require_epochs(self):
         epochs = self.params.get("epochs")
         late = sorted(epoch for epoch in self._epochs if epochs is not None and epoch >= epochs)
@@ -148,12 +137,3 @@ class ThresholdPruning(keras.callbacks.Callback):
 
     def _end_hold(self):
         self._hook.remove(self._update)
-
-    def _release_unused(self):
-        # `evaluate` and `predict` take callbacks too, and train nothing.
-        if self._hold and getattr(self.model, "optimizer", None) is not None:
-            UpdateHook.of(self.model.optimizer).release()
-
-    def _may_skip_updates(self):
-        is_scaled = isinstance(self.model.optimizer, keras.optimizers.LossScaleOptimizer)
-        return is_scaled or self.model.optimizer.gradient_accumulation_steps

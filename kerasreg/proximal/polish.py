@@ -1,20 +1,19 @@
 """Clear the false non-zeros of mini-batch noise: large-batch prox steps after training."""
 
 import contextlib
-import itertools
 import math
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 from keras import ops
 
+from kerasreg.batches import Batches, samples_in
 from kerasreg.proximal.frozen_steps import FrozenSteps, present_steps
 from kerasreg.proximal.targets import find_targets
 from kerasreg.proximal.training import proximal
 from kerasreg.pruning.masks import HoldUpdate
-from kerasreg.train_step import TrainedPenalty, UpdateHook, forget_traces
-from kerasreg.variables import require_built
+from kerasreg.train_step import TrainedPenalty, UpdateHook, borrowed, forget_traces
+from kerasreg.variables import require_built, require_compiled
 
 
 @dataclass(frozen=True)
@@ -90,13 +89,9 @@ def polish(
             raise ValueError(f"`{name}` must be an int of at least 0. Received: {name}={value!r}")
     if learning_rate is not None and not learning_rate > 0:
         raise ValueError(f"`learning_rate` must be above 0. Received: {learning_rate!r}")
-    if not model.compiled or model.optimizer is None:
-        raise ValueError(
-            "`kerasreg.polish` needs a compiled model, because it minimises its loss. Received: "
-            f"'{model.name}', which is not. Call `model.compile(...)`."
-        )
+    require_compiled(model, "kerasreg.polish")
     targets = [target.variable for target in find_targets(model, "kerasreg.polish")]
-    data = _Data(x, y, sample_weight, batch_size)
+    data = Batches(x, y, sample_weight, batch_size, "kerasreg.polish")
     with _borrowed(model, data, learning_rate) as optimizer:
         zeros = _zeros(targets)
         with proximal(model, optimizer):
@@ -107,61 +102,6 @@ def polish(
                 _, _, more = _descend(model, optimizer, data, debias_steps)
             taken += more
     return Polished(zeros, _zeros(targets), before, after, taken)
-
-
-class _Data:
-    """Micro-batches as equal as possible, because their gradients get equal weights."""
-
-    def __init__(self, x, y, sample_weight, batch_size):
-        arrays = keras.tree.flatten((x, y, sample_weight))
-        self._arrays = all(each is None or hasattr(each, "shape") for each in arrays)
-        self._parts = (x, y, sample_weight)
-        if self._arrays:
-            self._samples, self.batches = _samples_and_batches(arrays, batch_size)
-        elif y is None and sample_weight is None and _length(x):
-            self.batches = _length(x)
-        else:
-            raise ValueError(
-                "`kerasreg.polish` needs arrays, or as `x` alone batches with a known number "
-                "(`len`), because a step takes the mean over all of them. Received: "
-                f"x={type(x).__name__}, y={type(y).__name__}"
-            )
-
-    def __iter__(self):
-        if not self._arrays:
-            for batch in itertools.islice(self._parts[0], self.batches):
-                yield batch if isinstance(batch, tuple) else (batch,)
-            return
-        size = math.ceil(self._samples / self.batches)
-        for start in range(0, self._samples, size):
-            part = slice(start, start + size)
-            yield keras.tree.map_structure(
-                lambda array: None if array is None else array[part],  # noqa: B023
-                self._parts,
-            )
-
-
-def _samples_and_batches(arrays, batch_size):
-    lengths = {len(each) for each in arrays if each is not None}
-    if len(lengths) != 1 or 0 in lengths:
-        raise ValueError(
-            "`x`, `y` and `sample_weight` must have the same number of samples, at least 1. "
-            f"Received: {sorted(lengths)}"
-        )
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-        raise ValueError(
-            f"`batch_size` must be None or an int of at least 1. Received: {batch_size!r}"
-        )
-    (samples,) = lengths
-    return samples, math.ceil(samples / min(batch_size or samples, samples))
-
-
-def _length(batches):
-    """The number of batches, or None where it is unknown or infinite."""
-    try:
-        return len(batches)
-    except TypeError:
-        return None
 
 
 def _descend(model, optimizer, data, steps):
@@ -196,7 +136,7 @@ def _pass(model, data):
     for batch in data:
         model.reset_metrics()
         loss = model.train_on_batch(*batch, return_dict=True)["loss"]
-        size = len(next(each for each in keras.tree.flatten(batch[0]) if each is not None))
+        size = samples_in(batch)
         total, samples = total + size * float(loss), samples + size
     return total / samples
 
@@ -230,19 +170,13 @@ def _borrowed(model, data, learning_rate):
             "Pass `learning_rate`."
         )
     scale = float(own.dynamic_scale) if hasattr(own, "dynamic_scale") else None
-    accumulation = data.batches if data.batches > 1 else None
+    accumulation = len(data) if len(data) > 1 else None
     optimizer = FrozenSteps(
         steps, gradient_accumulation_steps=accumulation, loss_scale_factor=scale
     )
     optimizer.build(variables)
-    model.optimizer = optimizer
-    forget_traces(model)
-    try:
+    with borrowed(model, optimizer):
         yield optimizer
-    finally:
-        model.optimizer = own
-        model.reset_metrics()
-        forget_traces(model)
 
 
 @contextlib.contextmanager

@@ -1,15 +1,18 @@
-"""Masks that keep pruned weights at zero inside of the train step."""
+"""What pruning keeps inside of the train step: masks, and records of the gradients."""
 
+import numpy as np
 from keras import ops
 
-from kerasreg.train_step import Update, UpdateHook
+from kerasreg.train_step import Update, UpdateHook, sum_over_replicas
+from kerasreg.variables import host_view
 
 
 class HoldUpdate(Update):
     """Keeps the zeros of some variables, from `hold` on, whatever momentum does.
 
-    One byte per weight, in a variable of the optimizer. A checkpoint of the same fit carries it;
-    from any other, `hold` takes the zeros of the weights.
+    Their gradient is taken as zero too, so that they leave no trace in what the optimizer
+    remembers. One byte per weight, in a variable of the optimizer. A checkpoint of the same fit
+    carries it; from any other, `hold` takes the zeros of the weights.
     """
 
     order = 1
@@ -34,16 +37,72 @@ class HoldUpdate(Update):
             alive = ops.not_equal(ops.convert_to_tensor(variable), 0)
             self._mask(variable).assign(ops.cast(alive, "uint8"))
 
+    def alive(self, variable):
+        """What is not held at zero: a bool array of the shape of the variable."""
+        return host_view(self._mask(variable)).astype(bool)
+
+    def assign(self, variable, alive):
+        """Hold this from now on."""
+        self._mask(variable).assign(alive.astype("uint8"))
+        clear(self._hook, variable, alive)
+
     def reset(self):
         """Set to zero what is held and no longer is, after someone set older weights."""
         for variable in self.variables:
             variable.assign(_masked(variable, self._mask(variable)))
+
+    def gradient(self, hook, variable, gradient):
+        return _masked(gradient, self._mask(variable))
 
     def __call__(self, hook, variable, learning_rate, before):
         return _masked(variable, self._mask(variable))
 
     def _mask(self, variable):
         return self._masks[self._hook.index(variable)]
+
+
+class RecordUpdate(Update):
+    """Keeps a record of the gradients of some variables: `function(record, weights, gradient)`.
+
+    In float32, 4 bytes per weight, in a variable of the optimizer that begins with zeros.
+    """
+
+    order = -1
+
+    def __init__(self, variables, active, name, function):
+        super().__init__(variables, active)
+        self._name, self._function = name, function
+
+    def create_state(self, hook):
+        self._hook = hook
+        self._records = {
+            hook.index(variable): hook.add_state(self._name, variable, tuple(variable.shape))
+            for variable in self.variables
+        }
+
+    def read(self, variable):
+        """The record of a variable, an array."""
+        return np.array(host_view(self._records[self._hook.index(variable)]))
+
+    def before(self, hook, variable, gradient):
+        part, _ = hook.part_of(variable)
+        # On torch a tensor of a variable is the variable.
+        weights = ops.copy(ops.convert_to_tensor(variable))
+        gradient = sum_over_replicas(part, variable, ops.convert_to_tensor(gradient))
+        return ops.cast(weights, "float32"), ops.cast(gradient, "float32")
+
+    def __call__(self, hook, variable, learning_rate, before):
+        part, _ = hook.part_of(variable)
+        record = self._records[hook.index(variable)]
+        part.assign(record, self._function(ops.convert_to_tensor(record), *before))
+
+
+def clear(hook, variable, alive):
+    """Set the dead weights to zero, and what the optimizer remembers of them to its first value."""
+    alive = ops.convert_to_tensor(alive)
+    for slot, initial in [(variable, 0.0), *hook.slots_of(variable)]:
+        value = ops.convert_to_tensor(slot)
+        slot.assign(ops.where(alive, value, ops.full_like(value, initial)))
 
 
 def zero_averages(optimizer, variables):

@@ -13,15 +13,17 @@ Keras tracks, serializes and saves nothing of it:
   `fit` ended without `on_train_end`, which is what Keras does after an exception or Ctrl-C.
 """
 
-from kerasreg.train_step.fit import FitScope, forget_traces
+from kerasreg.train_step.fit import FitScope, borrowed, forget_traces
 from kerasreg.train_step.penalties import TrainedPenalty, plain
-from kerasreg.train_step.updates import Update, UpdateHook, sum_over_replicas
+from kerasreg.train_step.updates import Update, UpdateHook, finished_updates, sum_over_replicas
 
 __all__ = [
     "FitScope",
     "TrainedPenalty",
     "Update",
     "UpdateHook",
+    "borrowed",
+    "finished_updates",
     "forget_traces",
     "plain",
     "sum_over_replicas",

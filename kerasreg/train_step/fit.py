@@ -1,5 +1,7 @@
 """What one `fit` changes in its model, and back."""
 
+import contextlib
+
 import keras
 
 
@@ -100,3 +102,16 @@ def forget_traces(model):
     if getattr(model, "compiled", False):
         model.train_function = None
         model.test_function = None
+
+
+@contextlib.contextmanager
+def borrowed(model, optimizer):
+    """The model with this optimizer in place of its own."""
+    own, model.optimizer = model.optimizer, optimizer
+    forget_traces(model)
+    try:
+        yield
+    finally:
+        model.optimizer = own
+        model.reset_metrics()
+        forget_traces(model)

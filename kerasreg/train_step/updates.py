@@ -34,8 +34,12 @@ class Update:
         """
         return ()
 
+    def gradient(self, hook, variable, gradient):
+        """The gradient that the optimizer's own step takes, from that of the loss."""
+        return gradient
+
     def __call__(self, hook, variable, learning_rate, before):
-        """The new value of `variable`, after the optimizer's own step."""
+        """The new value of `variable`, after the optimizer's own step; None leaves it as it is."""
         raise NotImplementedError
 
 
@@ -111,6 +115,19 @@ class UpdateHook:
         name = f"{name}_{self.index(variable)}"
         return self.state.add(owner, name, shape, initial, dtype, reference=variable)
 
+    def slots_of(self, variable):
+        """`[(what the optimizer remembers per weight of this variable, its first value)]`."""
+        part, index = self.part_of(variable)
+        found = []
+        for name, slots in vars(part).items():
+            # Every slot is in a list with one variable per trainable one.
+            slot = slots[index] if isinstance(slots, list) and len(slots) > index else None
+            is_slot = isinstance(slot, keras.Variable) and slot is not variable
+            if is_slot and name != "_variables" and tuple(slot.shape) == tuple(variable.shape):
+                is_sum = name == "_accumulators"
+                found.append((slot, part.initial_accumulator_value if is_sum else 0.0))
+        return found
+
     def _patch(self):
         restored = self.state.restored
         whole = [] if self.optimizer is self.parts[0] else [self.optimizer]
@@ -126,7 +143,7 @@ class UpdateHook:
 
         def update_step_and_ours(grads, variables, learning_rate):
             run = self._prepare(part, grads, variables)
-            update_step(grads, variables, learning_rate)
+            update_step(self._gradients(grads, variables), variables, learning_rate)
             run(learning_rate)
 
         def update_average_and_pattern(variables):
@@ -166,9 +183,20 @@ class UpdateHook:
 
         return run
 
+    def _gradients(self, grads, variables):
+        gradients = {id(v): gradient for gradient, v in zip(grads, variables, strict=True)}
+        for update in self._updates:
+            for variable in update.variables if update.active() else ():
+                if id(variable) in gradients:
+                    gradient = gradients[id(variable)]
+                    gradients[id(variable)] = update.gradient(self, variable, gradient)
+        return list(gradients.values())
+
     def _assign(self, update, part, learning_rate):
         def assign(variable, *before):
-            part.assign(variable, update(self, variable, learning_rate, before))
+            value = update(self, variable, learning_rate, before)
+            if value is not None:
+                part.assign(variable, value)
 
         return assign
 
@@ -184,6 +212,16 @@ class UpdateHook:
                 value = ops.convert_to_tensor(average)
                 dead = ops.equal(ops.convert_to_tensor(variable), 0)
                 average.assign(ops.where(dead, ops.zeros_like(value), value))
+
+
+def finished_updates(optimizer, value=lambda variable: variable):
+    """The number of finished updates, a tensor; an accumulation of gradients counts once.
+
+    `value` reads a variable, see `FitScope.value`.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    iterations = ops.convert_to_tensor(value(optimizer._iterations))
+    return iterations // (optimizer.gradient_accumulation_steps or 1)
 
 
 def sum_over_replicas(optimizer, variable, gradient):

@@ -1,0 +1,44 @@
+"""What callbacks have in common that put something into the compiled train step."""
+
+import keras
+
+from kerasreg.train_step import UpdateHook
+
+
+class TrainStepCallback(keras.callbacks.Callback):
+    """A callback with an `UpdateHook` in the optimizer, from `set_model` on."""
+
+    @property
+    def needs_hook(self):
+        """Whether it uses the hook at all."""
+        return True
+
+    def set_model(self, model):
+        super().set_model(model)
+        # Before any `on_train_begin`: BackupAndRestore may load our state there, in any order.
+        if self.needs_hook and getattr(model, "optimizer", None) is not None:
+            UpdateHook.of(model.optimizer)
+
+    def on_test_end(self, logs=None):
+        self.release_unused()
+
+    def on_predict_end(self, logs=None):
+        self.release_unused()
+
+    def release_unused(self):
+        """Forget the hook if nothing is in it: `evaluate` and `predict` take callbacks too."""
+        if self.needs_hook and getattr(self.model, "optimizer", None) is not None:
+            UpdateHook.of(self.model.optimizer).release()
+
+    def require_in_step(self, is_in_step):
+        """Raise at the end of an epoch if the train step has nothing of ours in it."""
+        optimizer = self.model.optimizer
+        # They may have made no update so far.
+        is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        if is_in_step or is_scaled or optimizer.gradient_accumulation_steps:
+            return
+        name = type(self).__name__
+        raise RuntimeError(
+            f"`{name}` needs a train step that applies the optimizer of `compile`, because zeros "
+            "are held in its updates. Received: a train step without one (a custom `train_step`)."
+        )

@@ -1,0 +1,5 @@
+"""Which weights go together: for `Pruning(pattern=...)`."""
+
+from kerasreg.pruning.patterns import NM, Block, Group, Pattern, Unstructured
+
+__all__ = ["NM", "Block", "Group", "Pattern", "Unstructured"]

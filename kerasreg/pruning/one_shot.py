@@ -1,0 +1,114 @@
+"""Prune at once, without training, and go back to earlier weights."""
+
+import numpy as np
+from keras import ops
+
+from kerasreg.pruning.plan import Plan, planned
+from kerasreg.pruning.rule import Rule
+from kerasreg.pruning.schedules import validate_sparsity
+from kerasreg.variables import host_view, require_built
+
+
+def prune(
+    model,
+    sparsity=None,
+    pattern="unstructured",
+    score="magnitude",
+    scope="layer",
+    include=None,
+    exclude=None,
+):
+    """Set the weights that matter least to exactly zero, at once.
+
+    What is zero already counts, and is not pruned a second time. Other variables are left as they
+    are; a compiled model stays compiled.
+
+    Args:
+        model: a built Keras model.
+        sparsity: the share of the weights that is zero afterwards, from 0.0 to 1.0, to the
+            nearest unit of the pattern. None is the sparsity of an N:M pattern.
+        pattern, score, scope, include, exclude: see `kerasreg.callbacks.Pruning`.
+
+    Returns:
+        A `kerasreg.pruning.plan.Plan`: what was pruned, and what not and why. `print()` it.
+
+    Raises:
+        ValueError: for bad arguments, an unbuilt model, an expression that matches nothing, or NaN
+            or infinite weights; then nothing is pruned.
+
+    Example:
+
+    >>> layers = [keras.Input((8,)), keras.layers.Dense(6, name="dense")]
+    >>> model = keras.Sequential(layers, name="net")
+    >>> plan = kerasreg.prune(model, 0.75)
+    >>> plan["net/dense/kernel"].zeros, plan.skipped
+    (36, {'net/dense/bias': 'a bias, or another vector: include it by name'})
+    """
+    rule = Rule(pattern, score, scope, include, exclude)
+    if sparsity is None and rule.pattern.final is not None:
+        sparsity = rule.pattern.final
+    sparsity = validate_sparsity(sparsity, "sparsity")
+    rule.check_sparsity(sparsity)
+    targets, skipped = rule.find(model, "kerasreg.prune")
+    rule.score.prepare(model, [target.variable for target in targets])
+    # What is zero goes first, whatever its score.
+    alive = [host_view(target.variable) != 0 for target in targets]
+    scores = rule.scores(targets, alive)
+    counts = rule.counts(targets, scores, sparsity, sparsity)
+    masks = rule.choose(targets, scores, counts)
+    rows = planned(targets, counts, masks)
+    for target, alive in zip(targets, masks, strict=True):
+        value = ops.convert_to_tensor(target.variable)
+        zeros = ops.zeros_like(value)
+        target.variable.assign(ops.where(ops.convert_to_tensor(alive), value, zeros))
+    return Plan(model.name, rows, skipped, [], [], sparsity)
+
+
+def rewind(model, weights):
+    """Set earlier weights, and keep the zeros of now: the lottery ticket.
+
+    Prune a trained model, rewind it to what it was at initialisation or early in training, and
+    train it again with `kerasreg.schedules.Hold()`.
+
+    Args:
+        model: a built Keras model.
+        weights: what `model.get_weights()` returned earlier; or the path of a file that
+            `model.load_weights` reads.
+
+    Returns:
+        The number of weights that are zero.
+
+    Raises:
+        ValueError: for weights that do not fit the model.
+
+    Source: Frankle & Carbin (2019), "The Lottery Ticket Hypothesis".
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6)])
+    >>> start = model.get_weights()
+    >>> _ = kerasreg.prune(model, 0.5)
+    >>> kerasreg.rewind(model, start)
+    24
+    """
+    require_built(model, "kerasreg.rewind")
+    dead = [
+        np.asarray(ops.convert_to_numpy(ops.equal(ops.convert_to_tensor(v), 0)))
+        if _is_kernel(v)
+        else None
+        for v in model.weights
+    ]
+    if isinstance(weights, list):
+        model.set_weights(weights)
+    else:
+        model.load_weights(weights)
+    for variable, mask in zip(model.weights, dead, strict=True):
+        if mask is not None:
+            value = ops.convert_to_tensor(variable)
+            variable.assign(ops.where(ops.convert_to_tensor(mask), ops.zeros_like(value), value))
+    return sum(int(np.count_nonzero(mask)) for mask in dead if mask is not None)
+
+
+def _is_kernel(variable):
+    # Biases begin at zero, which is no pruning.
+    return variable.trainable and len(variable.shape) > 1 and variable.name != "bias"

@@ -1,0 +1,91 @@
+"""Which weights a pruning takes: pattern, score and scope together. Runs without training."""
+
+import numpy as np
+from keras import ops
+
+from kerasreg.pruning.patterns import standardize_pattern
+from kerasreg.pruning.scopes import Scope, weakest_of_all
+from kerasreg.pruning.scores import standardize_score
+from kerasreg.pruning.selection import weakest
+from kerasreg.pruning.targets import find_targets
+from kerasreg.variables import host_view
+
+
+class Rule:
+    """Pattern, score and scope, and the names of what they are for."""
+
+    def __init__(self, pattern, score, scope, include, exclude):
+        self.pattern = standardize_pattern(pattern)
+        self.score = standardize_score(score)
+        self.scope = Scope(scope)
+        self._include, self._exclude = include, exclude
+
+    def find(self, model, caller):
+        """`(targets, {path: why it is not pruned})`, see `find_targets`."""
+        targets, skipped = find_targets(model, self.pattern, self._include, self._exclude, caller)
+        self.scope.check(targets)
+        return targets, skipped
+
+    def check_sparsity(self, final):
+        """Raise unless the pattern can have this final sparsity."""
+        only = self.pattern.final
+        if only is not None and final is not None and abs(final - only) > 1e-6:
+            raise ValueError(
+                f"{self.pattern.n}:{self.pattern.m} has {only:.1%} zeros. Received: a final "
+                f"sparsity of {final:.1%}. Pass {only} as the final sparsity."
+            )
+        if only is not None and self.scope.name in ("erk", "rules"):
+            raise ValueError(
+                "N:M has the same sparsity everywhere: use the scope 'layer' or 'global'. "
+                f"Received: scope={self.scope.name!r}"
+            )
+
+    def scores(self, targets, alive=None, records=None):
+        """One score per unit, for each target; those that are dead have minus infinity."""
+        alive, records = alive or [None] * len(targets), records or [None] * len(targets)
+        return [self._score(*each) for each in zip(targets, alive, records, strict=True)]
+
+    def counts(self, targets, scores, sparsity, final):
+        """How many units of each target are dead at this sparsity."""
+        shares = self.scope.shares(targets, sparsity, final)
+        if shares is None:
+            return weakest_of_all([target.units for target in targets], scores, sparsity)
+        return [t.units.prunable(share) for t, share in zip(targets, shares, strict=True)]
+
+    def choose(self, targets, scores, counts):
+        """`[alive]`, a bool array per target: all but the weakest `counts` units."""
+        chosen = []
+        for target, score, count in zip(targets, scores, counts, strict=True):
+            # What is dead stays dead.
+            count = max(count, int(np.count_nonzero(score == -np.inf)))
+            chosen.append(~target.units.spread(weakest(score, count)))
+        return chosen
+
+    def _score(self, target, alive, record):
+        weights = float_weights(target.variable)
+        scores = self.score(target.variable, weights, record)
+        if scores.size and np.isnan(scores.min()):
+            raise ValueError(
+                f"The scores of '{target.path}' must not be NaN. Look at `score` and its data."
+            )
+        units = target.units.scores(scores, alive)
+        if alive is None:
+            return units
+        return np.where(target.units.gather(alive), units, -np.inf)
+
+
+def float_weights(variable):
+    """The weights as an array of at least float32.
+
+    Raises:
+        ValueError: for NaN and infinite weights, which no score can judge.
+    """
+    weights = host_view(variable)
+    if weights.itemsize < 4:
+        weights = np.asarray(ops.convert_to_numpy(ops.cast(variable, "float32")))
+    if weights.size and not np.isfinite([weights.min(), weights.max()]).all():
+        raise ValueError(
+            f"Pruning needs finite weights. Received: NaN or infinite weights in "
+            f"'{variable.path}'. Lower the learning rate, or restore an earlier checkpoint."
+        )
+    return weights

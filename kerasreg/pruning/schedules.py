@@ -1,0 +1,395 @@
+"""How sparse a model is in which step: plain numbers, without a model."""
+
+import math
+import numbers
+from dataclasses import dataclass
+
+_UNITS = ("steps", "epochs", "fraction")
+
+
+@dataclass(frozen=True)
+class Run:
+    """How long a training is. None is unknown."""
+
+    steps: int | None = None
+    steps_per_epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A schedule in the steps of one run: it prunes in `begin`, `begin + frequency`, ..., `end`."""
+
+    schedule: "Schedule"
+    begin: int
+    end: int | float
+    frequency: int
+
+    def sparsity(self, step):
+        """The sparsity that a model has after `step` steps, from 0.0 to 1.0."""
+        if step < self.begin:
+            return 0.0
+        return self.schedule.sparsity(min(step, self.end), self.begin, self.end)
+
+    def last_due(self, step):
+        """The last step up to this one in which weights are pruned, or None."""
+        if step < self.begin:
+            return None
+        if step >= self.end:
+            return self.end
+        return step - (step - self.begin) % self.frequency
+
+    def next_due(self, step):
+        """The first step behind this one in which weights are pruned, or None."""
+        if step < self.begin:
+            return self.begin
+        if step >= self.end:
+            return None
+        return min(self.last_due(step) + self.frequency, self.end)
+
+    def due(self, steps):
+        """The steps in which weights are pruned, in a run of this length."""
+        found, step = [], self.next_due(-1)
+        while step is not None and step <= steps:
+            found.append(step)
+            step = self.next_due(step)
+        return found
+
+
+class Schedule:
+    """When weights are pruned, and how many: the base class of all schedules.
+
+    Args:
+        begin_step: the first pruning, after this many steps of the optimizer.
+        end_step: the last one, which is always made, whatever `frequency` is. None: at three
+            quarters of the run, so that the model can recover in the rest.
+        frequency: steps of the optimizer between two prunings, or `"epoch"`.
+        unit: what `begin_step` and `end_step` count: `"steps"` of the optimizer (an accumulation
+            of gradients is one step), `"epochs"`, or the `"fraction"` of the run, from 0.0 to 1.0.
+
+    Raises:
+        ValueError: for arguments that are none of this.
+    """
+
+    def __init__(self, begin_step=0, end_step=None, frequency=100, unit="steps"):
+        if unit not in _UNITS:
+            raise ValueError(f"`unit` must be one of {_UNITS}. Received: unit={unit!r}")
+        self.unit = unit
+        self.begin_step = _validate_time(begin_step, "begin_step", unit)
+        self.end_step = None if end_step is None else _validate_time(end_step, "end_step", unit)
+        if self.end_step is not None and self.end_step < self.begin_step:
+            raise ValueError(
+                "`end_step` must not be before `begin_step`. Received: "
+                f"begin_step={begin_step!r}, end_step={end_step!r}"
+            )
+        is_int = isinstance(frequency, int) and not isinstance(frequency, bool)
+        if frequency != "epoch" and not (is_int and frequency > 0):
+            raise ValueError(
+                '`frequency` must be a number of steps of at least 1, or "epoch". '
+                f"Received: frequency={frequency!r}"
+            )
+        self.frequency = frequency
+
+    def sparsity(self, step, begin, end):
+        """The sparsity after `step` steps, of `begin` to `end`: a float from 0.0 to 1.0."""
+        raise NotImplementedError
+
+    @property
+    def final(self):
+        """The sparsity at the end, or None where only the run tells."""
+        return self.sparsity(1, 0, 1)
+
+    def timeline(self, run):
+        """This schedule in the steps of a run.
+
+        Raises:
+            ValueError: where the length of the run is needed and unknown.
+        """
+        begin = self._to_steps(self.begin_step, run, "begin_step")
+        if self.end_step is None:
+            end = max(begin, self._default_end(run))
+        else:
+            end = self._to_steps(self.end_step, run, "end_step")
+        frequency = self.frequency
+        if frequency == "epoch":
+            frequency = _known(run.steps_per_epoch, "frequency='epoch'", "steps_per_epoch")
+        return Timeline(self, begin, end, frequency)
+
+    def _default_end(self, run):
+        return 3 * _known(run.steps, "end_step=None", "steps") // 4
+
+    def _to_steps(self, time, run, name):
+        if self.unit == "epochs":
+            what = f"{name} in epochs"
+            return round(time * _known(run.steps_per_epoch, what, "steps_per_epoch"))
+        if self.unit == "fraction":
+            return round(time * _known(run.steps, f"{name} as a fraction of the run", "steps"))
+        return time
+
+
+class _Ramp(Schedule):
+    """From an initial to a final sparsity."""
+
+    def __init__(
+        self,
+        final_sparsity,
+        initial_sparsity=0.0,
+        begin_step=0,
+        end_step=None,
+        frequency=100,
+        unit="steps",
+    ):
+        super().__init__(begin_step, end_step, frequency, unit)
+        self.final_sparsity = validate_sparsity(final_sparsity, "final_sparsity")
+        self.initial_sparsity = validate_sparsity(initial_sparsity, "initial_sparsity")
+        if self.initial_sparsity > self.final_sparsity:
+            raise ValueError(
+                "`initial_sparsity` must not be above `final_sparsity`, because pruned weights "
+                f"stay zero. Received: {initial_sparsity!r} and {final_sparsity!r}"
+            )
+
+    def sparsity(self, step, begin, end):
+        progress = (step - begin) / (end - begin) if end > begin else 1.0
+        gap = self.final_sparsity - self.initial_sparsity
+        return self.initial_sparsity + gap * self._rise(progress)
+
+    def _rise(self, progress):
+        """How much of the way is gone, from 0 to 1, when this share of the time is over."""
+        raise NotImplementedError
+
+
+class Polynomial(_Ramp):
+    """`final + (initial - final) * (1 - p)^power`, `p` being the progress from 0 to 1.
+
+    Fast while there is much to spare, slow towards the end. With the power of 3, the schedule of
+    Zhu & Gupta (2017), "To prune, or not to prune".
+
+    Args:
+        final_sparsity: the share of the weights that is zero at the end, from 0.0 to 1.0.
+        initial_sparsity: the share at `begin_step`.
+        power: above 0; 1 is linear.
+        begin_step, end_step, frequency, unit: see `Schedule`.
+
+    Example:
+
+    >>> schedule = kerasreg.schedules.Polynomial(0.8, begin_step=100, end_step=300)
+    >>> [round(schedule.sparsity(step, 100, 300), 3) for step in (100, 200, 300)]
+    [0.0, 0.7, 0.8]
+    """
+
+    def __init__(
+        self,
+        final_sparsity,
+        initial_sparsity=0.0,
+        begin_step=0,
+        end_step=None,
+        frequency=100,
+        power=3,
+        unit="steps",
+    ):
+        super().__init__(final_sparsity, initial_sparsity, begin_step, end_step, frequency, unit)
+        if not isinstance(power, numbers.Real) or not power > 0 or not math.isfinite(power):
+            raise ValueError(f"`power` must be a number above 0. Received: power={power!r}")
+        self.power = power
+
+    def _rise(self, progress):
+        return 1.0 - (1.0 - progress) ** self.power
+
+
+class Linear(_Ramp):
+    """`initial + (final - initial) * p`, `p` being the progress from 0 to 1.
+
+    Args:
+        final_sparsity: the share of the weights that is zero at the end, from 0.0 to 1.0.
+        initial_sparsity: the share at `begin_step`.
+        begin_step, end_step, frequency, unit: see `Schedule`.
+
+    Example:
+
+    >>> kerasreg.schedules.Linear(0.8).sparsity(step=50, begin=0, end=100)
+    0.4
+    """
+
+    def _rise(self, progress):
+        return progress
+
+
+class Cosine(_Ramp):
+    """`initial + (final - initial) * (1 - cos(pi * p)) / 2`: slow at both ends.
+
+    Args:
+        final_sparsity: the share of the weights that is zero at the end, from 0.0 to 1.0.
+        initial_sparsity: the share at `begin_step`.
+        begin_step, end_step, frequency, unit: see `Schedule`.
+
+    Example:
+
+    >>> round(kerasreg.schedules.Cosine(0.8).sparsity(step=50, begin=0, end=100), 3)
+    0.4
+    """
+
+    def _rise(self, progress):
+        return (1.0 - math.cos(math.pi * progress)) / 2.0
+
+
+class Constant(Schedule):
+    """The same sparsity from `begin_step` on.
+
+    Every `frequency` steps the weights are chosen anew, which matters with `regrow` or
+    `hold=False`; otherwise what was pruned first stays.
+
+    Args:
+        sparsity: the share of the weights that is zero, from 0.0 to 1.0.
+        begin_step, end_step, frequency, unit: see `Schedule`.
+
+    Example:
+
+    >>> kerasreg.schedules.Constant(0.5).final
+    0.5
+    """
+
+    def __init__(self, sparsity, begin_step=0, end_step=None, frequency=100, unit="steps"):
+        super().__init__(begin_step, end_step, frequency, unit)
+        self._sparsity = validate_sparsity(sparsity, "sparsity")
+
+    def sparsity(self, step, begin, end):
+        return self._sparsity
+
+    def _default_end(self, run):
+        return math.inf if run.steps is None else 3 * run.steps // 4
+
+
+class OneShot(Schedule):
+    """All at once, after `step` steps; 0 is before the first one.
+
+    Args:
+        sparsity: the share of the weights that is zero from then on, from 0.0 to 1.0.
+        step: when.
+        unit: what `step` counts, see `Schedule`.
+
+    Example:
+
+    >>> kerasreg.schedules.OneShot(0.5, step=2, unit="epochs").final
+    0.5
+    """
+
+    def __init__(self, sparsity, step=0, unit="steps"):
+        super().__init__(step, step, 1, unit)
+        self._sparsity = validate_sparsity(sparsity, "sparsity")
+
+    def sparsity(self, step, begin, end):
+        return self._sparsity
+
+
+class Function(Schedule):
+    """Any function from the number of finished steps to a sparsity.
+
+    Args:
+        function: takes an int, the steps of the optimizer in this run, and returns a float from
+            0.0 to 1.0.
+        begin_step, end_step, frequency, unit: see `Schedule`; without an `end_step` it goes on to
+            the end of the run.
+
+    Example:
+
+    >>> schedule = kerasreg.schedules.Function(lambda step: 0.5 if step < 100 else 0.75)
+    >>> schedule.sparsity(step=100, begin=0, end=200)
+    0.75
+    """
+
+    def __init__(self, function, begin_step=0, end_step=None, frequency=100, unit="steps"):
+        super().__init__(begin_step, end_step, frequency, unit)
+        if not callable(function):
+            raise ValueError(f"`function` must be callable. Received: function={function!r}")
+        self._function = function
+
+    def sparsity(self, step, begin, end):
+        return validate_sparsity(self._function(step), f"the schedule in step {step}")
+
+    @property
+    def final(self):
+        return None
+
+    def _default_end(self, run):
+        return math.inf if run.steps is None else run.steps
+
+
+class Hold(Schedule):
+    """Prunes nothing: what is zero when the fit starts stays zero.
+
+    For fine-tuning what `kerasreg.prune`, another library or an earlier fit has pruned.
+
+    Example:
+
+    >>> kerasreg.schedules.Hold().final
+    0.0
+    """
+
+    def __init__(self):
+        super().__init__(0, 0, 1)
+
+    def sparsity(self, step, begin, end):
+        return 0.0
+
+
+class OnDemand(Hold):
+    """As `Hold`, for who prunes by other rules than time, up to a final sparsity."""
+
+    def __init__(self, final_sparsity):
+        super().__init__()
+        self._final = final_sparsity
+
+    @property
+    def final(self):
+        return self._final
+
+
+def standardize_schedule(schedule):
+    """A `Schedule` from what users may pass: a sparsity, a function, or a schedule."""
+    if isinstance(schedule, Schedule):
+        return schedule
+    if isinstance(schedule, numbers.Real) and not isinstance(schedule, bool):
+        return Polynomial(schedule)
+    if callable(schedule) and not isinstance(schedule, type):
+        return Function(schedule)
+    raise ValueError(
+        "`schedule` must be a sparsity from 0.0 to 1.0, a schedule of `kerasreg.schedules`, or a "
+        f"function from the step to a sparsity. Received: schedule={schedule!r}"
+    )
+
+
+def validate_sparsity(value, name):
+    """The float that was given, or a `ValueError`."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 1:
+        raise ValueError(
+            f"`{name}` must be a share from 0.0 to 1.0 (0.9 is 90 % zeros). "
+            f"Received: {name}={value!r}"
+        )
+    return float(value)
+
+
+def _validate_time(value, name, unit):
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    is_whole = is_number and float(value).is_integer()
+    allowed = {
+        "steps": (is_whole, "a number of steps, such as 1000"),
+        "epochs": (is_number, "a number of epochs, such as 2 or 2.5"),
+        "fraction": (is_number and value <= 1, "a share of the run from 0.0 to 1.0"),
+    }
+    fits, expected = allowed[unit]
+    if not fits or not 0 <= value < math.inf:
+        raise ValueError(
+            f"`{name}` must be at least 0 and, with unit={unit!r}, {expected}. "
+            f"Received: {name}={value!r}"
+        )
+    return int(value) if unit == "steps" else float(value)
+
+
+def _known(length, what, name):
+    if length is None:
+        raise ValueError(
+            f"{what} needs to know how long this run is, and `{name}` is unknown (data without a "
+            f"length?). Pass `steps_per_epoch` to `fit`, `{name}` to where no fit is, or times in "
+            "steps."
+        )
+    return length

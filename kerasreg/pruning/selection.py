@@ -1,0 +1,34 @@
+"""Choose the weakest of many numbers, exactly as many as wanted, in NumPy."""
+
+import numpy as np
+
+_SAMPLE = 16_384
+
+
+def weakest(scores, count):
+    """A bool array: True for the `count` lowest scores. Of equal ones, the first come first."""
+    chosen = np.zeros(scores.size, bool)
+    if count >= scores.size:
+        chosen[:] = True
+    elif count > 0:
+        limit = _kth(scores, count)
+        np.less(scores, limit, out=chosen)
+        ties = np.flatnonzero(scores == limit)
+        chosen[ties[: count - np.count_nonzero(chosen)]] = True
+    return chosen
+
+
+def _kth(scores, count):
+    """The `count`-th lowest score."""
+    # A sample tells about where it is: then only what lies there must be ordered.
+    if scores.size > 8 * _SAMPLE:
+        sample = np.sort(scores[:: scores.size // _SAMPLE])
+        place = count * sample.size / scores.size
+        margin = 4 * np.sqrt(sample.size)
+        low = sample[max(0, int(place - margin))]
+        high = sample[min(sample.size - 1, int(place + margin))]
+        below = np.count_nonzero(scores < low)
+        between = scores[(scores >= low) & (scores <= high)]
+        if below < count <= below + between.size:
+            return np.partition(between, count - below - 1)[count - below - 1]
+    return np.partition(scores, count - 1)[count - 1]

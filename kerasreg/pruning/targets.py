@@ -1,0 +1,103 @@
+"""Which variables of a model are pruned, in which units, and why the others are not."""
+
+import re
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from kerasreg.pruning.patterns import Units
+from kerasreg.regularizers.roles import model_roles
+from kerasreg.variables import owners, require_built
+
+_NORMALIZATION = (
+    layers.BatchNormalization,
+    layers.GroupNormalization,
+    layers.LayerNormalization,
+    layers.RMSNormalization,
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A variable that is pruned."""
+
+    variable: keras.Variable
+    units: Units
+
+    @property
+    def path(self):
+        return self.variable.path
+
+
+def find_targets(model, pattern, include, exclude, caller):
+    """`(targets, {path: why it is not pruned})`.
+
+    Raises:
+        ValueError: for an unbuilt model, an expression that matches nothing, or where nothing is
+            left to prune.
+    """
+    require_built(model, caller)
+    layer_of, roles = owners(model), model_roles(model)
+    trainable = {id(variable) for variable in model.trainable_variables}
+    variables = [v for v in model.weights if layer_of.get(id(v)) is None or _is_weight(v)]
+    _require_matches(include, "include", variables)
+    _require_matches(exclude, "exclude", variables)
+    targets, skipped = [], {}
+    for variable in variables:
+        reason = _obstacle(variable, layer_of.get(id(variable)), trainable, include, exclude)
+        if reason is None:
+            try:
+                units = pattern.bind(variable, roles.get(id(variable), {}))
+                targets.append(Target(variable, units))
+            except ValueError as error:
+                reason = f"the pattern does not fit: {error}"
+        if reason is not None:
+            skipped[variable.path] = reason
+    if not targets:
+        listed = "\n".join(f"  {path}: {reason}" for path, reason in skipped.items())
+        raise ValueError(f"`{caller}` finds nothing to prune in '{model.name}':\n{listed}")
+    return targets, skipped
+
+
+def _is_weight(variable):
+    return "seed_generator" not in variable.path
+
+
+def _obstacle(variable, layer, trainable, include, exclude):
+    """Why a variable is not pruned, or None."""
+    if not variable.shape or 0 in variable.shape:
+        return "it is empty or a scalar"
+    if not keras.backend.is_float_dtype(variable.dtype):
+        return f"its dtype is {variable.dtype}"
+    if exclude is not None and re.search(exclude, variable.path):
+        return "`exclude` matches it"
+    if include is not None and not re.search(include, variable.path):
+        return "`include` does not match it"
+    if id(variable) not in trainable:
+        return "it is not trainable"
+    if include is not None:
+        return None
+    if isinstance(layer, _NORMALIZATION):
+        return "a weight of a normalization: include it by name"
+    if len(variable.shape) == 1 or variable.name == "bias":
+        return "a bias, or another vector: include it by name"
+    if variable.name.startswith("lora_"):
+        return "an adapter (LoRA): merge it first, or include it by name"
+    return None
+
+
+def _require_matches(pattern, name, variables):
+    if pattern is None:
+        return
+    try:
+        found = any(re.search(pattern, variable.path) for variable in variables)
+    except (re.error, TypeError) as error:
+        raise ValueError(
+            f"`{name}` must be a regular expression. Received: {name}={pattern!r} ({error})"
+        ) from None
+    if not found:
+        raise ValueError(
+            f"`{name}` must be found in the path of a variable. Received: {name}={pattern!r}; the "
+            f"paths are {[variable.path for variable in variables]}."
+        )

@@ -1,0 +1,14 @@
+"""How sparse, and when: for `Pruning(schedule)`."""
+
+from kerasreg.pruning.schedules import (
+    Constant,
+    Cosine,
+    Function,
+    Hold,
+    Linear,
+    OneShot,
+    Polynomial,
+    Schedule,
+)
+
+__all__ = ["Constant", "Cosine", "Function", "Hold", "Linear", "OneShot", "Polynomial", "Schedule"]
