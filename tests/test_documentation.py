@@ -66,9 +66,10 @@ def test_readme(tmp_path, monkeypatch, capsys):
     assert kerasreg.statistics(namespace["model"]).total.zeros > 0
 
 
-@pytest.mark.parametrize("page", ["docs/penalties.md", "docs/training.md"])
-def test_pages(page, capsys):
+@pytest.mark.parametrize("page", ["docs/penalties.md", "docs/training.md", "docs/saving.md"])
+def test_pages(page, capsys, tmp_path, monkeypatch):
     """Their code runs from top to bottom on a small model."""
+    monkeypatch.chdir(tmp_path)
     layer = keras.layers.Dense(1, kernel_regularizer=kerasreg.regularizers.L1(0.1))
     model = keras.Sequential([keras.Input((10,)), layer])
     model.compile("adam", "mse")

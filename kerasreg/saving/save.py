@@ -30,9 +30,9 @@ def save(model, path, overwrite=True, smallest=False):
             alone, as `model.save_weights` has them. In its folder there must be room for the
             unpacked file too.
         overwrite: whether a file that is there may be replaced.
-        smallest: try bzip2 as well, and keep what is smaller. With 90 % zeros a ninth is left, but
-            `load_model` takes some two times as long, and `load_weights` from a `.keras` file ten
-            times. Only for `.keras`.
+        smallest: try bzip2 as well, and keep what is smaller: a ninth with 90 % zeros. Loading
+            takes two to five times as long, and `load_weights` from such a `.keras` file, which
+            unpacks it again and again, ten times and more. Only for `.keras`.
 
     Raises:
         ValueError: for an unbuilt model, a path of another kind, or `smallest` with `.weights.h5`.
