@@ -86,6 +86,41 @@ def test_pages(page, capsys, tmp_path, monkeypatch):
         np.testing.assert_allclose(prox, [0.5, 2.5, -1.0])
 
 
+#: The sections of the page that prune, and the sparsity of the kernels in front of the last layer.
+MIGRATION = {
+    "A whole model": 0.8,
+    "Schedules, argument by argument": 0.6,
+    "Some layers": 0.5,
+    "Custom layers": 0.5,
+    "A loop of your own": 0.5,
+    "Pretrained weights": 0.5,
+    "Checkpoint and resume": 0.9,
+    "2:4": 0.4,  # Of 10 inputs the last two count as four.
+    "Blocks": 0.5,
+    "`PruningSummaries`": 0.5,
+}
+
+
+def test_migrating_from_tfmot(tmp_path, monkeypatch):
+    """Its code runs from top to bottom and prunes as far as it says."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(64, 10)).astype("float32"), rng.normal(size=(64, 1))
+    namespace, found = {"x": x, "y": y}, {}
+    page = (ROOT / "docs/migrating_from_tfmot.md").read_text()
+    for section in page.split("\n## "):
+        title = section.splitlines()[0]
+        for block in re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL):
+            exec(block, namespace)
+        if title in MIGRATION:
+            found[title] = np.mean(namespace["model"].get_weights()[0] == 0)
+    assert found == pytest.approx(MIGRATION)
+
+    lines = []
+    kerasreg.callbacks.Pruning(0.8).plan(namespace["build"](), steps=1000, print_fn=lines.append)
+    assert f"```text\n{lines[0].strip()}\n```" in page
+
+
 def test_every_penalty_and_constraint_is_on_its_page():
     page = (ROOT / "docs/penalties.md").read_text()
     for name in {*kerasreg.regularizers.__all__, *kerasreg.constraints.__all__}:
