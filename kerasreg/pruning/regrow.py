@@ -13,7 +13,7 @@ _NAMES = ("gradient", "random")
 
 
 class Regrow:
-    """At every pruning, replace a share of the units that are alive.
+    """At every pruning but the first, replace a share of the units that are alive.
 
     `"gradient"` takes the dead units with the largest gradient (RigL: Evci et al., 2020),
     `"random"` any (SET: Mocanu et al., 2018). New weights start at zero. The share falls to 0
@@ -39,7 +39,8 @@ class Regrow:
 
     def share(self, step, timeline):
         """The share of the units that are replaced in this step."""
-        if timeline.end <= timeline.begin or step >= timeline.end:
+        # Before the first pruning there is nothing to learn from.
+        if not timeline.begin < step < timeline.end:
             return 0.0
         if math.isinf(timeline.end):
             return self._share
