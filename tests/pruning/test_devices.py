@@ -1,0 +1,51 @@
+"""Several devices: the same masks as on one, and the same on each."""
+
+import pytest
+from devices import findings
+
+# In one process of a parallel run: what the scripts print is computed once.
+pytestmark = pytest.mark.xdist_group("devices")
+
+ZEROS = {"units": [60, 24], "2:4": [32, 16]}
+
+
+@pytest.fixture(scope="module")
+def mirrored():
+    return findings("mirrored_pruning.py")
+
+
+@pytest.fixture(scope="module")
+def sharded():
+    pytest.importorskip("jax")
+    return findings("sharded_pruning.py")
+
+
+def assert_as_on_one_device(cases):
+    for name, found in cases.items():
+        assert found["same masks"], name
+        assert found["difference"] < 2e-6, name
+        if "global" in name:
+            assert sum(found["zeros"]) == 84, name
+        else:
+            kind = name.rpartition(", ")[2]
+            assert found["zeros"] == ZEROS.get(kind, [60, 24]), name
+
+
+def test_mirrored_ends_where_one_device_does(mirrored):
+    assert_as_on_one_device(mirrored)
+
+
+def test_mirrored_replicas_end_bit_identical(mirrored):
+    assert [name for name, found in mirrored.items() if not found["identical"]] == []
+
+
+def test_shards_end_where_one_device_does(sharded):
+    assert_as_on_one_device(sharded)
+
+
+def test_masks_are_split_like_their_weights(sharded):
+    for name, found in sharded.items():
+        if name.startswith("ModelParallel"):
+            # The kernel; with masks, they and what the optimizer remembers.
+            assert found["split"] >= 1, name
+            assert found["whole"] == 0, name

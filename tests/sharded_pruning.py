@@ -1,0 +1,54 @@
+"""Prune on one device, and on two with `keras.distribution` on JAX; prints how they differ."""
+
+import json
+import os
+
+os.environ["KERAS_BACKEND"] = "jax"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+
+import keras
+from devices_pruning import CASES, compare, fit, network
+from keras import distribution
+
+
+def model_parallel():
+    """The first kernel in two halves, by columns."""
+    mesh = distribution.DeviceMesh((1, 2), ("batch", "model"), distribution.list_devices())
+    layouts = distribution.LayoutMap(mesh)
+    layouts[".*first/kernel"] = (None, "model")
+    return distribution.ModelParallel(layout_map=layouts, batch_dim_name="batch")
+
+
+DISTRIBUTIONS = {"DataParallel": distribution.DataParallel, "ModelParallel": model_parallel}
+
+
+class Shards(keras.callbacks.Callback):
+    """Whether the first kernel, its mask and its slots stay in halves."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        variables = [*self.model.trainable_variables, *self.model.optimizer.variables]
+        shaped = [v for v in variables if tuple(v.shape) == (10, 8)]
+        self.split = [v.path for v in shaped if not v.value.sharding.is_fully_replicated]
+        self.whole = len(shaped) - len(self.split)
+
+
+def train(make, settings):
+    model, shards = network(), Shards()
+    model.compile(make(), "mse")
+    return fit(model, settings, shards), shards
+
+
+def main():
+    singles = {name: train(*case)[0] for name, case in CASES.items()}
+    results = {}
+    for kind, make in DISTRIBUTIONS.items():
+        keras.distribution.set_distribution(make())
+        for name, case in CASES.items():
+            several, shards = train(*case)
+            found = {"split": len(shards.split), "whole": shards.whole}
+            results[f"{kind}, {name}"] = {**compare(singles[name], several), **found}
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
