@@ -12,7 +12,7 @@ from kerasreg.regularizers.elementwise import L1, L1L2, L2
 from kerasreg.regularizers.keras_own import with_prox
 from kerasreg.regularizers.roles import model_roles
 from kerasreg.train_step import plain
-from kerasreg.variables import require_built
+from kerasreg.variables import require_built, unique_path
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def statistics(model, include=None) -> ModelStatistics:
     variables = {}
     for variable in model.weights:
         if include is None or re.search(include, variable.path):
-            path = _unique(variable.path, variables)
+            path = unique_path(variable.path, variables)
             variables[path] = _measure(variable, path, roles.get(id(variable), {}))
     if not variables:
         raise ValueError(
@@ -184,11 +184,3 @@ def _penalty(regularizer, variable, l1, l2):
         sums = {"l1": l1, "l2": l2**2}
         return sum(factor * sums[name] for name, factor in elementwise.get_config().items())
     return float(ops.convert_to_numpy(regularizer(variable)))
-
-
-def _unique(path, taken):
-    name, count = path, 1
-    while name in taken:
-        count += 1
-        name = f"{path}_{count}"
-    return name

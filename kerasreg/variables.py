@@ -35,6 +35,15 @@ def owners(model):
     }
 
 
+def unique_path(path, taken):
+    """The path, with a number behind it if it is taken already."""
+    name, count = path, 1
+    while name in taken:
+        count += 1
+        name = f"{path}_{count}"
+    return name
+
+
 def require_compiled(model, caller):
     """Raise a `ValueError` unless the model has an optimizer and a loss."""
     if not model.compiled or model.optimizer is None:

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import keras
 import numpy as np
 from keras import layers, ops
 
@@ -22,18 +23,35 @@ def loss_gradients(model, variables, x, y=None, batch_size=128):
     """
     require_compiled(model, "kerasreg.scores.SNIP")
     data = Batches(x, y, None, batch_size, "kerasreg.scores.SNIP")
-    # Gradients in float16 may vanish.
-    scale = float(getattr(model.optimizer, "dynamic_scale", 1.0))
-    kept = [np.array(ops.convert_to_numpy(v)) for v in model.non_trainable_variables]
+    # Gradients in float16 may vanish, and scaled ones may overflow.
+    is_scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    scale = 2.0**15 if is_scaled else 1.0
+    with _unchanged(model.non_trainable_variables + model.metrics_variables):
+        gradients = _mean_gradients(model, variables, data, scale)
+        while scale > 1 and not all(np.isfinite(each).all() for each in gradients):
+            scale /= 2
+            gradients = _mean_gradients(model, variables, data, scale)
+    return gradients
+
+
+def _mean_gradients(model, variables, data, scale):
     sums, samples = [0.0] * len(variables), 0
     for batch in data:
         size = samples_in(batch)
         gradients = gradients_of(lambda: scale * _loss(model, *batch), variables)  # noqa: B023
         sums = [total + size * each for total, each in zip(sums, gradients, strict=True)]
         samples += size
-    for variable, value in zip(model.non_trainable_variables, kept, strict=True):
-        variable.assign(value)
     return [total / (scale * samples) for total in sums]
+
+
+@contextlib.contextmanager
+def _unchanged(variables):
+    kept = [np.array(ops.convert_to_numpy(variable)) for variable in variables]
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, kept, strict=True):
+            variable.assign(value)
 
 
 def _loss(model, x, y=None, sample_weight=None):
@@ -63,12 +81,13 @@ def input_norms(model, variables, x, batch_size=128):
 
 @contextlib.contextmanager
 def _watched(layer, variables, squares):
-    call = layer.call
+    call, own = layer.call, layer.__dict__.get("call")
 
     def watch(*args, **kwargs):
-        if args and ops.is_tensor(args[0]):
+        inputs = args[0] if args else kwargs.get("inputs")
+        if ops.is_tensor(inputs):
             for variable in variables:
-                norm = _squared_norm(layer, variable, args[0])
+                norm = _squared_norm(layer, variable, inputs)
                 if norm is not None:
                     squares[id(variable)] = squares.get(id(variable), 0.0) + norm
         return call(*args, **kwargs)
@@ -78,17 +97,19 @@ def _watched(layer, variables, squares):
         yield
     finally:
         del layer.__dict__["call"]
+        if own is not None:
+            layer.__dict__["call"] = own
 
 
 def _squared_norm(layer, variable, inputs):
     """The sum of squares of what each weight is multiplied with, or None where it is unknown."""
     rank = len(variable.shape)
+    if variable.name not in ("kernel", "depthwise_kernel"):
+        return None
     if isinstance(layer, layers.EinsumDense):
-        return _einsum_norm(layer.equation, inputs) if variable.name == "kernel" else None
+        return _einsum_norm(layer.equation, inputs)
     if isinstance(layer, layers.Dense):
         return _sum_squares(inputs, -1)[:, None]
-    if isinstance(layer, _SEPARABLE) and variable.name == "pointwise_kernel":
-        return None
     if isinstance(layer, (*_CONV, *_CONV_TRANSPOSE, *_DEPTHWISE, *_SEPARABLE)):
         if getattr(layer, "groups", 1) > 1:
             return None

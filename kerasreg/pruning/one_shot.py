@@ -55,12 +55,14 @@ def prune(
     alive = [host_view(target.variable) != 0 for target in targets]
     scores = rule.scores(targets, alive)
     counts = rule.counts(targets, scores, sparsity, sparsity)
-    masks = rule.choose(targets, scores, counts)
+    chosen = rule.choose(targets, scores, counts)
+    # More weights may be zero than N:M asks for.
+    masks = [mask & own for mask, own in zip(chosen, alive, strict=True)]
     rows = planned(targets, counts, masks)
-    for target, alive in zip(targets, masks, strict=True):
+    for target, mask in zip(targets, masks, strict=True):
         value = ops.convert_to_tensor(target.variable)
         zeros = ops.zeros_like(value)
-        target.variable.assign(ops.where(ops.convert_to_tensor(alive), value, zeros))
+        target.variable.assign(ops.where(ops.convert_to_tensor(mask), value, zeros))
     return Plan(model.name, rows, skipped, [], [], sparsity)
 
 
@@ -98,7 +100,7 @@ def rewind(model, weights):
         else None
         for v in model.weights
     ]
-    if isinstance(weights, list):
+    if isinstance(weights, (list, tuple)):
         model.set_weights(weights)
     else:
         model.load_weights(weights)

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from kerasreg.pruning.selection import nearest_count
 from kerasreg.regularizers.groups import Groups
 
 
@@ -29,16 +30,26 @@ class Units:
         self.limit = count if limit is None else limit
         self.remark = remark
 
-    def prunable(self, sparsity):
-        """The number of units that this sparsity prunes, to the nearest unit."""
-        return min(math.floor(sparsity * self.count + 0.5), self.limit)
+    def prunable(self, sparsity, scores=None):
+        """The number of units that this sparsity prunes, to the nearest unit.
 
-    def scores(self, scores, alive):
-        """One score per unit, `(count,)`; infinite for units that must stay.
-
-        `scores` has the shape of the array. `alive` says per weight whether it is not pruned, or
-        is None where all may be chosen.
+        Where units have several sizes, it depends on which go, on the `scores` of units: without
+        them it is None.
         """
+        if isinstance(self.sizes, int):
+            return min(math.floor(sparsity * self.count + 0.5), self.limit)
+        return None if scores is None else nearest_count(scores, self.sizes, sparsity)
+
+    def scores(self, scores, alive=None):
+        """One score per unit, `(count,)`: infinite for units that must stay as they are.
+
+        `scores` has the shape of the array. `alive` says per weight whether it is not pruned; units
+        that are dead have minus infinity.
+        """
+        units = self._scores(scores)
+        return units if alive is None else np.where(self.gather(alive), units, -np.inf)
+
+    def _scores(self, scores):
         raise NotImplementedError
 
     def gather(self, alive):
@@ -51,7 +62,18 @@ class Units:
 
 
 class Pattern:
-    """Which weights are pruned together: the base class of all patterns."""
+    """Which weights are pruned together: the base class of all patterns.
+
+    Example:
+
+    >>> class HeadsAndUnits(kerasreg.patterns.Pattern):
+    ...     def bind(self, variable, roles):
+    ...         axis = "head" if "head" in roles else "output"
+    ...         return kerasreg.patterns.Group(axis).bind(variable, roles)
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6)])
+    >>> next(iter(kerasreg.prune(model, 0.5, pattern=HeadsAndUnits()))).units
+    6
+    """
 
     def bind(self, variable, roles):
         """The `Units` of a variable.
@@ -236,7 +258,7 @@ class _Weights(Units):
     def __init__(self, shape, limit=None, remark=None):
         super().__init__(shape, math.prod(shape), 1, limit, remark)
 
-    def scores(self, scores, alive):
+    def _scores(self, scores):
         return scores.reshape(-1)
 
     def gather(self, alive):
@@ -257,10 +279,13 @@ class _Candidates(_Weights):
         limit = rows * (whole * (m - n) + max(0, rest - n))
         super().__init__(shape, limit, remark if rest else None)
 
-    def prunable(self, sparsity):
-        return math.floor(sparsity / (1.0 - self._n / self._m) * self.limit + 0.5)
+    def prunable(self, sparsity, scores=None):
+        share = sparsity / (1.0 - self._n / self._m)
+        return min(math.floor(share * self.limit + 0.5), self.limit)
 
-    def scores(self, scores, alive):
+    def scores(self, scores, alive=None):
+        # What is dead already is a candidate before anything else is.
+        scores = super().scores(scores, alive).reshape(self.shape)
         scores = np.moveaxis(scores, self._axis, -1)
         length = scores.shape[-1]
         padding = -length % self._m
@@ -293,7 +318,7 @@ class _Groups(_Reduced):
     def _view(self, array, fill=0):
         return array.reshape(self._shape_of_view)
 
-    def scores(self, scores, alive):
+    def _scores(self, scores):
         # Negative scores, as those of movement, keep their order.
         view = self._view(scores.astype("float64", copy=False))
         square = np.mean(np.sign(view) * np.square(view), axis=self._axes)
@@ -320,7 +345,7 @@ class _Blocks(_Reduced):
         padded = np.pad(array, widths, constant_values=fill) if np.any(widths) else array
         return padded.reshape([size for pair in pairs for size in pair])
 
-    def scores(self, scores, alive):
+    def _scores(self, scores):
         if self._pooling == "max":
             return self._view(scores, -np.inf).max(axis=self._axes).reshape(-1)
         total = self._view(scores).sum(axis=self._axes, dtype="float64").reshape(-1)

@@ -19,8 +19,8 @@ class PlannedVariable:
         shape: of the variable.
         weights: number of weights.
         units: number of units that are pruned as a whole; single weights if unstructured.
-        pruned: how many units are zero at the end; None where the scores of all variables decide
-            together (the scope `"global"`) or a function of the step.
+        pruned: how many units are zero at the end; None where scores decide: of all variables
+            together (the scope `"global"`), or of blocks of which those at the edges are smaller.
         zeros: how many weights that is, or None.
         remark: what does not fit quite, or None.
     """
@@ -141,6 +141,7 @@ def planned(targets, counts, masks=None):
         units, zeros = target.units, None
         if alive is not None:
             zeros = alive.size - int(np.count_nonzero(alive))
+            count = units.count - int(np.count_nonzero(units.gather(alive)))
         elif count is not None and isinstance(units.sizes, int):
             zeros = count * units.sizes
         shape = tuple(target.variable.shape)

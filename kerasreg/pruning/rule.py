@@ -29,10 +29,11 @@ class Rule:
     def check_sparsity(self, final):
         """Raise unless the pattern can have this final sparsity."""
         only = self.pattern.final
-        if only is not None and final is not None and abs(final - only) > 1e-6:
+        # Nearly would leave some weights of a large variable.
+        if only is not None and final is not None and abs(final - only) > 1e-9:
             raise ValueError(
-                f"{self.pattern.n}:{self.pattern.m} has {only:.1%} zeros. Received: a final "
-                f"sparsity of {final:.1%}. Pass {only} as the final sparsity."
+                f"{self.pattern.n}:{self.pattern.m} has a share of {only} zeros. Received: a final "
+                f"sparsity of {final}. Leave it out, or pass {only}."
             )
         if only is not None and self.scope.name in ("erk", "rules"):
             raise ValueError(
@@ -46,11 +47,15 @@ class Rule:
         return [self._score(*each) for each in zip(targets, alive, records, strict=True)]
 
     def counts(self, targets, scores, sparsity, final):
-        """How many units of each target are dead at this sparsity."""
+        """How many units of each target are dead at this sparsity.
+
+        `scores` may be None unless the scope is global; then it is None where they decide.
+        """
         shares = self.scope.shares(targets, sparsity, final)
         if shares is None:
             return weakest_of_all([target.units for target in targets], scores, sparsity)
-        return [t.units.prunable(share) for t, share in zip(targets, shares, strict=True)]
+        each = zip(targets, shares, scores or [None] * len(targets), strict=True)
+        return [target.units.prunable(share, score) for target, share, score in each]
 
     def choose(self, targets, scores, counts):
         """`[alive]`, a bool array per target: all but the weakest `counts` units."""
@@ -68,10 +73,7 @@ class Rule:
             raise ValueError(
                 f"The scores of '{target.path}' must not be NaN. Look at `score` and its data."
             )
-        units = target.units.scores(scores, alive)
-        if alive is None:
-            return units
-        return np.where(target.units.gather(alive), units, -np.inf)
+        return target.units.scores(scores, alive)
 
 
 def float_weights(variable):

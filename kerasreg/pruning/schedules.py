@@ -17,12 +17,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A schedule in the steps of one run: it prunes in `begin`, `begin + frequency`, ..., `end`."""
+    """A schedule in the steps of one run: it prunes in `begin`, `begin + frequency`, ..., `end`.
+
+    A frequency that is not whole, which epochs in an accumulation of gradients have, is rounded in
+    each of these steps, so that nothing adds up.
+    """
 
     schedule: "Schedule"
     begin: int
     end: int | float
-    frequency: int
+    frequency: int | float
 
     def sparsity(self, step):
         """The sparsity that a model has after `step` steps, from 0.0 to 1.0."""
@@ -36,7 +40,7 @@ class Timeline:
             return None
         if step >= self.end:
             return self.end
-        return step - (step - self.begin) % self.frequency
+        return self._due(self._count(step))
 
     def next_due(self, step):
         """The first step behind this one in which weights are pruned, or None."""
@@ -44,15 +48,30 @@ class Timeline:
             return self.begin
         if step >= self.end:
             return None
-        return min(self.last_due(step) + self.frequency, self.end)
+        return min(self._due(self._count(step) + 1), self.end)
 
     def due(self, steps):
-        """The steps in which weights are pruned, in a run of this length."""
+        """The steps in which weights are pruned, in a run of this length.
+
+        The first alone, where neither the run nor the schedule has an end.
+        """
+        if math.isinf(min(steps, self.end)):
+            return [self.begin]
         found, step = [], self.next_due(-1)
         while step is not None and step <= steps:
             found.append(step)
             step = self.next_due(step)
         return found
+
+    def _due(self, count):
+        return self.begin + round(count * self.frequency)
+
+    def _count(self, step):
+        """The last `count` that is due up to this step."""
+        count = int((step - self.begin + 1) // self.frequency) + 1
+        while self._due(count) > step:
+            count -= 1
+        return count
 
 
 class Schedule:
@@ -68,6 +87,14 @@ class Schedule:
 
     Raises:
         ValueError: for arguments that are none of this.
+
+    Example:
+
+    >>> class Halfway(kerasreg.schedules.Schedule):
+    ...     def sparsity(self, step, begin, end):
+    ...         return 0.5 if step < end else 0.9
+    >>> Halfway(end_step=100).final
+    0.9
     """
 
     def __init__(self, begin_step=0, end_step=None, frequency=100, unit="steps"):
@@ -81,13 +108,13 @@ class Schedule:
                 "`end_step` must not be before `begin_step`. Received: "
                 f"begin_step={begin_step!r}, end_step={end_step!r}"
             )
-        is_int = isinstance(frequency, int) and not isinstance(frequency, bool)
+        is_int = isinstance(frequency, numbers.Integral) and not isinstance(frequency, bool)
         if frequency != "epoch" and not (is_int and frequency > 0):
             raise ValueError(
                 '`frequency` must be a number of steps of at least 1, or "epoch". '
                 f"Received: frequency={frequency!r}"
             )
-        self.frequency = frequency
+        self.frequency = int(frequency) if is_int else frequency
 
     def sparsity(self, step, begin, end):
         """The sparsity after `step` steps, of `begin` to `end`: a float from 0.0 to 1.0."""
@@ -150,10 +177,11 @@ class _Ramp(Schedule):
     def sparsity(self, step, begin, end):
         progress = (step - begin) / (end - begin) if end > begin else 1.0
         gap = self.final_sparsity - self.initial_sparsity
-        return self.initial_sparsity + gap * self._rise(progress)
+        # In this order the end is exact.
+        return self.final_sparsity - gap * self._rest(progress)
 
-    def _rise(self, progress):
-        """How much of the way is gone, from 0 to 1, when this share of the time is over."""
+    def _rest(self, progress):
+        """How much of the way is left, from 1 to 0, when this share of the time is over."""
         raise NotImplementedError
 
 
@@ -191,8 +219,8 @@ class Polynomial(_Ramp):
             raise ValueError(f"`power` must be a number above 0. Received: power={power!r}")
         self.power = power
 
-    def _rise(self, progress):
-        return 1.0 - (1.0 - progress) ** self.power
+    def _rest(self, progress):
+        return (1.0 - progress) ** self.power
 
 
 class Linear(_Ramp):
@@ -209,8 +237,8 @@ class Linear(_Ramp):
     0.4
     """
 
-    def _rise(self, progress):
-        return progress
+    def _rest(self, progress):
+        return 1.0 - progress
 
 
 class Cosine(_Ramp):
@@ -227,8 +255,8 @@ class Cosine(_Ramp):
     0.4
     """
 
-    def _rise(self, progress):
-        return (1.0 - math.cos(math.pi * progress)) / 2.0
+    def _rest(self, progress):
+        return (1.0 + math.cos(math.pi * progress)) / 2.0
 
 
 class Constant(Schedule):

@@ -6,7 +6,7 @@ import re
 import numpy as np
 
 from kerasreg.pruning.schedules import validate_sparsity
-from kerasreg.pruning.selection import weakest
+from kerasreg.pruning.selection import nearest_count, weakest
 
 NAMES = ("layer", "global", "erk")
 
@@ -19,14 +19,15 @@ class Scope:
             scores of all variables together. `"erk"`: the Erdos-Renyi-Kernel shares of Evci et al.
             (2020): a variable keeps weights in proportion to the sum of its axes over their
             product, so that small layers stay denser. Or a dict from regular expression (searched
-            in paths, first match counts) to the final sparsity of those variables; the others
-            have that of the schedule.
+            in paths, first match counts) to the final sparsity of those variables, towards which
+            they rise as the schedule does (at once if that is a function, whose end is unknown);
+            the others have that of the schedule.
     """
 
     def __init__(self, given):
         if isinstance(given, dict) and given:
             self.targets = {
-                pattern: validate_sparsity(value, f"scope[{pattern!r}]")
+                _validate_expression(pattern): validate_sparsity(value, f"scope[{pattern!r}]")
                 for pattern, value in given.items()
             }
             self.name = "rules"
@@ -40,15 +41,16 @@ class Scope:
 
     def check(self, targets):
         """Raise where a rule is for no variable."""
+        paths = [target.variable.path for target in targets]
         unused = [
             pattern
             for pattern in self.targets
-            if not any(re.search(pattern, target.path) for target in targets)
+            if not any(re.search(pattern, path) for path in paths)
         ]
         if unused:
             raise ValueError(
                 f"`scope` must have expressions that are found in the paths of pruned variables. "
-                f"Received: {unused}; the paths are {[target.path for target in targets]}."
+                f"Received: {unused}; the paths are {paths}."
             )
 
     def shares(self, targets, sparsity, final):
@@ -65,9 +67,19 @@ class Scope:
 
     def _share(self, target, sparsity, progress):
         for pattern, final in self.targets.items():
-            if re.search(pattern, target.path):
+            if re.search(pattern, target.variable.path):
                 return progress * final
         return sparsity
+
+
+def _validate_expression(pattern):
+    try:
+        re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise ValueError(
+            f"The keys of `scope` must be regular expressions. Received: {pattern!r} ({error})"
+        ) from None
+    return pattern
 
 
 def weakest_of_all(units, scores, sparsity):
@@ -81,22 +93,7 @@ def weakest_of_all(units, scores, sparsity):
     ends = np.cumsum([each.count for each in units])
     every = np.concatenate(scores)
     sizes = np.concatenate([np.broadcast_to(each.sizes, each.count) for each in units])
-    wanted = sparsity * int(sizes.sum())
-    if (sizes == sizes[0]).all():
-        chosen = weakest(every, math.floor(wanted / sizes[0] + 0.5))
-        chosen &= every != np.inf
-    else:
-        order = np.argsort(every, kind="stable")
-        gone = np.cumsum(sizes[order])
-        count = int(np.searchsorted(gone, wanted))
-        if (
-            count < len(order)
-            and gone[count] - wanted <= wanted - gone[count] + sizes[order][count]
-        ):
-            count += 1
-        chosen = np.zeros(every.size, bool)
-        chosen[order[:count]] = True
-        chosen &= every != np.inf
+    chosen = weakest(every, nearest_count(every, sizes, sparsity)) & (every != np.inf)
     return [int(np.count_nonzero(part)) for part in np.split(chosen, ends[:-1])]
 
 

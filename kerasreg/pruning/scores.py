@@ -13,6 +13,14 @@ class Score:
 
     A score of your own is a function `(variable, weights) -> array` of the shape of the weights,
     which are a NumPy array of at least float32; or a subclass, if it needs data or gradients.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6)])
+    >>> def distance(variable, weights):
+    ...     return np.abs(weights - weights.mean())
+    >>> kerasreg.prune(model, 0.5, score=distance).sparsity
+    0.5
     """
 
     #: Whether `record` is called in every train step.
@@ -198,7 +206,9 @@ class _Custom(Score):
         self._function = function
 
     def __call__(self, variable, weights, record=None):
-        scores = np.asarray(self._function(variable, weights))
+        scores = ops.convert_to_numpy(self._function(variable, weights))
+        # Infinity is no int.
+        scores = np.asarray(scores, np.promote_types(np.asarray(scores).dtype, "float32"))
         if scores.shape != weights.shape:
             raise ValueError(
                 f"`score` must return an array of the shape of the weights, {weights.shape} for "

@@ -1,5 +1,7 @@
 """Choose the weakest of many numbers, exactly as many as wanted, in NumPy."""
 
+import math
+
 import numpy as np
 
 _SAMPLE = 16_384
@@ -16,6 +18,20 @@ def weakest(scores, count):
         ties = np.flatnonzero(scores == limit)
         chosen[ties[: count - np.count_nonzero(chosen)]] = True
     return chosen
+
+
+def nearest_count(scores, sizes, sparsity):
+    """How many of the weakest units come nearest to this share of all weights; half counts up.
+
+    `sizes` are the numbers of weights in the units, an array of the shape of `scores`.
+    """
+    wanted = sparsity * int(sizes.sum())
+    if (sizes == sizes[0]).all():
+        return math.floor(wanted / sizes[0] + 0.5)
+    gone = np.cumsum(sizes[np.argsort(scores, kind="stable")])
+    count = int(np.searchsorted(gone, wanted))
+    before = gone[count - 1] if count else 0
+    return count + int(count < gone.size and gone[count] - wanted <= wanted - before)
 
 
 def _kth(scores, count):

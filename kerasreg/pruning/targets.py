@@ -8,7 +8,7 @@ from keras import layers
 
 from kerasreg.pruning.patterns import Units
 from kerasreg.regularizers.roles import model_roles
-from kerasreg.variables import owners, require_built
+from kerasreg.variables import owners, require_built, unique_path
 
 _NORMALIZATION = (
     layers.BatchNormalization,
@@ -24,10 +24,8 @@ class Target:
 
     variable: keras.Variable
     units: Units
-
-    @property
-    def path(self):
-        return self.variable.path
+    #: That of the variable, with a number behind it where several have the same.
+    path: str
 
 
 def find_targets(model, pattern, include, exclude, caller):
@@ -40,28 +38,26 @@ def find_targets(model, pattern, include, exclude, caller):
     require_built(model, caller)
     layer_of, roles = owners(model), model_roles(model)
     trainable = {id(variable) for variable in model.trainable_variables}
-    variables = [v for v in model.weights if layer_of.get(id(v)) is None or _is_weight(v)]
+    variables = model.weights
     _require_matches(include, "include", variables)
     _require_matches(exclude, "exclude", variables)
-    targets, skipped = [], {}
+    targets, skipped, taken = [], {}, set()
     for variable in variables:
+        path = unique_path(variable.path, taken)
+        taken.add(path)
         reason = _obstacle(variable, layer_of.get(id(variable)), trainable, include, exclude)
         if reason is None:
             try:
                 units = pattern.bind(variable, roles.get(id(variable), {}))
-                targets.append(Target(variable, units))
+                targets.append(Target(variable, units, path))
             except ValueError as error:
                 reason = f"the pattern does not fit: {error}"
         if reason is not None:
-            skipped[variable.path] = reason
+            skipped[path] = reason
     if not targets:
         listed = "\n".join(f"  {path}: {reason}" for path, reason in skipped.items())
         raise ValueError(f"`{caller}` finds nothing to prune in '{model.name}':\n{listed}")
     return targets, skipped
-
-
-def _is_weight(variable):
-    return "seed_generator" not in variable.path
 
 
 def _obstacle(variable, layer, trainable, include, exclude):
