@@ -9,7 +9,8 @@ def require_built(model, caller):
     """Raise a `ValueError` that says how to build, unless every variable of the model exists."""
     if not isinstance(model, keras.Model):
         raise ValueError(f"`{caller}` needs a Keras model. Received: {model!r}")
-    unbuilt = [layer.name for layer in all_layers(model) if not layer.built]
+    layers = [layer for layer in all_layers(model) if layer is not model or _may_add_weights(model)]
+    unbuilt = [layer.name for layer in layers if not layer.built]
     if unbuilt or not model.weights:
         raise ValueError(
             f"`{caller}` needs a built model, because it works on the variables. Received: "
@@ -17,6 +18,11 @@ def require_built(model, caller):
             f"{'are not built' if unbuilt else 'has weights'}. Start the model with "
             "`keras.Input(shape)`, call `model.build(input_shape)`, or call it once on a batch."
         )
+
+
+def _may_add_weights(model):
+    # A model of other models (a `Distiller`) is never built itself.
+    return type(model).build is not keras.Model.build or not model.layers
 
 
 def all_layers(model):

@@ -66,7 +66,9 @@ def test_readme(tmp_path, monkeypatch, capsys):
     assert kerasreg.statistics(namespace["model"]).total.zeros > 0
 
 
-@pytest.mark.parametrize("page", ["docs/penalties.md", "docs/training.md", "docs/saving.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/penalties.md", "docs/pruning.md", "docs/training.md", "docs/saving.md"]
+)
 def test_pages(page, capsys, tmp_path, monkeypatch):
     """Their code runs from top to bottom on a small model."""
     monkeypatch.chdir(tmp_path)
