@@ -17,9 +17,11 @@ test: $(TEST)/ready lint
 	$(TEST)/bin/python -m pytest --numprocesses auto --dist loadgroup
 
 # What depends on the backend, on the other two. All tests: `make test-jax CONTRACT=tests`.
-CONTRACT := tests/regularizers/test_contract.py tests/proximal/test_every_penalty.py \
-	tests/callbacks/test_penalty_schedule.py
-test-jax: CONTRACT += tests/proximal/test_every_optimizer.py tests/proximal/test_training_modes.py
+CONTRACT := tests/regularizers/test_contract.py tests/constraints tests/proximal/test_every_penalty.py \
+	tests/proximal/test_every_optimizer.py tests/proximal/test_training_modes.py \
+	tests/proximal/test_polish.py tests/callbacks/test_penalty_schedule.py tests/pruning \
+	tests/callbacks/test_pruning.py tests/callbacks/test_pruning_resumed.py \
+	tests/callbacks/test_prune_until.py
 
 test-jax test-torch: test-%: $(TEST)/ready-%
 	KERAS_BACKEND=$* $(TEST)/bin/python -m pytest --numprocesses auto --dist loadgroup $(CONTRACT)
