@@ -66,28 +66,34 @@ def input_norms(model, variables, x, batch_size=128):
     """
     data = Batches(x, None, None, batch_size, "kerasreg.scores.Activation")
     layer_of = owners(model)
-    squares, watched = {}, {}
+    squares, hidden, watched = {}, set(), {}
     for variable in variables:
         watched.setdefault(id(layer_of[id(variable)]), (layer_of[id(variable)], []))[1].append(
             variable
         )
     with contextlib.ExitStack() as stack:
         for layer, own in watched.values():
-            stack.enter_context(_watched(layer, own, squares))
+            stack.enter_context(_watched(layer, own, squares, hidden))
         for batch in data:
             model(batch[0], training=False)
-    return {key: np.sqrt(total).astype("float32") for key, total in squares.items()}
+    return {
+        key: np.sqrt(total).astype("float32") for key, total in squares.items() if key not in hidden
+    }
 
 
 @contextlib.contextmanager
-def _watched(layer, variables, squares):
+def _watched(layer, variables, squares, hidden):
     call, own = layer.call, layer.__dict__.get("call")
 
     def watch(*args, **kwargs):
         inputs = args[0] if args else kwargs.get("inputs")
         if ops.is_tensor(inputs):
             for variable in variables:
-                norm = _squared_norm(layer, variable, inputs)
+                try:
+                    norm = _squared_norm(layer, variable, inputs)
+                except (TypeError, NotImplementedError):
+                    # A loop that the backend traces (recurrent cells on JAX) shows no values.
+                    norm = hidden.add(id(variable))
                 if norm is not None:
                     squares[id(variable)] = squares.get(id(variable), 0.0) + norm
         return call(*args, **kwargs)

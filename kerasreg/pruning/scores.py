@@ -1,7 +1,5 @@
 """How much each weight matters. What has the lowest score is pruned first."""
 
-import zlib
-
 import numpy as np
 from keras import ops
 
@@ -62,7 +60,8 @@ class Random(Score):
     """A random number per weight: the control that any other score must beat.
 
     Args:
-        seed: an int. Each variable has numbers of its own, the same in every call.
+        seed: an int. Each variable of a model has numbers of its own, the same in every call and
+            for every model that is built like it.
 
     Example:
 
@@ -77,8 +76,12 @@ class Random(Score):
             raise ValueError(f"`seed` must be an int of at least 0. Received: seed={seed!r}")
         self.seed = seed
 
+    def prepare(self, model, variables):
+        # Paths count how many layers a session has built.
+        self._places = {id(variable): place for place, variable in enumerate(model.weights)}
+
     def __call__(self, variable, weights, record=None):
-        rng = np.random.default_rng([self.seed, zlib.crc32(variable.path.encode())])
+        rng = np.random.default_rng([self.seed, self._places[id(variable)]])
         return rng.random(weights.shape, "float32")
 
 
@@ -173,8 +176,9 @@ class Activation(Score):
     """`|w| * ||x||`, `x` being the input that the weight is multiplied with, over given data.
 
     A small weight on a strong input matters more than one of the same size on a weak input. Known
-    for dense layers, convolutions, `EinsumDense` and the projections of attention. Elsewhere the
-    norm counts as 1, which leaves the magnitude.
+    for dense layers, convolutions (where all inputs of a channel count, also those that strides and
+    borders skip), `EinsumDense` and the projections of attention. Elsewhere the norm counts as 1,
+    which leaves the magnitude.
 
     Args:
         x: some batches of input, as for `predict`.

@@ -1,0 +1,175 @@
+"""How the zeros are shared out, against brute force over everything."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kerasreg.patterns import Block, Group, Unstructured
+from kerasreg.pruning.rule import Rule
+from kerasreg.pruning.scopes import Scope, weakest_of_all
+
+PATTERNS = {"weights": Unstructured(), "units": Group(-1), "blocks": Block((3, 2))}
+
+
+def target(shape, pattern=PATTERNS["weights"], path="net/a/kernel"):
+    units = pattern.bind(np.empty(shape), {})
+    return SimpleNamespace(variable=SimpleNamespace(shape=shape, path=path), units=units, path=path)
+
+
+def rule(scope, pattern="unstructured"):
+    return Rule(pattern, "magnitude", scope, None, None)
+
+
+shapes = st.lists(st.tuples(st.integers(1, 8), st.integers(1, 8)), min_size=1, max_size=5)
+
+
+def scores_of(targets, seed, kinds):
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, kinds, t.units.count).astype("float64") for t in targets]
+
+
+@given(
+    shapes,
+    st.integers(0, 64).map(lambda k: k / 64),
+    st.sampled_from(sorted(PATTERNS)),
+    st.integers(0, 9),
+    st.sampled_from([2, 1000]),
+)
+def test_global_is_brute_force_over_all_units(shapes, sparsity, name, seed, kinds):
+    targets = [target(shape, PATTERNS[name]) for shape in shapes]
+    scores = scores_of(targets, seed, kinds)
+    counts = rule("global").counts(targets, scores, sparsity, sparsity)
+    # Every unit of every variable, the weakest first; of equal ones, those of the first variable.
+    every = sorted(
+        (score, index, place, size)
+        for index, (t, each) in enumerate(zip(targets, scores, strict=True))
+        for place, (score, size) in enumerate(
+            zip(each, np.broadcast_to(t.units.sizes, t.units.count), strict=True)
+        )
+    )
+    gone = np.cumsum([0] + [size for *_, size in every])
+    distance = np.abs(gone - sparsity * gone[-1])
+    assert distance[sum(counts)] == distance.min()
+    expected = [0] * len(targets)
+    for _, index, _, _ in every[: sum(counts)]:
+        expected[index] += 1
+    assert counts == expected
+
+
+@given(shapes, st.floats(0, 1), st.integers(0, 9))
+def test_what_must_stay_stays(shapes, sparsity, seed):
+    targets = [target(shape) for shape in shapes]
+    scores = scores_of(targets, seed, 3)
+    for each in scores:
+        each[each == 2] = np.inf
+    counts = weakest_of_all([t.units for t in targets], scores, sparsity)
+    possible = [int(np.sum(each < 2)) for each in scores]
+    total = sum(each.size for each in scores)
+    assert all(count <= most for count, most in zip(counts, possible, strict=True))
+    assert sum(counts) == min(math.floor(sparsity * total + 0.5), sum(possible))
+
+
+@given(shapes, st.floats(0, 1), st.sampled_from(["layer", "erk"]))
+def test_every_variable_gets_its_share_to_the_nearest_weight(shapes, sparsity, scope):
+    targets = [target(shape) for shape in shapes]
+    shares = Scope(scope).shares(targets, sparsity, sparsity)
+    counts = rule(scope).counts(targets, None, sparsity, sparsity)
+    sizes = [t.units.count for t in targets]
+    for share, count, size in zip(shares, counts, sizes, strict=True):
+        assert 0 <= count <= size
+        assert abs(count - share * size) <= 0.5 + 1e-9
+    if scope == "layer":
+        assert shares == [sparsity] * len(targets)
+    total = sum(share * size for share, size in zip(shares, sizes, strict=True))
+    assert total == pytest.approx(sparsity * sum(sizes), abs=1e-6)
+
+
+def erdos_renyi_kernel(shapes, sparsity):
+    """Densities by bisection on the common factor, each at most 1."""
+    sizes = np.array([math.prod(shape) for shape in shapes])
+    raw = np.array([sum(shape) for shape in shapes]) / sizes
+    low, high = 0.0, 1.0 / raw.min()
+    for _ in range(200):
+        middle = (low + high) / 2
+        too_many = (np.minimum(1, middle * raw) * sizes).sum() > (1 - sparsity) * sizes.sum()
+        low, high = (low, middle) if too_many else (middle, high)
+    return np.minimum(1, low * raw)
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 40), min_size=2, max_size=4), min_size=1, max_size=6),
+    st.floats(0.01, 0.99),
+)
+def test_erk(shapes, sparsity):
+    shares = Scope("erk").shares([target(tuple(s)) for s in shapes], sparsity, None)
+    np.testing.assert_allclose(
+        1 - np.array(shares), erdos_renyi_kernel(shapes, sparsity), atol=1e-9
+    )
+
+
+def test_erk_keeps_small_layers_dense():
+    shapes = [(784, 300), (300, 100), (100, 10)]
+    first, *others = Scope("erk").shares([target(shape) for shape in shapes], 0.5, None)
+    assert others == [0.0, 0.0]
+    assert first == pytest.approx(1 - (0.5 * 266_200 - 31_000) / 235_200)
+
+
+def test_rules_rise_with_the_schedule():
+    targets = [target((10, 10), path=f"net/{name}/kernel") for name in "abc"]
+    scope = rule({"/a/": 0.4, "/[ab]/": 0.9})
+    found = [scope.counts(targets, None, sparsity, 0.8) for sparsity in (0.0, 0.2, 0.4, 0.8)]
+    assert found == [[0, 0, 0], [10, 23, 20], [20, 45, 40], [40, 90, 80]]
+    # Of a function nobody knows the end.
+    assert scope.counts(targets, None, 0.2, None) == [40, 90, 20]
+
+
+def test_a_rule_reads_paths_without_the_numbers_of_equal_ones():
+    one, two = target((2, 5)), target((2, 5))
+    two.path = "net/a/kernel_2"
+    Scope({"kernel$": 0.5}).check([one, two])
+    assert Scope({"kernel$": 0.5}).shares([one, two], 0.8, 0.8) == [0.5, 0.5]
+
+
+def test_ties_never_overshoot():
+    targets = [target((7, 9)), target((9, 7))]
+    for scope in ("layer", "global", "erk"):
+        scores = [np.zeros(63), np.zeros(63)]
+        for sparsity in (0.0, 0.25, 0.5, 0.9, 1.0):
+            counts = rule(scope).counts(targets, scores, sparsity, sparsity)
+            masks = rule(scope).choose(
+                [SimpleNamespace(units=t.units) for t in targets], scores, counts
+            )
+            assert [int(np.sum(~mask)) for mask in masks] == counts
+            assert abs(sum(counts) - sparsity * 126) <= 1.0
+
+
+def test_what_is_dead_stays_dead_when_less_is_wanted():
+    scores = [np.array([-np.inf, 1.0, -np.inf, 0.5])]
+    (mask,) = rule("layer").choose([target((2, 2))], scores, [1])
+    np.testing.assert_array_equal(mask, [[False, True], [False, True]])
+
+
+@pytest.mark.parametrize(
+    ("scope", "message"),
+    [
+        ("layers", "`scope` must be one of"),
+        (None, "Received: scope=None"),
+        ({}, "Received: scope={}"),
+        (["layer"], r"Received: scope=\['layer'\]"),
+        ({"a": 1.5}, r"`scope\['a'\]` must be a share"),
+        ({"(": 0.5}, "The keys of `scope` must be regular expressions"),
+        ({3: 0.5}, "The keys of `scope` must be regular expressions"),
+    ],
+)
+def test_bad_arguments(scope, message):
+    with pytest.raises(ValueError, match=message):
+        Scope(scope)
+
+
+def test_a_rule_for_nothing():
+    with pytest.raises(ValueError, match=r"Received: \['conv'\]; the paths are \['net/a/kernel'\]"):
+        Scope({"kernel": 0.5, "conv": 0.5}).check([target((2, 2))])
