@@ -32,8 +32,8 @@ class Deaths:
             return None
         return (
             f"After epoch {epoch + 1} every weight is zero in {_paths(dead)}: the penalty "
-            "outweighs all that the loss could gain there, and zeros pass no gradient on to the "
-            "layers before them. Lower the factor, or let it grow from a small one."
+            "outweighs all that the loss could gain there. Zeros pass nothing on, neither forward "
+            "nor back. Lower the factor, or let it grow from a small one."
         )
 
 

@@ -74,7 +74,7 @@ class ThresholdPruning(TrainStepCallback):
         self.pruned = {}
         self._started, self._last_epoch = False, math.inf
         try:
-            self._targets = self._rule.targets(self.model)
+            self._targets = self._rule.targets(self.model, "ThresholdPruning")
             self._require_epochs()
         except ValueError:
             self.release_unused()

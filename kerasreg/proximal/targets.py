@@ -73,9 +73,13 @@ def find_targets(model, caller):
         others = [v.path for v in model.trainable_variables if v.regularizer is not None]
         raise ValueError(
             f"`{caller}` found no trainable variable with a regularizer that has a prox in "
-            f"'{model.name}'. Expected `kerasreg.regularizers` or Keras' L1, L2, L1L2 (or a "
-            "constraint of `kerasreg.constraints`); received "
-            + (f"other regularizers on {others}." if others else "no regularizer at all.")
-            + " Pass `kernel_regularizer=` to the layers, or use `kerasreg.attach(model, rules)`."
+            f"'{model.name}'. Expected one of `kerasreg.regularizers` with a prox, or Keras' L1, "
+            "L2, L1L2 (or a constraint of `kerasreg.constraints`); received "
+            + (
+                f"regularizers with a gradient only on {others}, which train without `{caller}`."
+                if others
+                else "no regularizer at all. Pass `kernel_regularizer=` to the layers, or use "
+                "`kerasreg.attach(model, rules)`."
+            )
         )
     return found

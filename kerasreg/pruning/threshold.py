@@ -41,7 +41,7 @@ def prune_below(model, threshold=1e-3, relative=False, include=None, exclude=Non
     {'net/dense/kernel': 1}
     """
     pruning = ThresholdRule(threshold, relative, include, exclude)
-    return pruning.apply(pruning.targets(model))
+    return pruning.apply(pruning.targets(model, "kerasreg.prune_below"))
 
 
 class ThresholdRule:
@@ -56,9 +56,9 @@ class ThresholdRule:
         self._include = include
         self._exclude = exclude
 
-    def targets(self, model):
+    def targets(self, model, caller):
         """`[(variable, threshold)]`; raises where an expression matches nothing."""
-        require_built(model, "kerasreg threshold pruning")
+        require_built(model, caller)
         trainable = model.trainable_variables
         chosen = [
             variable

@@ -67,7 +67,7 @@ def test_proximal_training_leaves_them_their_gradient():
 def test_a_model_with_nothing_else_has_nothing_proximal():
     model = keras.Sequential([keras.Input((10,)), layers.Dense(1, kernel_regularizer=ALL[0])])
     model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match=r"other regularizers on .*kernel"):
+    with pytest.raises(ValueError, match=r"with a gradient only on .*kernel"):
         model.fit(*diabetes(), verbose=0, callbacks=[ProximalGradient()])
 
 
