@@ -69,6 +69,7 @@ def prune(
 def rewind(model, weights):
     """Set earlier weights, and keep the zeros of now: the lottery ticket.
 
+    The zeros of all trainable variables but biases, other vectors and adapters, which begin there.
     Prune a trained model, rewind it to what it was at initialisation or early in training, and
     train it again with `kerasreg.schedules.Hold()`.
 
@@ -112,5 +113,6 @@ def rewind(model, weights):
 
 
 def _is_kernel(variable):
-    # Biases begin at zero, which is no pruning.
-    return variable.trainable and len(variable.shape) > 1 and variable.name != "bias"
+    # Others begin at zero, which is no pruning.
+    is_other = variable.name == "bias" or variable.name.startswith("lora_")
+    return variable.trainable and len(variable.shape) > 1 and not is_other

@@ -62,7 +62,8 @@ def find_targets(model, pattern, include, exclude, caller):
 
 def _obstacle(variable, layer, trainable, include, exclude):
     """Why a variable is not pruned, or None."""
-    if not variable.shape or 0 in variable.shape:
+    # TensorFlow's empty shape is true.
+    if not tuple(variable.shape) or 0 in variable.shape:
         return "it is empty or a scalar"
     if not keras.backend.is_float_dtype(variable.dtype):
         return f"its dtype is {variable.dtype}"

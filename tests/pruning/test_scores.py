@@ -83,6 +83,21 @@ def test_records_of_a_fit(score, expected, penalty):
     np.testing.assert_array_equal(np.flatnonzero(zeros), np.sort(np.argsort(record.ravel())[:9]))
 
 
+@pytest.mark.parametrize(
+    "score", [scores.SNIP(X, Y), scores.Activation(X), scores.Random()], ids=["snip", "act", "any"]
+)
+def test_scores_from_data_in_a_fit_are_those_of_one_shot(score):
+    model = linear()
+    start = model.get_weights()
+    kerasreg.prune(model, 0.5, score=score)
+    expected = array(model.layers[0].kernel) == 0
+    model.set_weights(start)
+    pruning = Pruning(schedules.OneShot(0.5), score=score)
+    model.fit(X, Y, batch_size=8, epochs=2, verbose=0, callbacks=[pruning])
+    np.testing.assert_array_equal(array(model.layers[0].kernel) == 0, expected)
+    assert expected.sum() == 9
+
+
 def test_random_is_the_same_every_time_and_different_everywhere():
     def pruned(seed):
         model = keras.Sequential([keras.Input((9,)), layers.Dense(9), layers.Dense(9)], name="net")

@@ -1,0 +1,163 @@
+"""Prune what has zeros, adapters or another dtype already; rewind; and the plan in print."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import kerasreg
+from kerasreg import patterns
+
+
+def array(variable):
+    return keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32"))
+
+
+def zeros(variable):
+    return int(np.sum(array(variable) == 0))
+
+
+def kernels(model):
+    return [layer.kernel for layer in model.layers]
+
+
+def dense(*units, inputs=8, **kwargs):
+    stack = [layers.Dense(n, name="abc"[i], **kwargs) for i, n in enumerate(units)]
+    return keras.Sequential([keras.Input((inputs,)), *stack], name="net")
+
+
+WAYS = {
+    "layer": {},
+    "global": {"scope": "global"},
+    "erk": {"scope": "erk"},
+    "rules": {"scope": {"a/": 0.9}},
+    "units": {"pattern": "unit"},
+    "inputs, global": {"pattern": patterns.Group("input"), "scope": "global"},
+    "blocks": {"pattern": patterns.Block((3, 4))},
+    "blocks, global": {"pattern": patterns.Block((3, 4), pooling="max"), "scope": "global"},
+    "random": {"score": "random"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_once_more_changes_nothing_and_more_keeps_the_zeros(way):
+    model = dense(12, 10, 7)
+    dead = [np.zeros(variable.shape, bool) for variable in kernels(model)]
+    for sparsity, is_more in ((0.4, True), (0.4, False), (0.7, True), (0.2, False)):
+        before = dead
+        kerasreg.prune(model, sparsity, **WAYS[way])
+        dead = [array(variable) == 0 for variable in kernels(model)]
+        assert all(new[old].all() for new, old in zip(dead, before, strict=True))
+        assert (sum(map(np.sum, dead)) > sum(map(np.sum, before))) == is_more
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "bfloat16", "float16"])
+def test_half_precision(dtype):
+    model = dense(9, dtype=dtype)
+    plan = kerasreg.prune(model, 0.75)
+    assert plan["net/a/kernel"].zeros == zeros(model.layers[0].kernel) == 54
+    alive = np.abs(array(model.layers[0].kernel))
+    assert model.layers[0].kernel.dtype == keras.DTypePolicy(dtype).variable_dtype
+    assert np.all(alive[alive > 0] >= np.sort(np.abs(alive), axis=None)[54])
+
+
+def test_adapters_stay_and_freeze_their_kernels():
+    model = dense(6, 4)
+    model.layers[0].enable_lora(2)
+    plan = kerasreg.prune(model, 0.5)
+    assert list(plan.variables) == ["net/b/kernel"]
+    assert plan.skipped["net/a/kernel"] == "it is not trainable"
+    adapters = {path: why for path, why in plan.skipped.items() if "lora" in path}
+    assert len(adapters) == 2
+    assert set(adapters.values()) == {"an adapter (LoRA): merge it first, or include it by name"}
+
+
+def test_int8_is_skipped():
+    model = dense(6, 4)
+    model.layers[0].quantize("int8")
+    plan = kerasreg.prune(model, 0.5)
+    assert list(plan.variables) == ["net/b/kernel"]
+    assert plan.skipped["net/a/kernel"] == "its dtype is int8"
+    assert plan.skipped["net/a/kernel_scale"] == "it is not trainable"
+
+
+def test_quantize_keeps_the_zeros():
+    model = dense(16, 4)
+    kerasreg.prune(model, 0.75)
+    masks = [array(layer.kernel) == 0 for layer in model.layers]
+    # Keras warns that it leaves the input layer out.
+    model.quantize("int8", filters=lambda layer: isinstance(layer, layers.Dense))
+    for layer, mask in zip(model.layers, masks, strict=True):
+        assert layer.kernel.dtype == "int8"
+        assert (array(layer._kernel)[mask] == 0).all()
+
+
+def test_a_compiled_model_stays_compiled_and_trains_on():
+    model = dense(6)
+    model.compile("sgd", "mse")
+    x, y = np.ones((4, 8)), np.ones((4, 6))
+    model.fit(x, y, verbose=0)
+    optimizer = model.optimizer
+    kerasreg.prune(model, 0.5)
+    np.testing.assert_allclose(model.predict(x, verbose=0), array(model(x)), rtol=1e-5)
+    model.fit(x, y, verbose=0)
+    assert model.optimizer is optimizer
+    assert int(array(optimizer.iterations)) == 2
+
+
+@pytest.mark.parametrize("kind", ["list", "tuple", "file"])
+def test_rewind(kind, tmp_path):
+    model = dense(6, 4)
+    start = [value + 1 for value in model.get_weights()]
+    model.set_weights(start)
+    model.save_weights(tmp_path / "start.weights.h5")
+    model.set_weights([value * 3 - 1 for value in start])
+    kerasreg.prune(model, 0.5)
+    masks = [array(v) == 0 for v in model.weights]
+    earlier = {"list": start, "tuple": tuple(start), "file": tmp_path / "start.weights.h5"}[kind]
+    assert kerasreg.rewind(model, earlier) == 24 + 12
+    for variable, old, mask in zip(model.weights, start, masks, strict=True):
+        np.testing.assert_array_equal(array(variable), np.where(mask, 0, old))
+
+
+def test_rewinding_does_not_hold_biases_and_adapters_that_are_zero():
+    model = dense(6)
+    model.layers[0].enable_lora(2)
+    start = [np.ones(variable.shape) for variable in model.weights]
+    assert kerasreg.rewind(model, start) == 0
+    assert all((array(variable) == 1).all() for variable in model.weights)
+
+
+def test_rewinding_to_another_model():
+    model = dense(6)
+    with pytest.raises(ValueError, match="weight"):
+        kerasreg.rewind(model, [np.ones((8, 6))])
+    with pytest.raises(ValueError, match="needs a built model"):
+        kerasreg.rewind(keras.Sequential([layers.Dense(3)]), [])
+
+
+def test_the_plan_as_numbers():
+    plan = kerasreg.prune(dense(6, 4), 0.75, pattern=patterns.Block((3, 2)))
+    found = json.loads(json.dumps(plan.to_dict()))
+    assert list(found) == ["name", "variables", "skipped", "steps", "sparsities", "sparsity"]
+    row = found["variables"]["net/a/kernel"]
+    assert (row["shape"], row["weights"], row["units"]) == ([8, 6], 48, 9)
+    assert row["sparsity"] == row["zeros"] / 48
+    assert abs(row["zeros"] - 36) <= 3
+    assert row["remark"] == "blocks of (3, 2) do not divide (8, 6): smaller ones at the edges"
+    assert found["steps"] == []
+    assert found["sparsity"] == plan.sparsity
+
+
+def test_the_plan_in_print():
+    plan, lines = kerasreg.prune(dense(6, 4), 0.5, exclude="b/kernel"), []
+    plan.print(lines.append)
+    (text,) = lines
+    assert text == str(plan)
+    rows = [line.split() for line in text.splitlines()]
+    assert ["net/a/kernel", "8x6", "48", "48", "24", "50.0%"] in rows
+    assert ["total", "48", "50.0%"] in rows
+    assert "not pruned: `exclude` matches it:\n  net/b/kernel" in text
+    assert "not pruned: a bias, or another vector: include it by name:\n  net/a/bias, net/b" in text
