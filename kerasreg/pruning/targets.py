@@ -77,6 +77,8 @@ def _obstacle(variable, layer, trainable, include, exclude):
         return None
     if isinstance(layer, _NORMALIZATION):
         return "a weight of a normalization: include it by name"
+    if isinstance(layer, layers.PReLU):
+        return "slopes of an activation: include them by name"
     if len(variable.shape) == 1 or variable.name == "bias":
         return "a bias, or another vector: include it by name"
     if variable.name.startswith("lora_"):

@@ -79,6 +79,7 @@ def test_what_is_skipped_and_why():
             keras.Input((4, 4, 2)),
             layers.Conv2D(3, 2, name="conv"),
             layers.BatchNormalization(name="norm"),
+            layers.PReLU(name="slopes"),
             layers.Conv2D(3, 1, name="frozen", trainable=False, use_bias=False),
         ],
         name="net",
@@ -92,6 +93,7 @@ def test_what_is_skipped_and_why():
         "net/norm/beta": norm,
         "net/norm/moving_mean": "it is not trainable",
         "net/norm/moving_variance": "it is not trainable",
+        "net/slopes/alpha": "slopes of an activation: include them by name",
         "net/frozen/kernel": "it is not trainable",
     }
 
