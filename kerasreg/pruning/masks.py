@@ -102,7 +102,7 @@ def clear(hook, variable, alive):
     alive = ops.convert_to_tensor(alive)
     for slot, initial in [(variable, 0.0), *hook.slots_of(variable)]:
         value = ops.convert_to_tensor(slot)
-        slot.assign(ops.where(alive, value, ops.full_like(value, initial)))
+        slot.assign(ops.where(alive, value, ops.cast(initial, value.dtype)))
 
 
 def zero_averages(optimizer, variables):

@@ -9,14 +9,12 @@ _SAMPLE = 16_384
 
 def weakest(scores, count):
     """A bool array: True for the `count` lowest scores. Of equal ones, the first come first."""
-    chosen = np.zeros(scores.size, bool)
     if count >= scores.size:
-        chosen[:] = True
-    elif count > 0:
-        limit = _kth(scores, count)
-        np.less(scores, limit, out=chosen)
-        ties = np.flatnonzero(scores == limit)
-        chosen[ties[: count - np.count_nonzero(chosen)]] = True
+        return np.ones(scores.size, bool)
+    limit = _kth(scores, count) if count > 0 else -np.inf
+    chosen = scores < limit
+    ties = np.flatnonzero(scores == limit)
+    chosen[ties[: count - np.count_nonzero(chosen)]] = True
     return chosen
 
 
@@ -36,6 +34,12 @@ def nearest_count(scores, sizes, sparsity):
 
 def _kth(scores, count):
     """The `count`-th lowest score."""
+    # Infinities are many equal ones, which take long to order.
+    finite = scores[np.isfinite(scores)]
+    below = np.count_nonzero(scores == -np.inf)
+    if not below < count <= below + finite.size:
+        return -np.inf if count <= below else np.inf
+    scores, count = finite, count - below
     # A sample tells about where it is: then only what lies there must be ordered.
     if scores.size > 8 * _SAMPLE:
         sample = np.sort(scores[:: scores.size // _SAMPLE])
