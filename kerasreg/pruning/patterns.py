@@ -299,60 +299,57 @@ class _Candidates(_Weights):
         return np.moveaxis(rows, -1, self._axis).reshape(-1)
 
 
-class _Reduced(Units):
-    """Units that are rows of a view of the array; `axes` are those within a unit."""
-
-    def _view(self, array, fill=0):
-        raise NotImplementedError
-
-    def gather(self, alive):
-        return self._view(alive, False).any(axis=self._axes).reshape(-1)
-
-
-class _Groups(_Reduced):
+class _Groups(Units):
     def __init__(self, shape, groups):
-        self._shape_of_view, self._axes = groups.layout(shape)
+        self._view, self._axes = groups.layout(shape)
         size = groups.size(shape)
         super().__init__(shape, math.prod(shape) // size if size else 0, size)
 
-    def _view(self, array, fill=0):
-        return array.reshape(self._shape_of_view)
+    def gather(self, alive):
+        return alive.reshape(self._view).any(axis=self._axes).reshape(-1)
+
+    def spread(self, units):
+        kept = [1 if axis in self._axes else size for axis, size in enumerate(self._view)]
+        return np.broadcast_to(units.reshape(kept), self._view).reshape(self.shape)
 
     def _scores(self, scores):
         # Negative scores, as those of movement, keep their order.
-        view = self._view(scores.astype("float64", copy=False))
+        view = scores.astype("float64", copy=False).reshape(self._view)
         square = np.mean(np.sign(view) * np.square(view), axis=self._axes)
         return (np.sign(square) * np.sqrt(np.abs(square))).reshape(-1)
 
-    def spread(self, units):
-        kept = [1 if axis in self._axes else size for axis, size in enumerate(self._shape_of_view)]
-        return np.broadcast_to(units.reshape(kept), self._shape_of_view).reshape(self.shape)
 
-
-class _Blocks(_Reduced):
+class _Blocks(Units):
     def __init__(self, shape, block, pooling):
         self._block, self._pooling = block, pooling
         self._grid = tuple(-(-size // step) for size, step in zip(shape, block, strict=True))
-        self._axes = tuple(range(1, 2 * len(shape), 2))
         super().__init__(shape, math.prod(self._grid), math.prod(block))
         if any(size % step for size, step in zip(shape, block, strict=True)):
-            self.sizes = self._view(np.ones(shape, "int64")).sum(axis=self._axes).reshape(-1)
+            self.sizes = self._reduce(np.ones(shape, "int64"), np.add)
             self.remark = f"blocks of {block} do not divide {shape}: smaller ones at the edges"
 
-    def _view(self, array, fill=0):
-        pairs = list(zip(self._grid, self._block, strict=True))
-        widths = [(0, g * b - n) for (g, b), n in zip(pairs, array.shape, strict=True)]
-        padded = np.pad(array, widths, constant_values=fill) if np.any(widths) else array
-        return padded.reshape([size for pair in pairs for size in pair])
-
-    def _scores(self, scores):
-        if self._pooling == "max":
-            return self._view(scores, -np.inf).max(axis=self._axes).reshape(-1)
-        total = self._view(scores).sum(axis=self._axes, dtype="float64").reshape(-1)
-        return total / self.sizes
+    def gather(self, alive):
+        return self._reduce(alive, np.logical_or)
 
     def spread(self, units):
         wide = units.reshape(self._grid)
         for axis, size in enumerate(self._block):
             wide = np.repeat(wide, size, axis=axis)
         return wide[tuple(slice(size) for size in self.shape)]
+
+    def _scores(self, scores):
+        if self._pooling == "max":
+            return self._reduce(scores, np.maximum)
+        return self._reduce(scores.astype("float64"), np.add) / self.sizes
+
+    def _reduce(self, array, function):
+        """One number per block. Long strides are much faster than short axes."""
+        for axis, step in enumerate(self._block):
+            before = (slice(None),) * axis
+            total = array[(*before, slice(0, None, step))].copy()
+            for start in range(1, step):
+                part = array[(*before, slice(start, None, step))]
+                whole = total[(*before, slice(part.shape[axis]))]
+                function(whole, part, out=whole)
+            array = total
+        return array.reshape(-1)
