@@ -121,7 +121,9 @@ def with_kerasreg(model, schedule):
 
 def with_tfmot(model, schedule):
     """A model of wrapped layers, and a callback for them."""
-    schedule = tfmot.sparsity.keras.PolynomialDecay(**schedule)
+    # What it calls step 11 has the weights after 10 updates.
+    later = {name: schedule[name] + 1 for name in ("begin_step", "end_step")}
+    schedule = tfmot.sparsity.keras.PolynomialDecay(**schedule | later)
     wrapped = tfmot.sparsity.keras.prune_low_magnitude(model, schedule)
     return wrapped, [tfmot.sparsity.keras.UpdatePruningStep()]
 
