@@ -2,13 +2,12 @@
 
 import contextlib
 
-import keras
 import numpy as np
 from keras import layers, ops
 
 from kerasreg.batches import Batches, samples_in
 from kerasreg.pruning.gradients import gradients_of
-from kerasreg.variables import owners, require_compiled
+from kerasreg.variables import all_layers, owners, require_compiled
 
 _CONV = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 _CONV_TRANSPOSE = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
@@ -24,8 +23,8 @@ def loss_gradients(model, variables, x, y=None, batch_size=128):
     require_compiled(model, "kerasreg.scores.SNIP")
     data = Batches(x, y, None, batch_size, "kerasreg.scores.SNIP")
     # Gradients in float16 may vanish, and scaled ones may overflow.
-    is_scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
-    scale = 2.0**15 if is_scaled else 1.0
+    is_half = any(layer.compute_dtype == "float16" for layer in all_layers(model))
+    scale = 2.0**15 if is_half else 1.0
     with _unchanged(model.non_trainable_variables + model.metrics_variables):
         gradients = _mean_gradients(model, variables, data, scale)
         while scale > 1 and not all(np.isfinite(each).all() for each in gradients):

@@ -90,15 +90,13 @@ def test_snip_leaves_averages_seeds_metrics_and_the_optimizer():
             np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
-def test_snip_in_half_precision(scale):
+@pytest.mark.parametrize("weight", [1e-7, 1.0, 1e3])
+def test_in_half_precision_gradients_neither_vanish_nor_overflow(weight):
     model = linear(dtype="mixed_float16")
-    kernel = array(model.layers[0].kernel).copy() * np.float32(scale)
-    model.layers[0].kernel.assign(kernel)
-    y = X @ kernel + np.float32(scale) * Y
-    found, expected = snip(model, y=y), np.abs(kernel * scale * gradient(0 * kernel))
-    # Three digits, and none that vanished.
-    np.testing.assert_allclose(found, expected, rtol=0.05, atol=5e-3 * expected.max())
+    model.compile("sgd", "mse", loss_weights=[weight])
+    kernel = array(model.layers[0].kernel).copy()
+    expected = weight * np.abs(kernel * gradient(kernel))
+    np.testing.assert_allclose(snip(model), expected, rtol=0.02, atol=0.002 * expected.max())
 
 
 def test_snip_needs_a_loss():
