@@ -55,6 +55,12 @@ def test_ramps_rise_from_the_first_sparsity_to_exactly_the_last(kind, pair, begi
     assert [timeline.sparsity(step) for step in range(begin)] == [0.0] * begin
 
 
+@pytest.mark.parametrize("kind", RAMPS)
+def test_the_last_sparsity_has_no_rounding_error(kind):
+    pairs = [(first / 100, last / 100) for last in range(101) for first in range(last)]
+    assert [pair for pair in pairs if kind(pair[1], pair[0]).final != pair[1]] == []
+
+
 @given(timelines)
 def test_what_is_due_when(timeline):
     due = timeline.due(200)
