@@ -151,6 +151,7 @@ class Pruning(TrainStepCallback):
     def on_epoch_end(self, epoch, logs=None):
         self._synchronize()
         self._training.step()
+        self._training.enforce()
         self.require_in_step(self._training.is_in_step)
 
     def on_train_end(self, logs=None):

@@ -44,20 +44,19 @@ class Strategy:
         """Whether nothing new is pruned."""
         return isinstance(self.schedule, Hold)
 
-    def plan(self, model, run, caller, start=0):
-        """The `Plan` of a run that begins after `start` steps.
+    def plan(self, model, run, caller):
+        """The `Plan` of a run.
 
         Raises:
             ValueError: where nothing would ever be pruned, or sparsity falls.
         """
         targets, skipped = self.rule.find(model, caller)
         if self.only_holds:
-            zeros = [int(np.count_nonzero(host_view(t.variable) == 0)) for t in targets]
-            return Plan(model.name, planned(targets, zeros), skipped, [], [], 0.0)
+            alive = [host_view(target.variable) != 0 for target in targets]
+            rows = planned(targets, [None] * len(targets), alive)
+            return Plan(model.name, rows, skipped, [], [], 0.0)
         timeline = self.schedule.timeline(run)
         steps = timeline.due(math.inf if run.steps is None else run.steps)
-        if run.steps is None and math.isinf(timeline.end):
-            steps = [timeline.begin]
         self._require_steps(steps, timeline, run, caller)
         sparsities = [timeline.sparsity(step) for step in steps]
         self._require_rise(steps, sparsities)
@@ -88,7 +87,7 @@ class Strategy:
 
     def _require_rise(self, steps, sparsities):
         for step, before, after in zip(steps[1:], sparsities, sparsities[1:], strict=False):
-            if after < before and self.hold:
+            if after < before - 1e-9 and self.hold:
                 raise ValueError(
                     f"The schedule falls from {before} to {after} in step {step}, and with "
                     "`hold=True` what is pruned stays zero. Pass a rising one, or `hold=False`."
@@ -228,10 +227,12 @@ class PruningTraining:
             share = self._strategy.regrow.share(step, self._timeline)
         if share:
             chosen = self._regrown(scores, chosen, share, step)
-        for index, (variable, mask) in enumerate(zip(self.variables, chosen, strict=True)):
-            if alive is None:
+        for variable, mask, before in zip(
+            self.variables, chosen, alive or [None] * len(chosen), strict=True
+        ):
+            if before is None:
                 clear(self._hook, variable, mask)
-            elif not np.array_equal(mask, alive[index]):
+            elif not np.array_equal(mask, before):
                 self._masks.assign(variable, mask)
         dead = sum(int(mask.size - np.count_nonzero(mask)) for mask in chosen)
         self.pruned[step] = dead / sum(mask.size for mask in chosen)
@@ -253,13 +254,17 @@ class PruningTraining:
                 "`step()` after every step of the optimizer."
             )
 
-    def finish(self):
-        """Make the last zeros exact, also after someone set other weights."""
-        if not self._on:
-            return
-        if self._strategy.hold:
+    def enforce(self):
+        """Set what is held to zero, after someone may have set other weights."""
+        if self._on and self._strategy.hold:
             self._masks.reset()
-        elif self._last is not None:
+
+    def finish(self):
+        """Make the last zeros exact."""
+        self.enforce()
+        if not self._on or self._strategy.hold:
+            return
+        if self._last is not None:
             self.prune(self._timeline.sparsity(self._last), self._last)
 
     def off(self):

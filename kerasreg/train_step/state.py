@@ -58,6 +58,8 @@ class State:
         """Forget the variables."""
         for name, variable in self.variables.items():
             self._owners[name]._untrack_variable(variable)
+        for owner in {id(owner): owner for owner in self._owners.values()}.values():
+            _renew_list(owner)
         self.variables, self._owners = {}, {}
         for saver in self._savers:
             saver.__dict__.pop("save_own_variables", None)
@@ -103,3 +105,16 @@ class StateKeeper(keras.layers.Layer):
 def _strategy_scope(optimizer):
     strategy = getattr(optimizer, "_distribution_strategy", None)
     return strategy.scope() if strategy is not None else contextlib.nullcontext()
+
+
+def _renew_list(optimizer):
+    """Forget that variables came and went: TensorFlow exports no list that has shrunk."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Past the `__setattr__` of both, which would track every variable a second time.
+        fresh = tf.__internal__.tracking.wrap(list(optimizer._variables))
+        optimizer.__dict__["_variables"] = fresh
+        optimizer._track_trackable(fresh, "_variables", overwrite=True)
+        condition, _ = optimizer._tracker.config["variables"]
+        optimizer._tracker.config["variables"] = (condition, fresh)

@@ -17,6 +17,8 @@ class Update:
 
     #: Lower comes first: shrink, then mask.
     order = 0
+    #: Whether it changes weights, and does not only look at them.
+    changes_weights = True
 
     def __init__(self, variables, active=lambda: True):
         self.variables = list(variables)
@@ -41,6 +43,21 @@ class Update:
     def __call__(self, hook, variable, learning_rate, before):
         """The new value of `variable`, after the optimizer's own step; None leaves it as it is."""
         raise NotImplementedError
+
+
+#: Their own step leaves a weight of zero at zero if its gradient always was zero.
+_KEEPS_ZEROS = (
+    keras.optimizers.SGD,
+    keras.optimizers.RMSprop,
+    keras.optimizers.Adam,
+    keras.optimizers.AdamW,
+    keras.optimizers.Adadelta,
+    keras.optimizers.Adagrad,
+    keras.optimizers.Adamax,
+    keras.optimizers.Nadam,
+    keras.optimizers.Lion,
+    keras.optimizers.Lamb,
+)
 
 
 class UpdateHook:
@@ -85,6 +102,14 @@ class UpdateHook:
     def index(self, variable):
         """The number of the variable in the whole optimizer."""
         return self.optimizer._get_variable_index(variable)
+
+    def keeps_zeros(self, variable, update):
+        """Whether weights without a gradient stay at zero, even without this update."""
+        part, _ = self.part_of(variable)
+        return type(part) in _KEEPS_ZEROS and not any(
+            each is not update and each.changes_weights and _contains(each.variables, variable)
+            for each in self._updates
+        )
 
     def require_known(self, variables):
         """Raise a `ValueError` for variables that the optimizer was not built with."""
@@ -212,6 +237,10 @@ class UpdateHook:
                 value = ops.convert_to_tensor(average)
                 dead = ops.equal(ops.convert_to_tensor(variable), 0)
                 average.assign(ops.where(dead, ops.zeros_like(value), value))
+
+
+def _contains(variables, variable):
+    return any(each is variable for each in variables)
 
 
 def finished_updates(optimizer, value=lambda variable: variable):

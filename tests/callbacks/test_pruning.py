@@ -29,6 +29,10 @@ RAMP = schedules.Polynomial(0.75, begin_step=2, end_step=9, frequency=2)
 HIDDEN = {"include": "hidden/kernel"}
 
 
+def kernel_of(model):
+    return model.get_layer("hidden").kernel
+
+
 def assert_pruned(watch, schedule=RAMP, size=48):
     """After every step, the zeros are those of the schedule, and none comes back."""
     timeline = schedule.timeline(Run(16, 4))
@@ -296,6 +300,42 @@ def test_evaluate_and_predict_take_it_and_do_nothing():
 def test_a_train_step_without_the_optimizer_is_refused():
     with pytest.raises(RuntimeError, match="applies the optimizer of `compile`"):
         fit(without_updates(), [Pruning(schedules.OneShot(0.5))])
+
+
+def test_weights_that_someone_sets_get_their_zeros_back():
+    model, watch = net("adam"), Watch()
+    late = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: kernel_of(model).assign(np.ones((6, 8)))
+    )
+    fit(model, [Pruning(schedules.OneShot(0.5), **HIDDEN), late, watch])
+    assert all((w == 0).sum() == 24 for w in watch.epochs)
+    assert (kernel(model) == 0).sum() == 24
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="a SavedModel is TensorFlow's")
+def test_a_pruned_model_exports(tmp_path):
+    import tensorflow as tf
+
+    model = net("adam")
+    for _ in range(2):
+        fit(model, [Pruning(RAMP, regrow="gradient", **HIDDEN)])
+    model.export(tmp_path, verbose=False)
+    x = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    served = tf.saved_model.load(str(tmp_path))
+    np.testing.assert_allclose(served.serve(x), model.predict(x, verbose=0), atol=1e-6)
+
+
+class Own(optimizers.Optimizer):
+    """An optimizer of someone's own, that moves every weight."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, learning_rate * (gradient + 1.0))
+
+
+def test_an_optimizer_of_ones_own():
+    model, watch = net(Own(0.01)), Watch()
+    fit(model, [Pruning(RAMP, **HIDDEN), watch])
+    assert_pruned(watch)
 
 
 def test_masks_cost_a_byte_per_weight():
