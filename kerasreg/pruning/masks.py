@@ -38,11 +38,11 @@ class HoldUpdate(Update):
 
     def alive(self, variable):
         """What is not held at zero: a bool array of the shape of the variable."""
-        return host_view(self._mask(variable)).astype(bool)
+        return host_view(self._mask(variable)).view(bool)
 
     def assign(self, variable, alive):
         """Hold this from now on."""
-        self._mask(variable).assign(alive.astype("uint8"))
+        self._mask(variable).assign(np.ascontiguousarray(alive).view("uint8"))
         clear(self._hook, variable, alive)
 
     def reset(self):
@@ -104,9 +104,17 @@ class RecordUpdate(Update):
 def clear(hook, variable, alive):
     """Set the dead weights to zero, and what the optimizer remembers of them to its first value."""
     alive = ops.convert_to_tensor(alive)
-    for slot, initial in [(variable, 0.0), *hook.slots_of(variable)]:
-        value = ops.convert_to_tensor(slot)
-        slot.assign(ops.where(alive, value, ops.cast(initial, value.dtype)))
+    value = ops.convert_to_tensor(variable)
+    variable.assign(ops.where(alive, value, ops.zeros_like(value)))
+    factors = {}
+    for slot, initial in hook.slots_of(variable):
+        if slot.dtype not in factors:
+            factors[slot.dtype] = ops.cast(alive, slot.dtype)
+        # Without XLA, a product takes a third of the time of a choice.
+        cleared = ops.convert_to_tensor(slot) * factors[slot.dtype]
+        if initial:
+            cleared = cleared + initial * (1 - factors[slot.dtype])
+        slot.assign(cleared)
 
 
 def zero_averages(optimizer, variables):

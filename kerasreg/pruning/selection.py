@@ -34,21 +34,24 @@ def nearest_count(scores, sizes, sparsity):
 
 def _kth(scores, count):
     """The `count`-th lowest score."""
-    # Infinities are many equal ones, which take long to order.
-    finite = scores[np.isfinite(scores)]
-    below = np.count_nonzero(scores == -np.inf)
-    if not below < count <= below + finite.size:
-        return -np.inf if count <= below else np.inf
-    scores, count = finite, count - below
-    # A sample tells about where it is: then only what lies there must be ordered.
     if scores.size > 8 * _SAMPLE:
+        # A sample tells about where it is: then only what lies there must be ordered, without
+        # infinities, which are many equal ones that take long to order.
         sample = np.sort(scores[:: scores.size // _SAMPLE])
         place = count * sample.size / scores.size
         margin = 4 * np.sqrt(sample.size)
-        low = sample[max(0, int(place - margin))]
-        high = sample[min(sample.size - 1, int(place + margin))]
+        lowest, highest = _finite_range(scores.dtype)
+        low = max(sample[max(0, int(place - margin))], lowest)
+        high = min(sample[min(sample.size - 1, int(place + margin))], highest)
         below = np.count_nonzero(scores < low)
+        if low == lowest and count <= below:
+            return -np.inf
         between = scores[(scores >= low) & (scores <= high)]
         if below < count <= below + between.size:
             return np.partition(between, count - below - 1)[count - below - 1]
     return np.partition(scores, count - 1)[count - 1]
+
+
+def _finite_range(dtype):
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    return limits.min, limits.max
