@@ -79,6 +79,8 @@ PATTERNS = {
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_architectures(name):
     """Half of each kernel goes, to the nearest unit, and nothing else changes."""
+    if name.startswith("NASNet") and keras.backend.backend() == "torch":
+        pytest.skip("Keras has no NASNet on torch")
     keras.utils.clear_session()
     keras.utils.set_random_seed(0)
     size = ARCHITECTURES[name]
