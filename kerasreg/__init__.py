@@ -10,6 +10,7 @@ from kerasreg.pruning.training import pruning
 from kerasreg.regularizers.attach import attach, detach
 from kerasreg.saving.report import size_report
 from kerasreg.saving.save import save
+from kerasreg.shrinking.shrink import shrink
 from kerasreg.statistics import statistics
 from kerasreg.summary import summary
 
@@ -32,6 +33,7 @@ __all__ = [
     "save",
     "schedules",
     "scores",
+    "shrink",
     "size_report",
     "statistics",
     "summary",

@@ -1,0 +1,1 @@
+"""From zeros to a smaller model with the same outputs."""

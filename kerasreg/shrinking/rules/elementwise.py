@@ -1,0 +1,127 @@
+"""Functions of every number alone, and of several tensors number by number."""
+
+import numpy as np
+from keras import layers, ops, tree
+
+from kerasreg.shrinking.graph import Tensor
+from kerasreg.shrinking.rules.base import Rule, apply_to, is_elementwise, rule_for, rule_for_ops
+
+_UNARY_LAYERS = (
+    layers.ActivityRegularization,
+    layers.AlphaDropout,
+    layers.Dropout,
+    layers.ELU,
+    layers.GaussianDropout,
+    layers.GaussianNoise,
+    layers.LeakyReLU,
+    layers.ReLU,
+    layers.Rescaling,
+    layers.SpatialDropout1D,
+    layers.SpatialDropout2D,
+    layers.SpatialDropout3D,
+)
+_UNARY_OPS = (
+    *("Abs", "Absolute", "Cast", "Celu", "Clip", "Cos", "Elu", "Erf", "Exp", "Expm1", "Gelu"),
+    *("HardSigmoid", "HardSilu", "HardTanh", "Identity", "LeakyRelu", "LogSigmoid", "Negative"),
+    *("Relu", "Relu6", "Selu", "Sigmoid", "Silu", "Sin", "SoftShrink", "Softplus", "Softsign"),
+    *("SquarePlus", "Square", "Sqrt", "Tanh", "TanhShrink", "Threshold"),
+)
+_BINARY_OPS = ("Add", "Divide", "Maximum", "Minimum", "Multiply", "Power", "Subtract", "TrueDivide")
+_MULTIPLIES = ("Multiply",)
+
+
+@rule_for(*_UNARY_LAYERS)
+@rule_for_ops(*_UNARY_OPS)
+class _Unary(Rule):
+    """One tensor in, one of the same shape out."""
+
+    def label(self, call, analysis):
+        call.outputs[0].labels = dict(call.inputs[0].labels)
+
+    def constants(self, call, analysis):
+        tensor, (output,) = call.inputs[0], call.outputs
+        if tensor.constants is not None:
+            output.constants = apply_to(self.function(call.operation), tensor.constants)
+
+    def function(self, operation):
+        """What it computes in inference."""
+        return operation.call
+
+
+@rule_for(layers.Activation)
+class _Activation(_Unary):
+    def label(self, call, analysis):
+        super().label(call, analysis)
+        if not is_elementwise(call.operation.activation):
+            analysis.pin(call.outputs[0], f"'{call.operation.name}' mixes its units")
+
+    def function(self, operation):
+        return operation.activation
+
+
+@rule_for(layers.Add, layers.Average, layers.Maximum, layers.Minimum)
+@rule_for(layers.Multiply, layers.Subtract)
+@rule_for_ops(*_BINARY_OPS)
+class _Broadcast(Rule):
+    """Tensors, arrays and numbers in, broadcast against each other."""
+
+    def label(self, call, analysis):
+        (output,) = call.outputs
+        for axis in range(output.rank):
+            self._unify(axis, call, analysis)
+
+    def constants(self, call, analysis):
+        (output,) = call.outputs
+        if len(output.labels) != 1:
+            return
+        (axis,) = output.labels
+        size = output.shape[axis]
+        parts = [_along(each, axis, output) for each in _operands(call)]
+        if any(part is None for part in parts):
+            return
+        known = np.all([np.isfinite(np.broadcast_to(part, size)) for part in parts], axis=0)
+        filled = iter([ops.convert_to_tensor(np.nan_to_num(part)) for part in parts])
+        args, kwargs = tree.map_structure(
+            lambda each: next(filled) if _is_operand(each) else each, (call.args, call.kwargs)
+        )
+        values = ops.convert_to_numpy(call.operation.call(*args, **kwargs))
+        constants = np.where(known, np.broadcast_to(values, size), np.nan)
+        if type(call.operation).__name__ in _MULTIPLIES:
+            zero = [np.broadcast_to(part == 0, size) for part in parts]
+            constants[np.any(zero, axis=0)] = 0.0
+        output.constants = constants
+
+    def _unify(self, axis, call, analysis):
+        (output,) = call.outputs
+        found = []
+        for each in _operands(call):
+            shape = each.shape if isinstance(each, Tensor) else np.shape(each)
+            own = axis - output.rank + len(shape)
+            if own >= 0 and (shape[own] != 1 or output.shape[axis] == 1):
+                found.append(each.labels.get(own) if isinstance(each, Tensor) else None)
+        labels = [each for each in found if each is not None]
+        for each in labels:
+            if len(labels) < len(found):
+                analysis.labels.pin(each, f"'{call.operation.name}' joins it to what must stay")
+            analysis.labels.unify(each, labels[0])
+            output.labels[axis] = labels[0]
+
+
+def _is_operand(each):
+    is_number = isinstance(each, (int, float)) and not isinstance(each, bool)
+    return is_number or isinstance(each, Tensor) or hasattr(each, "shape")
+
+
+def _operands(call):
+    return [each for each in tree.flatten((call.args, call.kwargs)) if _is_operand(each)]
+
+
+def _along(operand, axis, output):
+    """The constants along an axis of the output, NaN where they vary; None for other arrays."""
+    if not isinstance(operand, Tensor):
+        array = np.asarray(ops.convert_to_numpy(operand), "float64")
+        return array.reshape(()) if array.size == 1 else None
+    own, size = axis - output.rank + operand.rank, output.shape[axis]
+    if own < 0 or operand.shape[own] != size or list(operand.labels) != [own]:
+        return np.full(size, np.nan)
+    return np.full(size, np.nan) if operand.constants is None else operand.constants

@@ -1,0 +1,91 @@
+"""From zeros to a smaller plain Keras model with the same outputs."""
+
+import warnings
+
+from kerasreg.shrinking.analysis import Analysis
+from kerasreg.shrinking.dead import find_dead
+from kerasreg.shrinking.graph import functional_of
+from kerasreg.shrinking.rebuild import Rebuild
+from kerasreg.shrinking.report import report_on
+from kerasreg.shrinking.rules import rule_of
+from kerasreg.shrinking.verify import verify
+from kerasreg.variables import all_layers, require_built
+
+
+def shrink(model):
+    """A smaller model with the same outputs: without the units that are dead.
+
+    A unit (neuron, filter, channel) goes if nobody reads it, all weights that would being zero,
+    or if its value is the same for every input, because its own weights are zero: then what it
+    contributes moves into a bias, or, before a convolution with zero padding, into the weights
+    of one other constant unit that stays. Units that are added, multiplied or normalized together
+    go together. Inputs and outputs keep their shapes. What this does not know stays, and the
+    report says why.
+
+    The outputs are those of inference. The small model is compared with the original on random
+    inputs before it is returned. The original is left as it is.
+
+    Args:
+        model: a built Functional or Sequential model, nested ones inside of it included.
+
+    Returns:
+        `(small, report)`: a plain Keras model with the names, dtypes and `trainable` flags of the
+        original, compiled alike (with a fresh state of the optimizer), and a
+        `kerasreg.shrinking.report.ShrinkReport`.
+
+    Raises:
+        ValueError: for a subclassed or unbuilt model, or one with quantized layers or adapters.
+        RuntimeError: if the outputs were not the same; no model is returned then.
+
+    Example:
+
+    >>> layers = [keras.Input((4,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(1)]
+    >>> model = keras.Sequential(layers)
+    >>> plan = kerasreg.prune(model, 0.5, pattern="unit", exclude="dense_1")
+    >>> small, report = kerasreg.shrink(model)
+    >>> small.layers[0].units, report.parameters_before, report.parameters_after
+    (4, 49, 25)
+    """
+    _require_graph(model)
+    analysis = Analysis(model, rule_of)
+    small = Rebuild(analysis, find_dead(analysis)).model(model)
+    difference = verify(model, small)
+    if model.compiled:
+        _compile_alike(model, small)
+    return small, report_on(model, small, analysis, difference)
+
+
+def _require_graph(model):
+    require_built(model, "kerasreg.shrink")
+    functional = functional_of(model)
+    if not hasattr(functional, "_nodes_by_depth"):
+        raise ValueError(
+            "`kerasreg.shrink` needs a Functional or Sequential model, because it follows the "
+            f"graph of its layers. Received: '{model.name}', a {type(model).__name__}, which "
+            "computes in `call`. Build it as `keras.Model(inputs, outputs)`, or shrink a model "
+            "inside of it."
+        )
+    for layer in all_layers(model):
+        if getattr(layer, "lora_enabled", False):
+            raise ValueError(
+                f"`kerasreg.shrink` needs a model without adapters. Received: '{layer.name}' with "
+                "LoRA. Merge it: build the model without, and load what `model.save_weights` "
+                "writes, which is merged."
+            )
+        if getattr(layer, "quantization_mode", None) is not None:
+            raise ValueError(
+                f"`kerasreg.shrink` needs a model in floating point. Received: '{layer.name}', "
+                f"quantized to {layer.quantization_mode}. Shrink first, then quantize."
+            )
+
+
+def _compile_alike(model, small):
+    try:
+        small.compile_from_config(model.get_compile_config())
+    except Exception as error:  # Keras raises whatever a custom object raises.
+        warnings.warn(
+            f"The model that `kerasreg.shrink` returns is not compiled: '{model.name}' was "
+            f"compiled with what Keras cannot save ({error}). Compile it.",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,160 @@
+"""Smaller, and the same outputs to the last digits."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, optimizers, tree
+from shrinkable import CASES, dense, kill, randomize
+
+import kerasreg
+from kerasreg.shrinking.graph import functional_of
+
+
+@pytest.fixture
+def float64():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+def inputs_of(model, size=11):
+    rng = np.random.default_rng(1)
+    arrays = []
+    for each in model.inputs:
+        shape = (3, *(size if dim is None else dim for dim in each.shape[1:]))
+        integers = each.dtype == "int32"
+        arrays.append(rng.integers(0, 10, shape) if integers else rng.normal(size=shape))
+    return tree.pack_sequence_as(functional_of(model)._inputs_struct, arrays)
+
+
+def outputs_of(model, inputs):
+    outputs = tree.flatten(model(inputs, training=False))
+    return [np.asarray(keras.ops.convert_to_numpy(each)) for each in outputs]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_exact_and_as_small_as_it_can_be(float64, case):
+    model, gone = case()
+    weights = model.get_weights()
+    small, report = kerasreg.shrink(model)
+    for size in (11, 14):
+        inputs = inputs_of(model, size)
+        for old, new in zip(outputs_of(model, inputs), outputs_of(small, inputs), strict=True):
+            assert old.std() > 1e-3
+            np.testing.assert_allclose(new, old, rtol=0, atol=1e-12 * np.abs(old).max())
+    assert model.count_params() - small.count_params() == gone
+    assert (report.parameters_before, report.parameters_after) == (
+        model.count_params(),
+        small.count_params(),
+    )
+    assert type(small) is type(model)
+    assert [layer.name for layer in small.layers] == [layer.name for layer in model.layers]
+    for now, then in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(now, then)
+    # There is nothing left to do.
+    again, _ = kerasreg.shrink(small)
+    assert again.count_params() == small.count_params()
+
+
+def test_float32():
+    model = dense()
+    kill(model, "a", 3)
+    small, report = kerasreg.shrink(model)
+    x = inputs_of(model)
+    np.testing.assert_allclose(outputs_of(small, x)[0], outputs_of(model, x)[0], atol=1e-5)
+    assert report.difference < 1e-6
+    assert report.bytes_before - report.bytes_after == 4 * 3 * 12
+
+
+def test_a_plain_model_that_opens_without_kerasreg_and_trains_on(tmp_path):
+    model = dense()
+    kill(model, "a", 3)
+    model.layers[1].trainable = False
+    model.compile(optimizers.Adam(0.01), "mse", metrics=["mae"])
+    small, _ = kerasreg.shrink(model)
+    assert [layer.trainable for layer in small.layers] == [True, False, True]
+    small.save(tmp_path / "small.keras")
+    x = inputs_of(model).astype("float32")
+    np.savez(tmp_path / "data.npz", x=x, y=outputs_of(small, x)[0])
+    script = f"""
+import sys, keras, numpy as np
+model = keras.models.load_model({str(tmp_path / "small.keras")!r})
+data = np.load({str(tmp_path / "data.npz")!r})
+np.testing.assert_allclose(model.predict(data["x"], verbose=0), data["y"], atol=1e-5)
+history = model.fit(data["x"], data["y"] + 1, epochs=20, verbose=0).history
+print(history["loss"][-1] < history["loss"][0], "mae" in history, "kerasreg" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "True", "False"], done.stderr
+
+
+def test_the_report():
+    model = dense()
+    kill(model, "a", 3)
+    _, report = kerasreg.shrink(model)
+    first = report.layers[0]
+    assert (first.name, first.kind, first.before, first.after) == ("a", "Dense", (6, 8), (6, 5))
+    assert report.to_dict()["layers"][0]["after"] == [6, 5]
+    assert "| a | Dense | 6x8 | 6x5 | 56 | 35 |" in report.to_markdown()
+    lines = []
+    report.print(print_fn=lines.append)
+    assert "3 units had to stay: an output of the model" in lines[0]
+
+
+def test_what_is_pruned_in_units_goes():
+    """The whole way: train, prune, shrink."""
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(64, 6)).astype("float32")
+    model = randomize(dense())
+    model.compile(optimizers.Adam(0.01), "mse")
+    pruning = kerasreg.callbacks.Pruning(
+        kerasreg.schedules.Polynomial(0.5, end_step=12, frequency=4), pattern="unit", exclude="c/"
+    )
+    model.fit(x, x[:, :3], batch_size=16, epochs=4, verbose=0, callbacks=[pruning])
+    small, report = kerasreg.shrink(model)
+    assert [layer.units for layer in small.layers] == [4, 2, 3]
+    assert report.difference < 1e-5
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(2)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def subclassed():
+    model = Subclassed()
+    model(np.ones((1, 3)))
+    return model
+
+
+def adapted():
+    model = dense()
+    model.layers[0].enable_lora(2)
+    return model
+
+
+def quantized():
+    model = dense()
+    model.layers[0].quantize("int8")
+    return model
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (subclassed, r"needs a Functional or Sequential.*Subclassed.*keras\.Model\(inputs, outputs\)"),
+    (adapted, "without adapters.*'a' with LoRA.*Merge it"),
+    (quantized, "in floating point.*'a', quantized to int8.*Shrink first"),
+    (lambda: keras.Sequential([layers.Dense(2)]), "needs a built model"),
+    (lambda: "model", "needs a Keras model"),
+], ids=["subclassed", "adapted", "quantized", "unbuilt", "no model"])  # fmt: skip
+def test_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        kerasreg.shrink(make())
