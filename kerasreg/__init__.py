@@ -10,6 +10,7 @@ from kerasreg.pruning.training import pruning
 from kerasreg.regularizers.attach import attach, detach
 from kerasreg.saving.report import size_report
 from kerasreg.saving.save import save
+from kerasreg.shrinking.coupled import coupled_groups
 from kerasreg.shrinking.shrink import shrink
 from kerasreg.statistics import statistics
 from kerasreg.summary import summary
@@ -20,6 +21,7 @@ __all__ = [
     "attach",
     "callbacks",
     "constraints",
+    "coupled_groups",
     "detach",
     "patterns",
     "polish",

@@ -1,0 +1,189 @@
+"""What goes together, and that it goes."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from shrinkable import dense, randomize
+
+import kerasreg
+
+
+@pytest.fixture
+def float64():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+def convolution(filters, size, name):
+    return layers.Conv2D(filters, size, padding="same", use_bias=False, name=name)
+
+
+def residual():
+    """A stem and two blocks whose outputs are added."""
+    x = keras.Input((8, 8, 3))
+    y = layers.ReLU()(layers.BatchNormalization(name="norm")(convolution(8, 3, "stem")(x)))
+    for place in "ab":
+        z = layers.BatchNormalization(name=f"{place}1_norm")(convolution(12, 3, f"{place}1")(y))
+        z = convolution(8, 3, f"{place}2")(layers.ReLU()(z))
+        z = layers.BatchNormalization(name=f"{place}2_norm")(z)
+        y = layers.ReLU()(layers.Add()([y, z]))
+    y = layers.Dense(5, name="head")(layers.GlobalAveragePooling2D()(y))
+    return randomize(keras.Model(x, y, name="residual"))
+
+
+def connected():
+    """Every layer reads all before it."""
+    x = keras.Input((8, 8, 3))
+    y = convolution(6, 3, "stem")(x)
+    for place in "ab":
+        z = layers.ReLU()(layers.BatchNormalization(name=f"{place}_norm")(y))
+        y = layers.Concatenate()([y, convolution(4, 3, place)(z)])
+    y = layers.GlobalAveragePooling2D()(layers.BatchNormalization(name="norm")(y))
+    return randomize(keras.Model(x, layers.Dense(3, name="head")(y), name="connected"))
+
+
+def flat():
+    """Every channel has nine rows of the next kernel, and a depthwise kernel in between."""
+    stack = [
+        keras.Input((5, 5, 2)),
+        layers.Conv2D(8, 3, activation="relu", name="a"),
+        layers.DepthwiseConv2D(1, depth_multiplier=2, name="deep"),
+        layers.Flatten(),
+        layers.Dense(4, name="b"),
+    ]
+    return randomize(keras.Sequential(stack, name="flat"))
+
+
+def outputs(model, seed=1):
+    x = np.random.default_rng(seed).normal(size=(3, *model.inputs[0].shape[1:]))
+    return np.asarray(ops.convert_to_numpy(model(x, training=False)))
+
+
+def test_all_branches_of_a_residual_network():
+    groups = kerasreg.coupled_groups(residual())
+    assert [(group.name, group.units) for group in groups] == [("stem", 8), ("a1", 12), ("b1", 12)]
+    stream, inner = groups["stem"], groups["a1"]
+    assert [each.path for each in stream.producers] == [
+        *("stem/kernel", "norm/gamma", "norm/beta", "a2/kernel", "a2_norm/gamma"),
+        *("a2_norm/beta", "b2/kernel", "b2_norm/gamma", "b2_norm/beta"),
+    ]
+    assert [each.path for each in stream.consumers] == ["a1/kernel", "b1/kernel", "head/kernel"]
+    # Kernels, then four numbers of each normalization.
+    assert stream.parameters == 27 + 2 * 108 + 2 * 108 + 5 + 3 * 4
+    assert inner.parameters == 72 + 72 + 4
+    assert [each.path for each in inner.members if each.role == "statistic"] == [
+        *("a1_norm/moving_mean", "a1_norm/moving_variance"),
+    ]
+    assert groups.pinned == {"head/bias": "an output of the model"}
+
+
+def test_widths_of_a_concatenation():
+    groups = kerasreg.coupled_groups(connected())
+    assert [(group.name, group.units) for group in groups] == [("stem", 6), ("a", 4), ("b", 4)]
+    assert [len(group.consumers) for group in groups] == [3, 2, 1]
+    last = groups["b"].consumers[0]
+    np.testing.assert_array_equal(last.indices, np.arange(10, 14)[:, None])
+
+
+def test_several_places_per_unit():
+    (group,) = kerasreg.coupled_groups(flat())
+    assert [each.indices.shape for each in group.members] == [
+        *((8, 1), (8, 1), (8, 1), (8, 2), (8, 18)),
+    ]
+    assert [each.role for each in group.members] == [*["producer"] * 4, "consumer"]
+    assert group.parameters == 18 + 1 + 2 + 2 + 18 * 4
+
+
+def test_a_kernel_that_reads_and_writes_the_same_units():
+    x = keras.Input((3,))
+    y = layers.Dense(6, name="a")(x)
+    y = layers.Add()([y, layers.Dense(6, name="b")(y)])
+    model = randomize(keras.Model(x, layers.Dense(2, name="c")(y)))
+    (group,) = kerasreg.coupled_groups(model)
+    of_b = [(each.axis, each.role) for each in group.members if each.path == "b/kernel"]
+    assert sorted(of_b) == [(0, "consumer"), (1, "producer")]
+    # A unit has a row and a column of the kernel, which share one weight.
+    assert group.parameters == (3 + 1) + (11 + 1) + 2
+
+
+@pytest.mark.parametrize("build", [dense, residual, connected, flat])
+def test_what_is_zero_goes(float64, build):
+    """Every group loses its units, all of their parameters and nothing else."""
+    for number in range(len(kerasreg.coupled_groups(build()))):
+        model = build()
+        group = kerasreg.coupled_groups(model)[number]
+        statistics = [np.array(v) for v in model.non_trainable_variables]
+        group.zero([0, 2])
+        for variable, before in zip(model.non_trainable_variables, statistics, strict=True):
+            np.testing.assert_array_equal(variable, before)
+        rows = group.gather()
+        assert np.flatnonzero((rows == 0).all(axis=1)).tolist() == [0, 2]
+        small, report = kerasreg.shrink(model)
+        assert kerasreg.coupled_groups(small)[number].units == group.units - 2
+        assert report.difference < 1e-12
+        assert outputs(small).std() > 1e-3
+        assert model.count_params() - small.count_params() == 2 * group.parameters
+
+
+@pytest.mark.parametrize("build", [residual, connected, flat])
+def test_gather_and_scatter(build):
+    model = build()
+    for group in kerasreg.coupled_groups(model):
+        before = model.get_weights()
+        rows = group.gather()
+        assert rows.shape == (group.units, sum(each.size for each in group.weights))
+        group.scatter(rows[::-1])
+        np.testing.assert_array_equal(group.gather(), rows[::-1])
+        group.scatter(rows)
+        for now, then in zip(model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(now, then)
+        for each in group.members:
+            array = np.asarray(ops.convert_to_numpy(each.variable))
+            tensor = ops.convert_to_tensor(each.variable)
+            gathered = ops.convert_to_numpy(each.gather(tensor))
+            np.testing.assert_array_equal(gathered, each.gather(array))
+            changed = 2 * each.gather(array)
+            np.testing.assert_array_equal(
+                ops.convert_to_numpy(each.scatter(tensor, ops.convert_to_tensor(changed))),
+                each.scatter(array, changed),
+            )
+            np.testing.assert_array_equal(each.gather(each.scatter(array, changed)), changed)
+
+
+def test_the_order_of_units_does_not_matter(float64):
+    """All weights of a unit are known: units may change places."""
+    model = residual()
+    before = outputs(model)
+    for group in kerasreg.coupled_groups(model):
+        order = np.random.default_rng(0).permutation(group.units)
+        for each in group.members:
+            value = np.asarray(ops.convert_to_numpy(each.variable))
+            each.variable.assign(each.scatter(value, each.gather(value)[order]))
+    np.testing.assert_allclose(outputs(model), before, atol=1e-12)
+
+
+def test_the_table():
+    lines = []
+    kerasreg.coupled_groups(flat()).print(print_fn=lines.append)
+    assert "Coupled groups of flat" in lines[0]
+    assert "flat/a/kernel, flat/a/bias, flat/deep/kernel, flat/deep/bias" in lines[0]
+    assert "stays: flat/b/bias: an output of the model" in lines[0]
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(2)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def test_refused():
+    model = Subclassed()
+    model(np.ones((1, 3)))
+    with pytest.raises(ValueError, match=r"needs a Functional or Sequential.*Subclassed"):
+        kerasreg.coupled_groups(model)
