@@ -1,0 +1,88 @@
+"""The registry of what operations cost."""
+
+import math
+
+_COSTS, _OPS = {}, {}
+
+
+class UnknownSizeError(ValueError):
+    """A size that the graph leaves open."""
+
+
+def cost_of(*classes):
+    """Register what layers of these classes cost, and what inherits from them.
+
+    The function gets `(call, shape)`: the `kerasreg.shrinking.graph.Call`, and what gives the
+    shape of a tensor, a variable or an array. It returns a number of floating-point operations,
+    or None where that is unknown.
+
+    Example:
+
+    >>> class Swap(keras.layers.Layer):
+    ...     def call(self, inputs):
+    ...         return inputs[:, ::-1]
+    >>> @kerasreg.shrinking.costs.cost_of(Swap)
+    ... def swap(call, shape):
+    ...     return 0
+    >>> kerasreg.flops(keras.Sequential([keras.Input((3,)), Swap(), keras.layers.Dense(2)]))
+    14
+    """
+
+    def register(function):
+        _COSTS.update(dict.fromkeys(classes, function))
+        return function
+
+    return register
+
+
+def cost_of_ops(*names):
+    """Register what the operations of `keras.ops` cost whose classes have these names."""
+
+    def register(function):
+        # The classes of `keras.ops` in a graph have no public place.
+        _OPS.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def cost(call, shape):
+    """The FLOPs of one call, or None."""
+    try:
+        return _function_of(call.operation)(call, shape)
+    except UnknownSizeError:
+        return None
+
+
+def costs(graph, shape):
+    """`{id(operation): FLOPs of all of its calls, or None}`."""
+    found = {}
+    for call in graph.calls:
+        each = cost(call, shape)
+        key = id(call.operation)
+        found[key] = each if key not in found else total([found[key], each])
+    return found
+
+
+def total(counts):
+    """The sum, or None if one of them is None."""
+    counts = list(counts)
+    return None if None in counts else sum(counts)
+
+
+def count(shape):
+    """The number of elements."""
+    return math.prod(shape)
+
+
+def _function_of(operation):
+    for cls in type(operation).__mro__:
+        if cls in _COSTS:
+            return _COSTS[cls]
+    if type(operation).__module__.startswith("keras.src.ops."):
+        return _OPS.get(type(operation).__name__, _unknown)
+    return _unknown
+
+
+def _unknown(call, shape):
+    return None
