@@ -11,6 +11,7 @@ from kerasreg.regularizers.attach import attach, detach
 from kerasreg.saving.report import size_report
 from kerasreg.saving.save import save
 from kerasreg.shrinking.coupled import coupled_groups
+from kerasreg.shrinking.cost import flops
 from kerasreg.shrinking.shrink import shrink
 from kerasreg.statistics import statistics
 from kerasreg.summary import summary
@@ -23,6 +24,7 @@ __all__ = [
     "constraints",
     "coupled_groups",
     "detach",
+    "flops",
     "patterns",
     "polish",
     "proximal",
