@@ -1,5 +1,6 @@
 """What the rules find out about a graph: labels, who has them, and who reads them."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,28 +21,32 @@ class Slice:
 
 @dataclass
 class Reader:
-    """A layer that reads the coordinates of one axis of a tensor, linearly.
+    """Reads coordinates, and writes others: `outputs = function(inputs)`.
+
+    A coordinate has one label or several (a number of an attention has that of its head, too), and
+    goes with any of them.
 
     Attributes:
-        layer: its weights are shared by all of its calls.
-        labels: of what it reads, `(inputs,)`.
-        writes: labels of what it computes, `(outputs,)`, or None if that has none.
-        constants: the value of each input that is constant, NaN elsewhere, `(inputs,)`.
+        labels: of the inputs, `(several, inputs)`.
+        writes: labels of the outputs, `(several, outputs)`.
         connected: bool `(inputs, outputs)`: whether an output takes anything of an input.
-        sums: `(inputs, outputs)`: what it takes of an input that is 1 everywhere.
-        uniform: whether an input that is constant gives an output that is the same everywhere.
-        kernel, axis: the variable that can carry other inputs, and its axis of inputs; or None.
+        constants: the value of each input that is constant, NaN elsewhere, `(inputs,)`.
+        fold: what the outputs take of inputs that have these values everywhere, `(inputs,)` to
+            `(outputs,)`; None if that is not the same everywhere.
+        bias: `(layer, name, place)` of the bias that can take it over; see `Rebuild`.
+        kernel, axis: the variable in which one input can carry others, and its axis; or None.
+        share: name of what several calls share, if they do: their constants must agree.
     """
 
-    layer: keras.layers.Layer
     labels: np.ndarray
-    writes: np.ndarray | None
-    constants: np.ndarray
+    writes: np.ndarray
     connected: np.ndarray
-    sums: np.ndarray
-    uniform: bool
-    kernel: keras.Variable | None
-    axis: int
+    constants: np.ndarray
+    fold: Callable | None = None
+    bias: tuple | None = None
+    kernel: keras.Variable | None = None
+    axis: int = 0
+    share: int | None = None
 
 
 class Analysis:
@@ -58,6 +63,7 @@ class Analysis:
         #: By id of the variable.
         self.slices: dict[int, Slice] = {}
         self.readers: list[Reader] = []
+        self._times = Counter(id(call.operation) for call in self.graph.calls)
         for tensor in self.graph.inputs:
             tensor.labels = {}
         for call in self.graph.calls:
@@ -70,6 +76,10 @@ class Analysis:
         for call in self.graph.calls:
             rule_of(call.operation).constants(call, self)
             self.readers += rule_of(call.operation).readers(call, self)
+
+    def is_shared(self, operation):
+        """Whether an operation is called several times."""
+        return self._times[id(operation)] > 1
 
     def slice(self, variable, axes):
         """The axes of a variable have these labels, at every call of its layer."""

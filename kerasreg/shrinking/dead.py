@@ -11,27 +11,38 @@ class Dead:
 
     Attributes:
         labels: bool array by root label.
-        biases: `{id(layer): (outputs,) what its bias must add}`.
+        biases: `{(id(layer), name, place): (what its bias must add, labels of its numbers)}`.
         carried: `{id(kernel): (axis, matrix)}`: the kernel, moved along its axis of inputs, is
             `matrix @ kernel`.
     """
 
     labels: np.ndarray
-    biases: dict[int, np.ndarray]
+    biases: dict[tuple, tuple[np.ndarray, np.ndarray]]
     carried: dict[int, tuple[int, np.ndarray]]
 
+    @classmethod
+    def nothing(cls, analysis):
+        """All stays."""
+        return cls(np.zeros(len(analysis.roots), bool), {}, {})
 
-def find_dead(analysis) -> Dead:
-    """The largest set of labels that can go together."""
+
+def find_dead(analysis, round_to=1) -> Dead:
+    """The largest set of labels that can go together.
+
+    `round_to`: what stays of every width is a multiple of it, where the width is larger.
+    """
     roots = analysis.roots
     dead = np.zeros(len(roots), bool)
     dead[roots] = True
     dead[0] = False
     views = [_View(reader, roots) for reader in analysis.readers]
     _require_agreement(views)
+    widths = [roots[labels] for each in analysis.slices.values() for labels in each.axes.values()]
     while True:
         _revive_what_is_read(views, dead)
-        missing = _missing_carriers(views, dead) or _missing_last(analysis, dead)
+        missing = _missing_carriers(views, dead)
+        if missing is None:
+            missing = _missing_units(widths, dead, round_to)
         if missing is None:
             break
         dead[missing] = False
@@ -44,38 +55,53 @@ class _View:
     def __init__(self, reader, roots):
         self.reader = reader
         self.labels = roots[reader.labels]
-        self.writes = None if reader.writes is None else roots[reader.writes]
+        self.writes = roots[reader.writes]
         self.constants = reader.constants.copy()
+
+    def gone(self, dead):
+        """Which inputs are gone."""
+        return dead[self.labels].any(axis=0)
 
     def read(self, dead):
         """Which inputs an output that stays depends on."""
+        stays = ~dead[self.writes].any(axis=0)
         connected = self.reader.connected
-        if self.writes is None:
-            return connected.any(axis=1)
-        return connected[:, ~dead[self.writes]].any(axis=1)
+        return (connected if stays.all() else connected[:, stays]).any(axis=1)
+
+    @property
+    def movable(self):
+        """Which inputs something else can stand in for."""
+        if self.reader.bias is None and self.reader.kernel is None:
+            return self.constants == 0
+        return np.isfinite(self.constants)
 
     def to_carry(self, dead):
         """Which dead constants need another constant to carry them."""
-        if self.reader.uniform:
-            return np.zeros(len(self.labels), bool)
-        return dead[self.labels] & self.read(dead) & (self.constants != 0)
+        if self.reader.bias is not None:
+            return np.zeros(len(self.constants), bool)
+        return self.gone(dead) & (self.constants != 0) & self.read(dead)
 
     def carriers(self, dead):
         """Which constants could carry others."""
         known = np.isfinite(self.constants) & (self.constants != 0)
-        return known & ~dead[self.labels]
+        return known & ~self.gone(dead)
 
 
 def _require_agreement(views):
     """Layers that are called several times have one bias: their constants must be the same."""
-    by_layer = {}
+    by_share = {}
     for view in views:
-        by_layer.setdefault(id(view.reader.layer), []).append(view)
-    for several in by_layer.values():
+        if view.reader.share is not None:
+            by_share.setdefault(view.reader.share, []).append(view)
+    for several in by_share.values():
         first = several[0].constants
         same = np.all([view.constants == first for view in several], axis=0)
+        can_fold = all(view.reader.bias is not None for view in several)
         for view in several:
             view.constants[~same] = np.nan
+            if not can_fold:
+                # What one call cannot fold, the others must carry as well.
+                view.reader.bias = None
 
 
 def _revive_what_is_read(views, dead):
@@ -83,42 +109,51 @@ def _revive_what_is_read(views, dead):
     while before != dead.sum():
         before = dead.sum()
         for view in views:
-            movable = view.constants == 0
-            if view.reader.uniform or view.reader.kernel is not None:
-                movable |= np.isfinite(view.constants)
-            dead[view.labels[view.read(dead) & ~movable]] = False
+            gone = view.gone(dead)
+            if gone.any():
+                kept = gone & ~view.movable
+                if kept.any():
+                    dead[view.labels[:, kept & view.read(dead)]] = False
 
 
 def _missing_carriers(views, dead):
-    """A label that must stay to carry others, or None. The one that serves most readers."""
-    wanting = []
+    """Labels that must stay to carry others, or None.
+
+    Those that serve most readers, and of these the largest: others are small beside it.
+    """
+    served, size = np.zeros(len(dead)), np.zeros(len(dead))
     for view in views:
         needed = view.to_carry(dead)
         if needed.any() and not view.carriers(dead).any():
-            wanting.append(view.labels[needed])
-    if not wanting:
+            served[np.unique(view.labels[:, needed])] += 1
+            np.maximum.at(size, view.labels[:, needed], np.abs(view.constants[needed]))
+    served[~dead] = 0
+    if not served.any():
         return None
-    labels, counts = np.unique(np.concatenate(wanting), return_counts=True)
-    return labels[np.argmax(counts)]
+    return np.argmax(np.where(served == served.max(), size, -1.0))
 
 
-def _missing_last(analysis, dead):
-    """A label of an axis that would become empty, or None."""
-    for each in analysis.slices.values():
-        for labels in each.axes.values():
-            roots = analysis.roots[labels]
-            if roots.size and dead[roots].all():
-                return roots[0]
+def _missing_units(widths, dead, round_to):
+    """Labels of an axis that would become empty, or not a multiple of `round_to`, or None."""
+    for roots in widths:
+        gone = np.flatnonzero(dead[roots])
+        kept = len(roots) - len(gone)
+        if gone.size and kept == 0:
+            return roots[gone[:1]]
+        if gone.size and len(roots) > round_to and kept % round_to:
+            return roots[gone[: -kept % round_to]]
     return None
 
 
 def _biases(views, dead):
     biases = {}
     for view in views:
-        gone = dead[view.labels] & np.isfinite(view.constants) & (view.constants != 0)
-        if view.reader.uniform and gone.any():
+        moved = view.gone(dead) & np.isfinite(view.constants) & (view.constants != 0)
+        if view.reader.bias is not None and moved.any():
             # All calls of a layer have the same constants, and one bias.
-            biases[id(view.reader.layer)] = view.constants[gone] @ view.reader.sums[gone]
+            layer, *name = view.reader.bias
+            added = view.reader.fold(np.where(moved, view.constants, 0.0))
+            biases[id(layer), *name] = added, view.reader.writes
     return biases
 
 
@@ -127,8 +162,9 @@ def _carried(views, dead):
     for view in views:
         needed = view.to_carry(dead)
         if needed.any():
-            carrier = np.flatnonzero(view.carriers(dead))[0]
-            matrix = np.eye(len(view.labels))
+            sizes = np.where(view.carriers(dead), np.abs(view.constants), 0.0)
+            carrier = np.argmax(sizes)
+            matrix = np.eye(len(view.constants))
             matrix[carrier, needed] = view.constants[needed] / view.constants[carrier]
             carried[id(view.reader.kernel)] = view.reader.axis, matrix
     return carried

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import keras
+import numpy as np
 from keras import tree
 
 
@@ -12,13 +13,15 @@ class Tensor:
     Attributes:
         shape: static; None where it is unknown.
         labels: `{axis: int array}`, a label for every coordinate of an axis that may get smaller.
-        constants: per coordinate of the one labelled axis the value that it always has, or NaN.
+        constants: `{axis: array}`, the value that is everywhere at a coordinate, NaN if it varies.
+        padding: the call that put zeros around the constants, or None: then they are everywhere.
     """
 
     def __init__(self, shape):
         self.shape = tuple(shape)
         self.labels = {}
-        self.constants = None
+        self.constants = {}
+        self.padding = None
 
     @property
     def rank(self):
@@ -28,15 +31,21 @@ class Tensor:
         """The labels of an axis, or None."""
         return self.labels.get(axis % self.rank)
 
+    def constant(self, axis):
+        """The constants of an axis."""
+        axis %= self.rank
+        return self.constants.get(axis, np.full(self.shape[axis] or 0, np.nan))
+
 
 @dataclass
 class Call:
-    """One operation on some tensors."""
+    """One operation on some tensors; its rule may put what it found out into the `memory`."""
 
     operation: keras.Operation
     args: tuple
     kwargs: dict
     outputs: list[Tensor]
+    memory: dict = field(default_factory=dict)
 
     @property
     def inputs(self):
@@ -94,7 +103,8 @@ def _trace(functional, inputs, graph):
     for node in nodes_of(functional):
         args, kwargs = node.arguments.fill_in(found)
         if is_model(node.operation):
-            entering = [e for e in tree.flatten((args, kwargs)) if isinstance(e, Tensor)]
+            # A mask comes with the inputs; it has no labels.
+            entering = tree.flatten(args[0] if args else kwargs["inputs"])
             outputs = _trace(functional_of(node.operation), entering, graph)
         else:
             outputs = [Tensor(each.shape) for each in node.outputs]

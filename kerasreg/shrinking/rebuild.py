@@ -6,8 +6,23 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from kerasreg.shrinking.copies import layer_from
 from kerasreg.shrinking.graph import functional_of, is_model, nodes_of
 from kerasreg.shrinking.rules import rule_of
+
+
+class Kept:
+    """What stays of an axis, by its labels: `kept(labels)` counts, `kept.mask(labels)` tells."""
+
+    def __init__(self, gone):
+        self._gone = gone
+
+    def __call__(self, labels):
+        return int(np.count_nonzero(~self._gone[labels]))
+
+    def mask(self, labels):
+        """A bool array: True for what stays."""
+        return ~self._gone[labels]
 
 
 class Rebuild:
@@ -16,14 +31,18 @@ class Rebuild:
     Args:
         analysis: the `Analysis` of a model.
         dead: what `find_dead` found.
+        dtype: that of the new model, or None for that of the old one.
     """
 
-    def __init__(self, analysis, dead):
-        self._analysis, self._dead = analysis, dead
-        self._gone = dead.labels[analysis.roots]
-        self._calls = {}
+    def __init__(self, analysis, dead, dtype=None):
+        self._analysis, self._dead, self._dtype = analysis, dead, dtype
+        self._kept = Kept(dead.labels[analysis.roots])
+        self._calls, self._scales = {}, {}
         for call in analysis.graph.calls:
             self._calls.setdefault(id(call.operation), call)
+        for call in self._calls.values():
+            for variable, scale in rule_of(call.operation).scales(call, self._kept):
+                self._scales[id(variable)] = scale
         self._new = {}
 
     def model(self, model):
@@ -32,30 +51,29 @@ class Rebuild:
         for operation, new in self._new.values():
             if isinstance(new, keras.layers.Layer) and not is_model(operation):
                 self._set_weights(operation, new)
-                new.trainable = operation.trainable
+        # Those outside come first: they set what is inside of them, too.
+        each = zip(model._flatten_layers(), small._flatten_layers(), strict=True)
+        for old, new in each:
+            new.trainable = old.trainable
         return small
 
     def _model(self, model):
         functional = functional_of(model)
         inputs = [self._input(each) for each in functional.inputs]
+        if isinstance(model, keras.Sequential):
+            layers = [self._operation(each) for each in model.layers]
+            return keras.Sequential([inputs[0], *layers], name=model.name)
         found = {id(old): new for old, new in zip(functional.inputs, inputs, strict=True)}
         for node in nodes_of(functional):
             args, kwargs = node.arguments.fill_in(found)
+            args, kwargs = self._arguments(node, args, kwargs)
             outputs = self._operation(node.operation)(*args, **kwargs)
             found.update(zip(map(id, node.outputs), tree.flatten(outputs), strict=True))
-        if isinstance(model, keras.Sequential):
-            small = keras.Sequential(name=model.name)
-            small.add(inputs[0])
-            for layer in model.layers:
-                small.add(self._operation(layer))
-        else:
-            pack = tree.map_structure
-            small = keras.Model(
-                pack(lambda each: found[id(each)], functional._inputs_struct),
-                pack(lambda each: found[id(each)], functional._outputs_struct),
-                name=model.name,
-            )
-        return small
+        inputs, outputs = (
+            tree.map_structure(lambda each: found[id(each)], struct)
+            for struct in (functional._inputs_struct, functional._outputs_struct)
+        )
+        return keras.Model(inputs, outputs, name=model.name)
 
     def _input(self, tensor):
         shape = list(tensor.shape)
@@ -63,9 +81,15 @@ class Rebuild:
         for axis, labels in borders[0].labels.items():
             shape[axis] = self._kept(labels)
         layer = tensor._keras_history.operation
-        return keras.Input(
-            batch_shape=shape, dtype=tensor.dtype, sparse=tensor.sparse, name=layer.name
-        )
+        is_float = keras.backend.is_float_dtype(tensor.dtype)
+        dtype = self._dtype if self._dtype and is_float else tensor.dtype
+        return keras.Input(batch_shape=shape, dtype=dtype, sparse=tensor.sparse, name=layer.name)
+
+    def _arguments(self, node, args, kwargs):
+        call = self._calls.get(id(node.operation))
+        if call is None:
+            return args, kwargs
+        return rule_of(call.operation).arguments(call, args, kwargs, self._kept)
 
     def _operation(self, operation):
         if id(operation) not in self._new:
@@ -75,28 +99,31 @@ class Rebuild:
     def _copy(self, operation):
         if is_model(operation):
             return self._model(operation)
+        changes = rule_of(operation).config(self._calls[id(operation)], self._kept)
         if not isinstance(operation, keras.layers.Layer):
+            # The operations of `keras.ops` have no config.
             new = copy.copy(operation)
             new._inbound_nodes, new._outbound_nodes = [], []
+            vars(new).update(changes)
             return new
-        config = operation.get_config()
-        config.update(rule_of(operation).config(self._calls[id(operation)], self._kept))
-        if id(operation) in self._dead.biases:
-            config["use_bias"] = True
-        return type(operation).from_config(config)
-
-    def _kept(self, labels):
-        return int(np.count_nonzero(~self._gone[labels]))
+        if any(layer == id(operation) for layer, *_ in self._dead.biases):
+            changes = {**changes, **rule_of(operation).with_bias(operation)}
+        return layer_from(operation, changes, self._dtype)
 
     def _set_weights(self, old, new):
-        values = {}
-        for variable in old.weights:
-            values[_name(variable, old)] = self._value(variable)
-        added = self._dead.biases.get(id(old))
-        if added is not None:
-            values["bias", 0] = self._bias(old, added)
-        for variable in new.weights:
-            variable.assign(values[_name(variable, new)].astype(variable.dtype))
+        values = {name: self._value(variable) for name, variable in _named(old)}
+        shapes = {name: tuple(variable.shape) for name, variable in _named(new)}
+        for (layer, *name), (added, labels) in self._dead.biases.items():
+            if layer == id(old):
+                stays = self._kept.mask(labels).all(axis=0)
+                start = values.get(tuple(name), np.zeros(shapes[tuple(name)]))
+                values[tuple(name)] = start + added[stays].reshape(start.shape)
+        for name, variable in _named(new):
+            value = values.get(name)
+            # A bias that only others of the same layer need is zero.
+            value = np.zeros(variable.shape) if value is None else value
+            variable.assign(value.astype(variable.dtype))
+        rule_of(old).finish(new)
 
     def _value(self, variable):
         value = np.asarray(ops.convert_to_numpy(variable))
@@ -106,22 +133,15 @@ class Rebuild:
             value = np.moveaxis(moved, 0, axis)
         found = self._analysis.slices.get(id(variable))
         for axis, labels in (found.axes if found else {}).items():
-            value = np.compress(~self._gone[labels], value, axis=axis)
-        return value
-
-    def _bias(self, layer, added):
-        own = 0.0 if layer.bias is None else np.asarray(ops.convert_to_numpy(layer.bias), "float64")
-        call = self._calls[id(layer)]
-        axis = rule_of(layer).axis(layer, call.inputs[0])
-        return (own + added)[~self._gone[call.outputs[0].label(axis)]]
+            value = np.compress(self._kept.mask(labels), value, axis=axis)
+        scale = self._scales.get(id(variable), 1.0)
+        return value if scale == 1.0 else value.astype("float64") * scale
 
 
-def _name(variable, layer):
-    # Layers with layers inside have several kernels: their order tells them apart.
-    return variable.name, [each.name for each in layer.weights[: _place(variable, layer)]].count(
-        variable.name
-    )
-
-
-def _place(variable, layer):
-    return next(i for i, each in enumerate(layer.weights) if each is variable)
+def _named(layer):
+    """`((name, place), variable)`: layers with layers inside have several kernels, in order."""
+    seen = {}
+    for variable in layer.weights:
+        place = seen.get(variable.name, 0)
+        seen[variable.name] = place + 1
+        yield (variable.name, place), variable

@@ -38,6 +38,7 @@ class ShrinkReport:
         bytes_before, bytes_after: of its weights.
         pinned: `{reason: how many units had to stay because of it}`.
         difference: of the outputs on random inputs, relative to the largest one.
+        dtype: in which they were compared.
     """
 
     model: str
@@ -48,6 +49,7 @@ class ShrinkReport:
     bytes_after: int
     pinned: dict[str, int]
     difference: float
+    dtype: str
 
     def to_dict(self) -> dict:
         """All numbers as plain Python."""
@@ -82,7 +84,7 @@ class ShrinkReport:
         yield table
         for reason, count in self.pinned.items():
             yield f"{count:,} units had to stay: {reason}"
-        yield f"largest difference of the outputs: {self.difference:.1e}, relative"
+        yield f"largest difference of the outputs: {self.difference:.1e}, relative, in {self.dtype}"
 
     def _total(self):
         return (
@@ -95,7 +97,7 @@ class ShrinkReport:
 _COLUMNS = ("layer", "kind", "before", "after", "parameters", "left")
 
 
-def report_on(model, small, analysis, difference):
+def report_on(model, small, analysis, difference, dtype):
     """The `ShrinkReport` of a model and what became of it."""
     layers = []
     for old, new in zip(_with_weights(model), _with_weights(small), strict=True):
@@ -115,6 +117,7 @@ def report_on(model, small, analysis, difference):
         bytes_after=_bytes(small),
         pinned=pinned,
         difference=difference,
+        dtype=dtype,
     )
 
 

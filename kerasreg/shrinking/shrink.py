@@ -2,8 +2,11 @@
 
 import warnings
 
+import keras
+from keras import ops
+
 from kerasreg.shrinking.analysis import Analysis
-from kerasreg.shrinking.dead import find_dead
+from kerasreg.shrinking.dead import Dead, find_dead
 from kerasreg.shrinking.graph import functional_of
 from kerasreg.shrinking.rebuild import Rebuild
 from kerasreg.shrinking.report import report_on
@@ -12,7 +15,7 @@ from kerasreg.shrinking.verify import verify
 from kerasreg.variables import all_layers, require_built
 
 
-def shrink(model):
+def shrink(model, round_to: int = 1):
     """A smaller model with the same outputs: without the units that are dead.
 
     A unit (neuron, filter, channel) goes if nobody reads it, all weights that would being zero,
@@ -27,6 +30,8 @@ def shrink(model):
 
     Args:
         model: a built Functional or Sequential model, nested ones inside of it included.
+        round_to: what stays of a width becomes a multiple of this with units that are dead, which
+            processors like: 8 or 16. Widths up to it stay whole.
 
     Returns:
         `(small, report)`: a plain Keras model with the names, dtypes and `trainable` flags of the
@@ -48,11 +53,17 @@ def shrink(model):
     """
     _require_graph(model)
     analysis = Analysis(model, rule_of)
-    small = Rebuild(analysis, find_dead(analysis)).model(model)
-    difference = verify(model, small)
+    dead = find_dead(analysis, round_to)
+    small = Rebuild(analysis, dead).model(model)
+
+    def in_float64():
+        kinds = Dead.nothing(analysis), dead
+        return [Rebuild(analysis, each, "float64").model(model) for each in kinds]
+
+    proof = verify(model, small, in_float64)
     if model.compiled:
         _compile_alike(model, small)
-    return small, report_on(model, small, analysis, difference)
+    return small, report_on(model, small, analysis, *proof)
 
 
 def _require_graph(model):
@@ -65,6 +76,13 @@ def _require_graph(model):
             "computes in `call`. Build it as `keras.Model(inputs, outputs)`, or shrink a model "
             "inside of it."
         )
+    for variable in model.weights:
+        is_float = keras.backend.is_float_dtype(variable.dtype)
+        if is_float and not bool(ops.all(ops.isfinite(variable))):
+            raise ValueError(
+                f"`kerasreg.shrink` needs finite weights. Received: NaN or infinite weights in "
+                f"'{variable.path}'. Restore an earlier checkpoint."
+            )
     for layer in all_layers(model):
         if getattr(layer, "lora_enabled", False):
             raise ValueError(

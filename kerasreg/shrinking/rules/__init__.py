@@ -1,6 +1,16 @@
 """One small rule per kind of layer."""
 
-from kerasreg.shrinking.rules import dense, elementwise, movement, normalization  # noqa: F401
-from kerasreg.shrinking.rules.base import Rule, rule_for, rule_of
+from kerasreg.shrinking.rules import (  # noqa: F401
+    attention,
+    einsum,
+    elementwise,
+    kernels,
+    movement,
+    normalization,
+    recurrent,
+    wrappers,
+)
+from kerasreg.shrinking.rules.base import Rule, rule_for, rule_for_ops, rule_of
+from kerasreg.shrinking.rules.elementwise import Elementwise
 
-__all__ = ["Rule", "rule_for", "rule_of"]
+__all__ = ["Elementwise", "Rule", "rule_for", "rule_for_ops", "rule_of"]

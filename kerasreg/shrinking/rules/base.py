@@ -1,5 +1,7 @@
 """What a rule is, and the registry of rules."""
 
+import functools
+
 import numpy as np
 from keras import ops
 
@@ -15,7 +17,7 @@ class Rule:
             analysis.pin(tensor, f"'{call.operation.name}' ({kind(call)}) has no rule")
 
     def constants(self, call, analysis):
-        """Tell which coordinates of the outputs always have the same value."""
+        """Tell which coordinates of the outputs have the same value everywhere."""
 
     def readers(self, call, analysis):
         """The `Reader`s of a call."""
@@ -25,9 +27,24 @@ class Rule:
         """What changes in the config of a layer; `kept(labels)` is how many of them stay."""
         return {}
 
+    def with_bias(self, layer):
+        """What changes in the config of a layer that needs its biases."""
+        return {"use_bias": True}
+
+    def arguments(self, call, args, kwargs, kept):
+        """The arguments of the new call, where sizes are among them."""
+        return args, kwargs
+
+    def scales(self, call, kept):
+        """`(variable, factor)` of those that are multiplied by a number."""
+        return []
+
+    def finish(self, layer):
+        """What is to be done with a new layer that has its weights."""
+
 
 def rule_for(*classes):
-    """Register a `Rule` class for these operations, and what inherits from them."""
+    """Register a `Rule` class for these layers, and for what inherits their `call`."""
 
     def register(rule):
         _RULES.update(dict.fromkeys(classes, rule()))
@@ -49,11 +66,13 @@ def rule_for_ops(*names):
 
 def rule_of(operation):
     """The rule of an operation."""
-    for cls in type(operation).__mro__:
-        if cls in _RULES:
-            return _RULES[cls]
-    if type(operation).__module__.startswith("keras.src.ops."):
-        return _OPS.get(type(operation).__name__, _UNKNOWN)
+    cls = type(operation)
+    for base in cls.__mro__:
+        if base in _RULES:
+            # Who computes something else is not known.
+            return _RULES[base] if cls.call is base.call else _UNKNOWN
+    if cls.__module__.startswith("keras.src.ops."):
+        return _OPS.get(cls.__name__, _UNKNOWN)
     return _UNKNOWN
 
 
@@ -73,12 +92,9 @@ def labels_of(tensor, axis):
     return np.zeros(tensor.shape[axis], int) if labels is None else labels
 
 
-def constants_of(tensor, axis):
-    """The constants along an axis; NaN where there is none."""
-    axis %= tensor.rank
-    if tensor.constants is None or list(tensor.labels) != [axis]:
-        return np.full(tensor.shape[axis] or 0, np.nan)
-    return tensor.constants
+def flat(*labels):
+    """The labels of several axes, for their flattened coordinates: `(axes, coordinates)`."""
+    return np.stack([each.reshape(-1) for each in np.meshgrid(*labels, indexing="ij")])
 
 
 def apply_to(function, constants):
@@ -88,11 +104,20 @@ def apply_to(function, constants):
     return np.where(known, np.asarray(values, "float64"), np.nan)
 
 
+@functools.lru_cache(maxsize=256)
 def is_elementwise(function):
     """Whether an activation treats every number alone."""
     probes = ops.convert_to_tensor([[0.3, -0.7, 1.1], [0.3, -0.7, 2.2]])
-    values = ops.convert_to_numpy(function(probes))
+    values = np.asarray(ops.convert_to_numpy(function(probes)))
     return values.shape == (2, 3) and bool((values[0, :2] == values[1, :2]).all())
 
 
+def pin_other_axes(tensor, axis, call, analysis):
+    """All axes but one must stay."""
+    for other, labels in tensor.labels.items():
+        if other != axis % tensor.rank:
+            analysis.labels.pin(labels, f"'{call.operation.name}' works along it")
+
+
 _UNKNOWN = Rule()
+"""The rule of what is not known."""

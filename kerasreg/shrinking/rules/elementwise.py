@@ -13,6 +13,7 @@ _UNARY_LAYERS = (
     layers.ELU,
     layers.GaussianDropout,
     layers.GaussianNoise,
+    layers.Identity,
     layers.LeakyReLU,
     layers.ReLU,
     layers.Rescaling,
@@ -26,22 +27,31 @@ _UNARY_OPS = (
     *("Relu", "Relu6", "Selu", "Sigmoid", "Silu", "Sin", "SoftShrink", "Softplus", "Softsign"),
     *("SquarePlus", "Square", "Sqrt", "Tanh", "TanhShrink", "Threshold"),
 )
-_BINARY_OPS = ("Add", "Divide", "Maximum", "Minimum", "Multiply", "Power", "Subtract", "TrueDivide")
+_BINARY_OPS = (
+    *("Add", "Divide", "Maximum", "Minimum", "Multiply", "Power", "Subtract", "TrueDivide"),
+    *("Equal", "Greater", "GreaterEqual", "Less", "LessEqual", "NotEqual", "Where"),
+)
 _MULTIPLIES = ("Multiply",)
 
 
 @rule_for(*_UNARY_LAYERS)
 @rule_for_ops(*_UNARY_OPS)
-class _Unary(Rule):
-    """One tensor in, one of the same shape out."""
+class Elementwise(Rule):
+    """One tensor in, one of the same shape out, every number by itself."""
 
     def label(self, call, analysis):
         call.outputs[0].labels = dict(call.inputs[0].labels)
 
     def constants(self, call, analysis):
         tensor, (output,) = call.inputs[0], call.outputs
-        if tensor.constants is not None:
-            output.constants = apply_to(self.function(call.operation), tensor.constants)
+        if not tensor.constants:
+            return
+        function = self.function(call.operation)
+        keeps_zero = bool(apply_to(function, np.zeros(1))[0] == 0)
+        output.padding = tensor.padding if keeps_zero else None
+        for axis, constants in tensor.constants.items():
+            known = constants if keeps_zero else without_padding(tensor, constants)
+            output.constants[axis] = apply_to(function, known)
 
     def function(self, operation):
         """What it computes in inference."""
@@ -49,14 +59,38 @@ class _Unary(Rule):
 
 
 @rule_for(layers.Activation)
-class _Activation(_Unary):
+class _Activation(Elementwise):
     def label(self, call, analysis):
         super().label(call, analysis)
         if not is_elementwise(call.operation.activation):
             analysis.pin(call.outputs[0], f"'{call.operation.name}' mixes its units")
 
+    def constants(self, call, analysis):
+        if is_elementwise(call.operation.activation):
+            super().constants(call, analysis)
+
     def function(self, operation):
         return operation.activation
+
+
+@rule_for(layers.PReLU)
+class _PReLU(Elementwise):
+    """Slopes for some axes, which have the labels of their inputs."""
+
+    def label(self, call, analysis):
+        super().label(call, analysis)
+        layer, (tensor,) = call.operation, call.inputs
+        for axis, labels in tensor.labels.items():
+            if layer.alpha.shape[axis - 1] == 1 < tensor.shape[axis]:
+                continue
+            analysis.slice(layer.alpha, {axis - 1: labels})
+
+    def constants(self, call, analysis):
+        (tensor,), (output,) = call.inputs, call.outputs
+        for axis, constants in tensor.constants.items():
+            # Where the slope does not matter.
+            output.constants[axis] = np.where(constants >= 0, constants, np.nan)
+        output.padding = tensor.padding
 
 
 @rule_for(layers.Add, layers.Average, layers.Maximum, layers.Minimum)
@@ -72,13 +106,16 @@ class _Broadcast(Rule):
 
     def constants(self, call, analysis):
         (output,) = call.outputs
-        if len(output.labels) != 1:
-            return
-        (axis,) = output.labels
+        for axis in output.labels:
+            constants = self._constants(axis, call, output)
+            if constants is not None:
+                output.constants[axis] = constants
+
+    def _constants(self, axis, call, output):
         size = output.shape[axis]
         parts = [_along(each, axis, output) for each in _operands(call)]
         if any(part is None for part in parts):
-            return
+            return None
         known = np.all([np.isfinite(np.broadcast_to(part, size)) for part in parts], axis=0)
         filled = iter([ops.convert_to_tensor(np.nan_to_num(part)) for part in parts])
         args, kwargs = tree.map_structure(
@@ -89,7 +126,7 @@ class _Broadcast(Rule):
         if type(call.operation).__name__ in _MULTIPLIES:
             zero = [np.broadcast_to(part == 0, size) for part in parts]
             constants[np.any(zero, axis=0)] = 0.0
-        output.constants = constants
+        return constants
 
     def _unify(self, axis, call, analysis):
         (output,) = call.outputs
@@ -107,6 +144,11 @@ class _Broadcast(Rule):
             output.labels[axis] = labels[0]
 
 
+def without_padding(tensor, constants):
+    """Constants that are everywhere: those with zeros around them are none."""
+    return constants if tensor.padding is None else np.where(constants == 0, 0.0, np.nan)
+
+
 def _is_operand(each):
     is_number = isinstance(each, (int, float)) and not isinstance(each, bool)
     return is_number or isinstance(each, Tensor) or hasattr(each, "shape")
@@ -122,6 +164,6 @@ def _along(operand, axis, output):
         array = np.asarray(ops.convert_to_numpy(operand), "float64")
         return array.reshape(()) if array.size == 1 else None
     own, size = axis - output.rank + operand.rank, output.shape[axis]
-    if own < 0 or operand.shape[own] != size or list(operand.labels) != [own]:
+    if own < 0 or operand.shape[own] != size:
         return np.full(size, np.nan)
-    return np.full(size, np.nan) if operand.constants is None else operand.constants
+    return without_padding(operand, operand.constant(own))
