@@ -10,8 +10,9 @@ from kerasreg.pruning.training import pruning
 from kerasreg.regularizers.attach import attach, detach
 from kerasreg.saving.report import size_report
 from kerasreg.saving.save import save
-from kerasreg.shrinking.coupled import coupled_groups
 from kerasreg.shrinking.cost import flops
+from kerasreg.shrinking.coupled import coupled_groups
+from kerasreg.shrinking.latency import compare_latency
 from kerasreg.shrinking.shrink import shrink
 from kerasreg.statistics import statistics
 from kerasreg.summary import summary
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = [
     "attach",
     "callbacks",
+    "compare_latency",
     "constraints",
     "coupled_groups",
     "detach",

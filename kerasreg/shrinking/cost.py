@@ -83,10 +83,8 @@ class Shapes:
 def open_sizes(model, graph, input_shape=None):
     """`{id(tensor): shape}` for one sample of this shape; empty where no size is open."""
     functional = functional_of(model)
-    if input_shape is not None:
-        shapes = _shapes_of_inputs(functional, input_shape)
-    else:
-        shapes = [each.shape[1:] for each in graph.inputs]
+    shapes = input_shapes(model, input_shape)
+    if input_shape is None:
         tensors = [tensor for call in graph.calls for tensor in call.outputs]
         if any(None in each for each in shapes) or all(_is_fixed(each) for each in tensors):
             return {}
@@ -114,23 +112,29 @@ def _is_fixed(tensor):
     return None not in tensor.shape[1:]
 
 
-def _shapes_of_inputs(functional, input_shape):
-    inputs = functional.inputs
+def input_shapes(model, input_shape=None):
+    """The shapes of all inputs, without the batch; None where one is open."""
+    own = [tuple(each.shape[1:]) for each in functional_of(model).inputs]
+    if input_shape is None:
+        return own
     if isinstance(input_shape, dict):
         # Keras orders dicts by their keys.
         shapes = [input_shape[key] for key in sorted(input_shape)]
     elif all(isinstance(each, int) for each in input_shape):
         shapes = [input_shape]
     else:
-        shapes = list(input_shape)
-    if len(shapes) != len(inputs) or not all(
-        len(given) == len(own.shape) - 1
-        and all(mine in (None, size) for mine, size in zip(own.shape[1:], given, strict=True))
-        for own, given in zip(inputs, shapes, strict=True)
-    ):
-        wanted = [tuple(each.shape[1:]) for each in inputs]
+        shapes = input_shape
+    shapes = [tuple(each) for each in shapes]
+    if len(shapes) != len(own) or not all(map(_fits, own, shapes)):
         raise ValueError(
             "`input_shape` must fit the inputs of the model, without the batch: "
-            f"{wanted[0] if len(wanted) == 1 else wanted}. Received: input_shape={input_shape!r}"
+            f"{own[0] if len(own) == 1 else own}. Received: input_shape={input_shape!r}"
         )
-    return [tuple(each) for each in shapes]
+    return shapes
+
+
+def _fits(own, shape):
+    return len(own) == len(shape) and all(
+        size == given or (size is None and isinstance(given, int))
+        for size, given in zip(own, shape, strict=True)
+    )

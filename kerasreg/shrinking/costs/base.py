@@ -18,13 +18,13 @@ def cost_of(*classes):
 
     Example:
 
-    >>> class Swap(keras.layers.Layer):
+    >>> class Mirrored(keras.layers.Layer):
     ...     def call(self, inputs):
-    ...         return inputs[:, ::-1]
-    >>> @kerasreg.shrinking.costs.cost_of(Swap)
-    ... def swap(call, shape):
+    ...         return keras.ops.flip(inputs)
+    >>> @kerasreg.shrinking.costs.cost_of(Mirrored)
+    ... def mirrored(call, shape):
     ...     return 0
-    >>> kerasreg.flops(keras.Sequential([keras.Input((3,)), Swap(), keras.layers.Dense(2)]))
+    >>> kerasreg.flops(keras.Sequential([keras.Input((3,)), Mirrored(), keras.layers.Dense(2)]))
     14
     """
 
