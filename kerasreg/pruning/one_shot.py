@@ -6,6 +6,7 @@ from keras import ops
 from kerasreg.pruning.plan import Plan, planned
 from kerasreg.pruning.rule import Rule
 from kerasreg.pruning.schedules import validate_sparsity
+from kerasreg.pruning.units import variables_of
 from kerasreg.variables import host_view, require_built
 
 
@@ -50,19 +51,20 @@ def prune(
     sparsity = validate_sparsity(sparsity, "sparsity")
     rule.check_sparsity(sparsity)
     targets, skipped = rule.find(model, "kerasreg.prune")
-    rule.score.prepare(model, [target.variable for target in targets])
+    variables = variables_of(targets)
+    rule.score.prepare(model, variables)
     # What is zero goes first, whatever its score.
-    alive = [host_view(target.variable) != 0 for target in targets]
+    alive = {id(variable): host_view(variable) != 0 for variable in variables}
     scores = rule.scores(targets, alive)
     counts = rule.counts(targets, scores, sparsity, sparsity)
     chosen = rule.choose(targets, scores, counts)
     # More weights may be zero than N:M asks for.
-    masks = [mask & own for mask, own in zip(chosen, alive, strict=True)]
+    masks = {key: mask & alive[key] for key, mask in chosen.items()}
     rows = planned(targets, counts, masks)
-    for target, mask in zip(targets, masks, strict=True):
-        value = ops.convert_to_tensor(target.variable)
-        zeros = ops.zeros_like(value)
-        target.variable.assign(ops.where(ops.convert_to_tensor(mask), value, zeros))
+    for variable in variables:
+        value = ops.convert_to_tensor(variable)
+        mask = ops.convert_to_tensor(masks[id(variable)])
+        variable.assign(ops.where(mask, value, ops.zeros_like(value)))
     return Plan(model.name, rows, skipped, [], [], sparsity)
 
 

@@ -8,89 +8,10 @@ import math
 
 import numpy as np
 
-from kerasreg.pruning.selection import nearest_count
+from kerasreg.pruning.coupled import Coupled
+from kerasreg.pruning.pattern import Pattern
+from kerasreg.pruning.units import Units
 from kerasreg.regularizers.groups import Groups
-
-
-class Units:
-    """How one array falls into units.
-
-    Attributes:
-        shape: of the array.
-        count: number of units.
-        limit: how many of them may be pruned.
-        sizes: number of weights in a unit: an int, or an int array of the shape `(count,)`.
-        remark: what the user should know about this array, or None.
-    """
-
-    def __init__(self, shape, count, sizes, limit=None, remark=None):
-        self.shape = tuple(shape)
-        self.count = count
-        self.sizes = sizes
-        self.limit = count if limit is None else limit
-        self.remark = remark
-
-    def prunable(self, sparsity, scores=None):
-        """The number of units that this sparsity prunes, to the nearest unit.
-
-        Where units have several sizes, it depends on which go, on the `scores` of units: without
-        them it is None.
-        """
-        if isinstance(self.sizes, int):
-            return min(math.floor(sparsity * self.count + 0.5), self.limit)
-        return None if scores is None else nearest_count(scores, self.sizes, sparsity)
-
-    def scores(self, scores, alive=None):
-        """One score per unit, `(count,)`: infinite for units that must stay as they are.
-
-        `scores` has the shape of the array. `alive` says per weight whether it is not pruned; units
-        that are dead have minus infinity.
-        """
-        units = self._scores(scores)
-        return units if alive is None else np.where(self.gather(alive), units, -np.inf)
-
-    def _scores(self, scores):
-        raise NotImplementedError
-
-    def gather(self, alive):
-        """Per unit whether one of its weights is true, `(count,)`."""
-        raise NotImplementedError
-
-    def spread(self, units):
-        """Per weight what its unit has, in the shape of the array."""
-        raise NotImplementedError
-
-
-class Pattern:
-    """Which weights are pruned together: the base class of all patterns.
-
-    Example:
-
-    >>> class HeadsAndUnits(kerasreg.patterns.Pattern):
-    ...     def bind(self, variable, roles):
-    ...         axis = "head" if "head" in roles else "output"
-    ...         return kerasreg.patterns.Group(axis).bind(variable, roles)
-    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6)])
-    >>> next(iter(kerasreg.prune(model, 0.5, pattern=HeadsAndUnits()))).units
-    6
-    """
-
-    def bind(self, variable, roles):
-        """The `Units` of a variable.
-
-        Args:
-            variable: a Keras variable.
-            roles: `{"output": Groups, "input": Groups, ...}`, what is known of its axes.
-
-        Raises:
-            ValueError: with the reason, where this pattern does not fit.
-        """
-        raise NotImplementedError
-
-    @property
-    def final(self):
-        """The only sparsity that this pattern has, or None."""
-        return None
 
 
 class Unstructured(Pattern):
@@ -146,6 +67,10 @@ class NM(Pattern):
     @property
     def final(self):
         return 1.0 - self.n / self.m
+
+    @property
+    def no_regrowth(self):
+        return "`regrow` would break an N:M pattern"
 
     def bind(self, variable, roles):
         shape = tuple(variable.shape)
@@ -239,7 +164,12 @@ class Group(Pattern):
 
 
 #: What the short names of `pattern` mean.
-NAMES = {"unstructured": Unstructured, "2:4": lambda: NM(2, 4), "unit": Group}
+NAMES = {
+    "unstructured": Unstructured,
+    "2:4": lambda: NM(2, 4),
+    "unit": Group,
+    "coupled": Coupled,
+}
 
 
 def standardize_pattern(pattern):

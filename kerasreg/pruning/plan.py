@@ -1,6 +1,5 @@
 """What is pruned, how far and when, and what is not: numbers and a table."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +11,11 @@ from kerasreg.console import as_text, show
 
 @dataclass(frozen=True)
 class PlannedVariable:
-    """What happens to one variable.
+    """What happens to one variable, or to one width of coupled units.
 
     Attributes:
-        path: of the variable.
-        shape: of the variable.
+        path: of the variable, or of the first layer that computes the units.
+        shape: of the variable, or units by weights per unit.
         weights: number of weights.
         units: number of units that are pruned as a whole; single weights if unstructured.
         pruned: how many units are zero at the end; None where scores decide: of all variables
@@ -136,17 +135,15 @@ def planned(targets, counts, masks=None):
     `counts` are the units that are pruned, each may be None; `masks` say which weights stay.
     """
     rows = {}
-    masks = masks or [None] * len(targets)
-    for target, count, alive in zip(targets, counts, masks, strict=True):
+    for target, count in zip(targets, counts, strict=True):
         units, zeros = target.units, None
-        if alive is not None:
-            zeros = alive.size - int(np.count_nonzero(alive))
-            count = units.count - int(np.count_nonzero(units.gather(alive)))
+        if masks is not None:
+            zeros = target.zeros(masks)
+            count = units.count - int(np.count_nonzero(units.gather(target.take(masks))))
         elif count is not None and isinstance(units.sizes, int):
             zeros = count * units.sizes
-        shape = tuple(target.variable.shape)
         rows[target.path] = PlannedVariable(
-            target.path, shape, math.prod(shape), units.count, count, zeros, units.remark
+            target.path, target.shape, target.weights, units.count, count, zeros, units.remark
         )
     return rows
 

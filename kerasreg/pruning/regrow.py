@@ -6,7 +6,6 @@ import zlib
 
 import numpy as np
 
-from kerasreg.pruning.patterns import NM
 from kerasreg.pruning.selection import weakest
 
 _NAMES = ("gradient", "random")
@@ -29,8 +28,8 @@ class Regrow:
                 "`regrow_share` must be a share between 0.0 and 1.0, such as 0.3. "
                 f"Received: regrow_share={share!r}"
             )
-        if isinstance(pattern, NM):
-            raise ValueError("`regrow` would break an N:M pattern. Leave one of the two out.")
+        if pattern.no_regrowth is not None:
+            raise ValueError(f"{pattern.no_regrowth}. Leave one of the two out.")
         if not hold:
             raise ValueError(
                 "`regrow` says which weights come back; with `hold=False` all do. Leave one out."

@@ -3,11 +3,11 @@
 import numpy as np
 from keras import ops
 
+from kerasreg.pruning.coupled import Coupled
 from kerasreg.pruning.patterns import standardize_pattern
 from kerasreg.pruning.scopes import Scope, weakest_of_all
 from kerasreg.pruning.scores import standardize_score
 from kerasreg.pruning.selection import weakest
-from kerasreg.pruning.targets import find_targets
 from kerasreg.variables import host_view
 
 
@@ -18,11 +18,17 @@ class Rule:
         self.pattern = standardize_pattern(pattern)
         self.score = standardize_score(score)
         self.scope = Scope(scope)
+        if isinstance(self.pattern, Coupled) and self.scope.name == "erk":
+            raise ValueError(
+                "The scope 'erk' takes the shape of each variable, and coupled units are parts of "
+                "several: use 'layer' (each width its share), 'global', or a dict. Received: "
+                "scope='erk'"
+            )
         self._include, self._exclude = include, exclude
 
     def find(self, model, caller):
-        """`(targets, {path: why it is not pruned})`, see `find_targets`."""
-        targets, skipped = find_targets(model, self.pattern, self._include, self._exclude, caller)
+        """`(targets, {path: why it is not pruned})`, see `Pattern.find`."""
+        targets, skipped = self.pattern.find(model, self._include, self._exclude, caller)
         self.scope.check(targets)
         return targets, skipped
 
@@ -42,9 +48,11 @@ class Rule:
             )
 
     def scores(self, targets, alive=None, records=None):
-        """One score per unit, for each target; those that are dead have minus infinity."""
-        alive, records = alive or [None] * len(targets), records or [None] * len(targets)
-        return [self._score(*each) for each in zip(targets, alive, records, strict=True)]
+        """One score per unit, for each target; those that are dead have minus infinity.
+
+        `alive` and `records` are `{id(variable): array}`, or None.
+        """
+        return [self._score(target, alive, records or {}) for target in targets]
 
     def counts(self, targets, scores, sparsity, final):
         """How many units of each target are dead at this sparsity.
@@ -53,27 +61,32 @@ class Rule:
         """
         shares = self.scope.shares(targets, sparsity, final)
         if shares is None:
-            return weakest_of_all([target.units for target in targets], scores, sparsity)
+            counts = weakest_of_all([target.units for target in targets], scores, sparsity)
+            return [t.units.nearest(count) for t, count in zip(targets, counts, strict=True)]
         each = zip(targets, shares, scores or [None] * len(targets), strict=True)
         return [target.units.prunable(share, score) for target, share, score in each]
 
     def choose(self, targets, scores, counts):
-        """`[alive]`, a bool array per target: all but the weakest `counts` units."""
-        chosen = []
+        """`{id(variable): alive}`: all but the weakest `counts` units of every target."""
+        alive = {}
         for target, score, count in zip(targets, scores, counts, strict=True):
             # What is dead stays dead.
-            count = max(count, int(np.count_nonzero(score == -np.inf)))
-            chosen.append(~target.units.spread(weakest(score, count)))
-        return chosen
+            count = target.units.nearest(count, least=int(np.count_nonzero(score == -np.inf)))
+            for key, gone in target.spread(weakest(score, count)).items():
+                alive[key] = ~gone & alive[key] if key in alive else ~gone
+        return alive
 
-    def _score(self, target, alive, record):
-        weights = float_weights(target.variable)
-        scores = self.score(target.variable, weights, record)
+    def _score(self, target, alive, records):
+        scores = {id(v): self._of_weights(v, records.get(id(v))) for v in target.variables}
+        return target.units.scores(target.take(scores), alive and target.take(alive))
+
+    def _of_weights(self, variable, record):
+        scores = self.score(variable, float_weights(variable), record)
         if scores.size and np.isnan(scores.min()):
             raise ValueError(
-                f"The scores of '{target.path}' must not be NaN. Look at `score` and its data."
+                f"The scores of '{variable.path}' must not be NaN. Look at `score` and its data."
             )
-        return target.units.scores(scores, alive)
+        return scores
 
 
 def float_weights(variable):

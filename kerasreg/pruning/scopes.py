@@ -41,7 +41,7 @@ class Scope:
 
     def check(self, targets):
         """Raise where a rule is for no variable."""
-        paths = [target.variable.path for target in targets]
+        paths = [path for target in targets for path in target.paths]
         unused = [
             pattern
             for pattern in self.targets
@@ -67,7 +67,7 @@ class Scope:
 
     def _share(self, target, sparsity, progress):
         for pattern, final in self.targets.items():
-            if re.search(pattern, target.variable.path):
+            if any(re.search(pattern, path) for path in target.paths):
                 return progress * final
         return sparsity
 

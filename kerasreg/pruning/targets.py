@@ -1,12 +1,11 @@
 """Which variables of a model are pruned, in which units, and why the others are not."""
 
 import re
-from dataclasses import dataclass
 
 import keras
 from keras import layers
 
-from kerasreg.pruning.patterns import Units
+from kerasreg.pruning.units import Target
 from kerasreg.regularizers.roles import model_roles
 from kerasreg.variables import owners, require_built, unique_path
 
@@ -16,16 +15,6 @@ _NORMALIZATION = (
     layers.LayerNormalization,
     layers.RMSNormalization,
 )
-
-
-@dataclass(frozen=True)
-class Target:
-    """A variable that is pruned."""
-
-    variable: keras.Variable
-    units: Units
-    #: That of the variable, with a number behind it where several have the same.
-    path: str
 
 
 def find_targets(model, pattern, include, exclude, caller):
@@ -39,8 +28,8 @@ def find_targets(model, pattern, include, exclude, caller):
     layer_of, roles = owners(model), model_roles(model)
     trainable = {id(variable) for variable in model.trainable_variables}
     variables = model.weights
-    _require_matches(include, "include", variables)
-    _require_matches(exclude, "exclude", variables)
+    require_matches(include, "include", variables)
+    require_matches(exclude, "exclude", variables)
     targets, skipped, taken = [], {}, set()
     for variable in variables:
         path = unique_path(variable.path, taken)
@@ -54,10 +43,15 @@ def find_targets(model, pattern, include, exclude, caller):
                 reason = f"the pattern does not fit: {error}"
         if reason is not None:
             skipped[path] = reason
+    require_targets(targets, skipped, model, caller)
+    return targets, skipped
+
+
+def require_targets(targets, skipped, model, caller):
+    """Raise where nothing is left to prune."""
     if not targets:
         listed = "\n".join(f"  {path}: {reason}" for path, reason in skipped.items())
         raise ValueError(f"`{caller}` finds nothing to prune in '{model.name}':\n{listed}")
-    return targets, skipped
 
 
 def _obstacle(variable, layer, trainable, include, exclude):
@@ -86,7 +80,8 @@ def _obstacle(variable, layer, trainable, include, exclude):
     return None
 
 
-def _require_matches(pattern, name, variables):
+def require_matches(pattern, name, variables):
+    """Raise unless a regular expression is None, or found in the path of a variable."""
     if pattern is None:
         return
     try:

@@ -13,6 +13,7 @@ from kerasreg.pruning.plan import Plan, planned
 from kerasreg.pruning.regrow import Regrow
 from kerasreg.pruning.rule import Rule
 from kerasreg.pruning.schedules import Hold, Run, standardize_schedule
+from kerasreg.pruning.units import variables_of
 from kerasreg.train_step import UpdateHook, finished_updates, forget_traces
 from kerasreg.variables import host_view
 
@@ -52,7 +53,7 @@ class Strategy:
         """
         targets, skipped = self.rule.find(model, caller)
         if self.only_holds:
-            alive = [host_view(target.variable) != 0 for target in targets]
+            alive = {id(v): host_view(v) != 0 for v in variables_of(targets)}
             rows = planned(targets, [None] * len(targets), alive)
             return Plan(model.name, rows, skipped, [], [], 0.0)
         timeline = self.schedule.timeline(run)
@@ -141,7 +142,7 @@ class PruningTraining:
     @property
     def variables(self):
         """The variables that are pruned."""
-        return [target.variable for target in self.targets]
+        return variables_of(self.targets)
 
     @property
     def is_in_step(self):
@@ -216,7 +217,7 @@ class PruningTraining:
         """Prune to this sparsity now."""
         alive = None
         if self._strategy.hold:
-            alive = [self._masks.alive(variable) for variable in self.variables]
+            alive = {id(variable): self._masks.alive(variable) for variable in self.variables}
         records = self._read(self._records)
         scores = self._rule.scores(self.targets, alive, records)
         final = self._strategy.schedule.final
@@ -227,15 +228,14 @@ class PruningTraining:
             share = self._strategy.regrow.share(step, self._timeline)
         if share:
             chosen = self._regrown(scores, chosen, share, step)
-        for variable, mask, before in zip(
-            self.variables, chosen, alive or [None] * len(chosen), strict=True
-        ):
-            if before is None:
+        for variable in self.variables:
+            mask = chosen[id(variable)]
+            if alive is None:
                 clear(self._hook, variable, mask)
-            elif not np.array_equal(mask, before):
+            elif not np.array_equal(mask, alive[id(variable)]):
                 self._masks.assign(variable, mask)
-        dead = sum(int(mask.size - np.count_nonzero(mask)) for mask in chosen)
-        self.pruned[step] = dead / sum(mask.size for mask in chosen)
+        zeros = sum(target.zeros(chosen) for target in self.targets)
+        self.pruned[step] = zeros / sum(target.weights for target in self.targets)
 
     def require_steps(self):
         """Raise if the optimizer went on without masks, or nobody pruned."""
@@ -274,16 +274,15 @@ class PruningTraining:
         self._hook.release()
 
     def _regrown(self, scores, alive, share, step):
-        gradients = self._read(self._gradients) or [None] * len(alive)
-        return [
-            self._strategy.regrow.replace(target, score, mask, gradient, share, step)
-            for target, score, mask, gradient in zip(
-                self.targets, scores, alive, gradients, strict=True
-            )
-        ]
+        gradients = self._read(self._gradients) or {}
+        replace, regrown = self._strategy.regrow.replace, {}
+        for target, score in zip(self.targets, scores, strict=True):
+            key = id(target.variable)
+            regrown[key] = replace(target, score, alive[key], gradients.get(key), share, step)
+        return regrown
 
     def _read(self, records):
-        return records and [records.read(variable) for variable in self.variables]
+        return records and {id(variable): records.read(variable) for variable in self.variables}
 
     def _hold_zeros(self):
         if self._masks.was_restored():

@@ -51,7 +51,12 @@ def coupled_groups(model):
     >>> small.get_layer("b").units
     5
     """
-    _require_graph(model)
+    return find_groups(model, "kerasreg.coupled_groups")
+
+
+def find_groups(model, caller):
+    """What `coupled_groups` returns, for a `caller` that errors name."""
+    _require_graph(model, caller)
     analysis = Analysis(model, rule_of)
     parts = [
         _Part(found.variable, axis, labels, analysis.roots)
@@ -156,11 +161,12 @@ def _pinned(analysis, groups):
     return pinned
 
 
-def _require_graph(model):
-    require_built(model, "kerasreg.coupled_groups")
+def _require_graph(model, caller):
+    require_built(model, caller)
     if not hasattr(functional_of(model), "_nodes_by_depth"):
         raise ValueError(
-            "`kerasreg.coupled_groups` needs a Functional or Sequential model, because it follows "
-            f"the graph of its layers. Received: '{model.name}', a {type(model).__name__}, which "
-            "computes in `call`. Build it as `keras.Model(inputs, outputs)`."
+            f"`{caller}` needs a Functional or Sequential model to find coupled units, because "
+            f"it follows the graph of its layers. Received: '{model.name}', a "
+            f"{type(model).__name__}, which computes in `call`. Build it as "
+            "`keras.Model(inputs, outputs)`."
         )

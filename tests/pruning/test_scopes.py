@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from kerasreg.patterns import Block, Group, Unstructured
 from kerasreg.pruning.rule import Rule
 from kerasreg.pruning.scopes import Scope, weakest_of_all
+from kerasreg.pruning.units import Target
 
 PATTERNS = {"weights": Unstructured(), "units": Group(-1), "blocks": Block((3, 2))}
 
 
-def target(shape, pattern=PATTERNS["weights"], path="net/a/kernel"):
+def target(shape, pattern=PATTERNS["weights"], path="net/a/kernel", name=None):
     units = pattern.bind(np.empty(shape), {})
-    return SimpleNamespace(variable=SimpleNamespace(shape=shape, path=path), units=units, path=path)
+    return Target(SimpleNamespace(shape=shape, path=path), units, name or path)
 
 
 def rule(scope, pattern="unstructured"):
@@ -128,8 +129,7 @@ def test_rules_rise_with_the_schedule():
 
 
 def test_a_rule_reads_paths_without_the_numbers_of_equal_ones():
-    one, two = target((2, 5)), target((2, 5))
-    two.path = "net/a/kernel_2"
+    one, two = target((2, 5)), target((2, 5), name="net/a/kernel_2")
     Scope({"kernel$": 0.5}).check([one, two])
     assert Scope({"kernel$": 0.5}).shares([one, two], 0.8, 0.8) == [0.5, 0.5]
 
@@ -140,16 +140,14 @@ def test_ties_never_overshoot():
         scores = [np.zeros(63), np.zeros(63)]
         for sparsity in (0.0, 0.25, 0.5, 0.9, 1.0):
             counts = rule(scope).counts(targets, scores, sparsity, sparsity)
-            masks = rule(scope).choose(
-                [SimpleNamespace(units=t.units) for t in targets], scores, counts
-            )
-            assert [int(np.sum(~mask)) for mask in masks] == counts
+            masks = rule(scope).choose(targets, scores, counts)
+            assert [t.zeros(masks) for t in targets] == counts
             assert abs(sum(counts) - sparsity * 126) <= 1.0
 
 
 def test_what_is_dead_stays_dead_when_less_is_wanted():
     scores = [np.array([-np.inf, 1.0, -np.inf, 0.5])]
-    (mask,) = rule("layer").choose([target((2, 2))], scores, [1])
+    (mask,) = rule("layer").choose([target((2, 2))], scores, [1]).values()
     np.testing.assert_array_equal(mask, [[False, True], [False, True]])
 
 

@@ -1,0 +1,44 @@
+"""What a pattern is: it says which weights go together."""
+
+from kerasreg.pruning.targets import find_targets
+
+
+class Pattern:
+    """Which weights are pruned together: the base class of all patterns.
+
+    Example:
+
+    >>> class HeadsAndUnits(kerasreg.patterns.Pattern):
+    ...     def bind(self, variable, roles):
+    ...         axis = "head" if "head" in roles else "output"
+    ...         return kerasreg.patterns.Group(axis).bind(variable, roles)
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6)])
+    >>> next(iter(kerasreg.prune(model, 0.5, pattern=HeadsAndUnits()))).units
+    6
+    """
+
+    def bind(self, variable, roles):
+        """The `Units` of a variable.
+
+        Args:
+            variable: a Keras variable.
+            roles: `{"output": Groups, "input": Groups, ...}`, what is known of its axes.
+
+        Raises:
+            ValueError: with the reason, where this pattern does not fit.
+        """
+        raise NotImplementedError
+
+    def find(self, model, include, exclude, caller):
+        """`(targets, {path: why it is not pruned})`: `bind` on every variable of a model."""
+        return find_targets(model, self, include, exclude, caller)
+
+    @property
+    def final(self):
+        """The only sparsity that this pattern has, or None."""
+        return None
+
+    @property
+    def no_regrowth(self):
+        """Why `regrow` cannot be combined with it, or None."""
+        return None
