@@ -333,9 +333,471 @@ def all_dead():
     return model, 7 * (6 + 1) + (8 * 5 + 5) - (1 + 1) + 4 * 3
 
 
+def zero_units(layer, count, variables, axis=-1, sizes=None):
+    """Set the first `count` units of a layer's variables to zero, in each of their blocks."""
+    for each in layer.weights:
+        if each.name in variables:
+            value = np.array(ops.convert_to_numpy(each))
+            moved = np.moveaxis(value, axis, 0)
+            blocks = moved.reshape(sizes or 1, -1, *moved.shape[1:])
+            blocks[:, :count] = 0
+            each.assign(np.moveaxis(blocks.reshape(moved.shape), 0, axis))
+
+
+def _attend(layer, causal=False):
+    x = keras.Input((5, 6))
+    y = layers.Dense(8, name="before")(x)
+    y = layer(y, y, use_causal_mask=causal)
+    return randomize(keras.Model(x, layers.Dense(3, name="after")(y)))
+
+
+def heads():
+    """Heads that nobody reads."""
+    layer = layers.MultiHeadAttention(4, 3, value_dim=2, name="attention")
+    model = _attend(layer, causal=True)
+    zero_units(layer._output_dense, 3, ["kernel"], axis=0)
+    # Queries, keys (9 inputs with the bias, 3 numbers), values (2 numbers), and the way out.
+    return model, 3 * (2 * 9 * 3 + 9 * 2 + 2 * 8)
+
+
+def query_key_size():
+    """Numbers of the scores: without queries, and with keys that are all alike."""
+    layer = layers.MultiHeadAttention(2, 6, name="attention")
+    model = _attend(layer)
+    zero_units(layer._query_dense, 2, ["kernel", "bias"])
+    kernel = np.array(ops.convert_to_numpy(layer._key_dense.kernel))
+    kernel[..., 2:4] = 0
+    layer._key_dense.kernel.assign(kernel)
+    return model, 4 * 2 * 2 * 9
+
+
+def value_size():
+    """Values that are constant go into the bias of what reads them."""
+    layer = layers.MultiHeadAttention(2, 4, value_dim=5, use_bias=False, name="attention")
+    model = _attend(layer)
+    zero_units(layer._value_dense, 3, ["kernel"])
+    return model, 3 * 2 * (8 + 8)
+
+
+def attention_inputs():
+    """Dead inputs of an attention, and outputs that nobody reads."""
+    layer = layers.MultiHeadAttention(2, 4, output_shape=10, name="attention")
+    model = _attend(layer)
+    kill(model, "before", 3, bias=False)
+    kill(model, "after", 4, axis=0, bias=False)
+    return model, 3 * (6 + 1 + 3 * 8) + 4 * (8 + 1 + 3)
+
+
+def cross_attention():
+    x, z = keras.Input((5, 6)), keras.Input((None, 4))
+    mask = keras.Input((5, None), dtype="bool")
+    y = layers.MultiHeadAttention(3, 4, name="attention")(
+        layers.Dense(7)(x), layers.Dense(6, name="values")(z), attention_mask=mask
+    )
+    model = randomize(keras.Model([x, z, mask], y))
+    kill(model, "values", 2, bias=False)
+    return model, 2 * (4 + 1 + 2 * 12)
+
+
+def attention_scores():
+    """Scores that are an output keep their heads."""
+    layer = layers.MultiHeadAttention(4, 3, name="attention")
+    x = keras.Input((5, 6))
+    outputs = layer(x, x, return_attention_scores=True)
+    model = randomize(keras.Model(x, outputs))
+    zero_units(layer._output_dense, 3, ["kernel"], axis=0)
+    return model, 0
+
+
+def grouped_attention():
+    """Heads of queries go with the head of keys that they share."""
+    layer = layers.GroupQueryAttention(4, 6, 3, name="attention")
+    x = keras.Input((5, 8))
+    model = randomize(keras.Model(x, layer(x, x)))
+    zero_units(layer._output_dense, 4, ["kernel"], axis=0)
+    return model, 4 * (9 * 4 + 4 * 8) + 2 * 2 * 9 * 4
+
+
+def grouped_attention_size():
+    """One size for queries, keys and values."""
+    layer = layers.GroupQueryAttention(4, 4, 2, name="attention")
+    x = keras.Input((5, 8))
+    model = randomize(keras.Model(x, layer(x, x)))
+    zero_units(layer._value_dense, 2, ["kernel"])
+    zero_units(layer._query_dense, 1, ["kernel", "bias"])
+    return model, 4 * 9 + 2 * 9 + 2 * 9 + 4 * 8
+
+
+def _recur(*stack, feature=3):
+    x = keras.Input((6, 4))
+    y = layers.Dense(5, name="before")(x)
+    for layer in stack:
+        y = layer(y)
+    return randomize(keras.Model(x, layers.Dense(feature, name="after")(y)))
+
+
+def simple_rnn():
+    layer = layers.SimpleRNN(8, name="rnn")
+    model = _recur(layer)
+    zero_units(layer, 3, ["kernel", "recurrent_kernel", "bias"])
+    kill(model, "before", 2, bias=False)
+    return model, 2 * (4 + 1 + 8) + 3 * (3 + 1 + 3) + (8 * 8 - 5 * 5)
+
+
+def _zero_candidate(layer, count, gates, candidate):
+    cell = getattr(layer, "cell", layer)
+    size = cell.kernel.shape[-1] // gates
+    columns = slice(candidate * size, candidate * size + count)
+    for each in (cell.kernel, cell.recurrent_kernel, cell.bias):
+        if each is not None:
+            value = np.array(ops.convert_to_numpy(each))
+            value[..., columns] = 0
+            each.assign(value)
+
+
+def _recurrent(inputs, gates, old, new, biases=1):
+    """Parameters that go with units of a recurrent layer, without its readers."""
+    count = lambda units: gates * units * (inputs + units + biases)  # noqa: E731
+    return count(old) - count(new)
+
+
+def lstm():
+    layers_ = layers.LSTM(8, return_sequences=True), layers.LSTM(6, name="second")
+    model = _recur(*layers_)
+    _zero_candidate(layers_[0], 3, 4, 2)
+    _zero_candidate(layers_[1], 2, 4, 2)
+    gone = _recurrent(5, 4, 8, 5) + 4 * 6 * (8 + 6 + 1) - 4 * 4 * (5 + 4 + 1)
+    return model, gone + 2 * 3
+
+
+def lstm_unread():
+    """Units that nobody reads, the others' gates included."""
+    layer = layers.LSTM(8, use_bias=False)
+    model = _recur(layer)
+    zero_units(layer.cell, 3, ["recurrent_kernel"], axis=0)
+    kill(model, "after", 3, axis=0, bias=False)
+    kill(model, "before", 2, bias=False)
+    # The constants before it make it a bias.
+    return model, _recurrent(5, 4, 8, 5, 0) + 2 * (5 + 4 * 5) + 3 * 3 - 4 * 5
+
+
+def gru():
+    layer = layers.GRU(8, return_sequences=True)
+    model = _recur(layer)
+    _zero_candidate(layer, 3, 3, 2)
+    kill(model, "before", 2, bias=False)
+    # One of the constants before it stays: the bias of a candidate is gated here.
+    return model, _recurrent(4, 3, 8, 5, 2) + 3 * 3 + (5 + 3 * 8)
+
+
+def gru_plain():
+    layer = layers.GRU(8, reset_after=False, go_backwards=True)
+    model = _recur(layer)
+    _zero_candidate(layer, 3, 3, 2)
+    return model, _recurrent(5, 3, 8, 5) + 3 * 3
+
+
+def rnn_of_a_cell():
+    layer = layers.RNN(layers.GRUCell(8))
+    model = _recur(layer)
+    _zero_candidate(layer, 3, 3, 2)
+    return model, _recurrent(5, 3, 8, 5, 2) + 3 * 3
+
+
+def states():
+    """An encoder hands its states to a decoder."""
+    x, z = keras.Input((None, 4)), keras.Input((None, 3))
+    _, *given = layers.LSTM(8, return_state=True, name="encoder")(x)
+    decoder = layers.LSTM(8, return_sequences=True, name="decoder")
+    y = decoder(z, initial_state=given)
+    model = randomize(keras.Model([x, z], layers.Dense(2, name="after")(y)))
+    for name in ("encoder", "decoder"):
+        _zero_candidate(model.get_layer(name), 3, 4, 2)
+    return model, _recurrent(4, 4, 8, 5) + _recurrent(3, 4, 8, 5) + 3 * 2
+
+
+def bidirectional():
+    layer = layers.Bidirectional(layers.LSTM(8, return_sequences=True))
+    model = _recur(layer, layers.Bidirectional(layers.GRU(6), merge_mode="sum"))
+    _zero_candidate(layer.forward_layer, 4, 4, 2)
+    _zero_candidate(layer.backward_layer, 3, 4, 2)
+    return model, 2 * _recurrent(5, 4, 8, 5) + 6 * 2 * 3 * 6
+
+
+def stacked_cells():
+    """Nobody knows these: they stay."""
+    layer = layers.RNN([layers.LSTMCell(5), layers.GRUCell(4)])
+    model = _recur(layer)
+    kill(model, "before", 2)
+    return model, 0
+
+
+def conv_lstm():
+    x = keras.Input((4, 7, 7, 3))
+    layer = layers.ConvLSTM2D(8, 3, padding="same", name="lstm")
+    y = layers.Conv2D(4, 3, name="after")(layer(x))
+    model = randomize(keras.Model(x, layers.GlobalAveragePooling2D()(y)))
+    _zero_candidate(layer, 3, 4, 2)
+    return model, 9 * 4 * (8 * 11 - 5 * 8) + 4 * 3 + 9 * 3 * 4
+
+
+def time_distributed():
+    x = keras.Input((3, 9, 9, 2))
+    y = layers.TimeDistributed(layers.Conv2D(8, 3, activation="relu"), name="a")(x)
+    y = layers.TimeDistributed(layers.GlobalAveragePooling2D())(y)
+    y = layers.TimeDistributed(layers.Dense(6, "relu"), name="b")(y)
+    model = randomize(keras.Model(x, layers.LSTM(4, name="after")(y)))
+    kill(model, "a", 4)
+    kill(model, "b", 2, bias=False)
+    model.get_layer("b").layer.bias.assign([-1.0, -2, 1, 2, 3, 4])
+    return model, 4 * (18 + 1 + 6) + 2 * (4 + 1 + 16)
+
+
+def einsum():
+    """Heads and sizes by hand."""
+    x = keras.Input((5, 6))
+    y = layers.EinsumDense("abc,cde->abde", (None, 4, 3), bias_axes="de", name="a")(x)
+    y = layers.EinsumDense("abde,def->abf", (None, 7), bias_axes="f", activation="relu", name="b")(
+        layers.ReLU()(y)
+    )
+    y = layers.EinsumDense("...x,xy->...y", 3, name="c")(y)
+    model = randomize(keras.Model(x, y))
+    kill(model, "b", 2, axis=0, bias=False)
+    kill(model, "c", 3, axis=0)
+    return model, 2 * 3 * (6 + 1 + 7) + 3 * (6 + 1 + 3)
+
+
+def einsum_folded():
+    """A constant makes a bias."""
+    x = keras.Input((5, 6))
+    y = layers.EinsumDense("abc,cd->abd", (None, 4), bias_axes="d", name="a")(x)
+    y = layers.EinsumDense("abc,cde->abde", (None, 3, 2), name="b")(y)
+    model = randomize(keras.Model(x, layers.Flatten()(y)))
+    kill(model, "a", 2, bias=False)
+    return model, 2 * (6 + 1 + 6) - 6
+
+
+def group_norm():
+    """A group goes as a whole."""
+    model = _image(layers.GroupNormalization(4, name="norm"), layers.ReLU(), padding="valid")
+    kill(model, "a", 5)
+    kill(model, "norm", 5, variable="gamma", bias=False)
+    kill(model, "norm", 5, variable="beta", bias=False)
+    return model, 4 * (27 + 1 + 2 + 9 * 6)
+
+
+def instance_norm():
+    model = _image(layers.GroupNormalization(-1, name="norm"), layers.ReLU(), padding="valid")
+    kill(model, "a", 3)
+    return model, 3 * (27 + 1 + 2 + 9 * 6)
+
+
+def rms_norm():
+    x = keras.Input((6,))
+    y = layers.RMSNormalization(name="norm")(layers.Dense(8, "relu", name="a")(x))
+    model = randomize(keras.Model(x, layers.Dense(3, name="b")(y)))
+    kill(model, "a", 3)
+    return model, 3 * (6 + 1 + 1 + 3)
+
+
+def rms_norm_of_a_constant():
+    """What adds to the mean of the squares stays."""
+    x = keras.Input((6,))
+    y = layers.RMSNormalization(name="norm")(layers.Dense(8, name="a")(x))
+    model = randomize(keras.Model(x, layers.Dense(3, name="b")(y)))
+    kill(model, "a", 3, bias=False)
+    kill(model, "b", 3, axis=0, bias=False)
+    return model, 0
+
+
+def unit_norm():
+    x = keras.Input((6,))
+    y = layers.UnitNormalization()(layers.Dense(8, "relu", name="a")(x))
+    model = randomize(keras.Model(x, layers.Dense(3, name="b")(y)))
+    kill(model, "a", 3)
+    return model, 3 * (6 + 1 + 3)
+
+
+def adapted():
+    """Statistics of the data come along."""
+    x = keras.Input((6,))
+    normalization = layers.Normalization(name="norm")
+    normalization.adapt(np.random.default_rng(0).normal(2, 3, (50, 6)))
+    y = layers.Dense(8, "relu", name="a")(normalization(x))
+    model = keras.Model(x, layers.Dense(3, name="b")(y))
+    for name in ("a", "b"):
+        for variable in model.get_layer(name).weights:
+            variable.assign(np.random.default_rng(1).normal(size=variable.shape))
+    kill(model, "a", 3)
+    return model, 3 * (6 + 1 + 3)
+
+
+def prelu():
+    model = _image(layers.PReLU(shared_axes=(1, 2)))
+    kill(model, "a", 4)
+    return model, 4 * (27 + 1 + 1 + 9 * 6)
+
+
+def shuffled():
+    """Channels that a reshape splits go together across its parts (as in ShuffleNet)."""
+    x = keras.Input((7, 7, 3))
+    y = layers.Conv2D(8, 3, activation="relu", name="a")(x)
+    y = layers.Reshape((5, 5, 2, 4))(y)
+    y = layers.Reshape((5, 5, 8))(layers.Permute((1, 2, 4, 3))(y))
+    model = randomize(keras.Model(x, layers.Conv2D(3, 3, name="b")(y)))
+    a = model.get_layer("a")
+    alive = np.arange(8) % 4 >= 2
+    a.kernel.assign(ops.convert_to_numpy(a.kernel) * alive)
+    a.bias.assign(ops.convert_to_numpy(a.bias) * alive)
+    return model, 4 * (27 + 1 + 27)
+
+
+def ragged_groups():
+    """Groups of a convolution go as a whole (as in RegNet); one stays to carry the biases."""
+    model = _image(layers.Conv2D(12, 3, groups=4, name="grouped"), layers.ReLU())
+    kill(model, "a", 5)
+    return model, 2 * (27 + 1) + 3 * (9 * 2 + 1 + 9 * 6)
+
+
+def whole_groups():
+    model = _image(layers.Conv2D(12, 3, groups=4, use_bias=False, name="grouped"), layers.ReLU())
+    kill(model, "a", 5)
+    return model, 4 * (27 + 1) + 6 * (9 * 2 + 9 * 6)
+
+
+def reversed_embedding():
+    """A table that is read both ways stays."""
+    x = keras.Input((7,), dtype="int32")
+    table = layers.ReversibleEmbedding(10, 8, name="a")
+    y = layers.Dense(8, name="b")(table(x))
+    model = randomize(keras.Model(x, table(y, reverse=True)))
+    kill(model, "a", 3, variable="embeddings")
+    return model, 0
+
+
+def masked():
+    """Masks flow as before."""
+    x = keras.Input((7,), dtype="int32")
+    y = layers.Embedding(10, 8, mask_zero=True, name="a")(x)
+    y = layers.LSTM(6, return_sequences=True, name="b")(y)
+    y = layers.GlobalAveragePooling1D()(y)
+    model = randomize(keras.Model(x, layers.Dense(2, name="c")(y)))
+    kill(model, "a", 3, variable="embeddings")
+    kill(model, "c", 2, axis=0, bias=False)
+    zero_units(model.get_layer("b").cell, 2, ["recurrent_kernel"], axis=0)
+    return model, 3 * (10 + 24) + _recurrent(5, 4, 6, 4) + 2 * 2
+
+
+def moved_by_ops():
+    x = keras.Input((4, 6))
+    y = layers.Dense(8, name="a")(x)
+    y = ops.transpose(y, (0, 2, 1))
+    y = ops.concatenate([y[:, :5], ops.flip(y[:, 5:], axis=2)], axis=1)
+    y = ops.reshape(ops.mean(ops.expand_dims(y, 1), axis=-1), (-1, 8))
+    parts = ops.split(y, [3], axis=-1)
+    y = ops.concatenate([layers.Dense(4)(parts[0]), layers.Dense(5, name="b")(parts[1])], axis=-1)
+    model = randomize(keras.Model(x, layers.Dense(2, name="c")(y)))
+    kill(model, "a", 2)
+    kill(model, "b", 3)
+    return model, 2 * (6 + 1 + 4) + 3 * (5 + 1 + 2)
+
+
+def mixer():
+    """Layers along both axes, one after the other."""
+    x = keras.Input((5, 6))
+    y = layers.Dense(8, name="channels")(x)
+    z = layers.Dense(7, "relu", name="tokens")(layers.Permute((2, 1))(y))
+    z = layers.Permute((2, 1))(layers.Dense(4)(z))
+    model = randomize(keras.Model(x, layers.Dense(3, name="after")(layers.Flatten()(z))))
+    kill(model, "tokens", 3)
+    kill(model, "channels", 2)
+    # A channel of zeros gets the biases of the tokens: it stays.
+    return model, 3 * (5 + 1 + 4)
+
+
+def causal():
+    x = keras.Input((9, 4))
+    y = layers.Conv1D(8, 3, padding="causal", activation="sigmoid", name="a")(x)
+    y = layers.Conv1D(5, 3, padding="causal", dilation_rate=2, name="b")(y)
+    model = randomize(keras.Model(x, y))
+    kill(model, "a", 3)
+    return model, 2 * (12 + 1 + 15)
+
+
+def channels_of_a_gain():
+    """A product with one channel for all."""
+    x = keras.Input((9, 9, 3))
+    y = layers.Conv2D(8, 3, name="a")(x)
+    gate = layers.Conv2D(1, 3, activation="sigmoid", name="gate")(x)
+    y = layers.Conv2D(5, 3, name="b")(layers.Multiply()([y, gate]))
+    model = randomize(keras.Model(x, layers.GlobalAveragePooling2D()(y)))
+    kill(model, "a", 4)
+    return model, 4 * (27 + 1 + 45)
+
+
+def functions():
+    """Python functions in a model, which have no config."""
+    x = keras.Input((6,))
+    y = layers.Dense(8, lambda x: x * ops.sigmoid(x), name="a")(x)
+    y = layers.Lambda(lambda x: x[..., ::-1])(layers.Dense(5, name="b")(y))
+    model = randomize(keras.Model(x, layers.Dense(2)(y)))
+    kill(model, "a", 3)
+    return model, 3 * (6 + 1 + 5)
+
+
+def array_initializers():
+    x = keras.Input((7,), dtype="int32")
+    table = np.random.default_rng(0).normal(size=(10, 8))
+    y = layers.Embedding(10, 8, embeddings_initializer=keras.initializers.Constant(table), name="a")
+    model = keras.Model(x, layers.LSTM(3)(y(x)))
+    kill(model, "a", 3, variable="embeddings")
+    return model, 3 * (10 + 12)
+
+
 CASES = [
     *(producer_dead, constant, consumer_dead, chain, without_bias, convolutions, carrier, folded),
     *(gain_of_zero, pooled, padded, depthwise, grouped, separable, transposed, residual),
     *(concatenated, squeezed, flattened, operations, embedded, siamese, nested, several_outputs),
     *(intermediate_output, any_size, unknown, normalized, softmax, nothing_dead, all_dead),
+    *(
+        heads,
+        query_key_size,
+        value_size,
+        attention_inputs,
+        cross_attention,
+        attention_scores,
+        grouped_attention,
+        grouped_attention_size,
+        simple_rnn,
+        lstm,
+        lstm_unread,
+        gru,
+        gru_plain,
+        rnn_of_a_cell,
+        states,
+        bidirectional,
+        stacked_cells,
+        conv_lstm,
+        time_distributed,
+        einsum,
+        einsum_folded,
+        group_norm,
+        instance_norm,
+        rms_norm,
+        rms_norm_of_a_constant,
+        unit_norm,
+        adapted,
+        prelu,
+        shuffled,
+        ragged_groups,
+        whole_groups,
+        reversed_embedding,
+        masked,
+        moved_by_ops,
+        mixer,
+        causal,
+        channels_of_a_gain,
+        functions,
+        array_initializers,
+    ),
 ]

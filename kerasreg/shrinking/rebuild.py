@@ -1,12 +1,12 @@
 """The same model with fewer coordinates."""
 
-import copy
+import warnings
 
 import keras
 import numpy as np
 from keras import ops, tree
 
-from kerasreg.shrinking.copies import layer_from
+from kerasreg.shrinking.copies import copy_of
 from kerasreg.shrinking.graph import functional_of, is_model, nodes_of
 from kerasreg.shrinking.rules import rule_of
 
@@ -47,7 +47,10 @@ class Rebuild:
 
     def model(self, model):
         """The new model, with its weights."""
-        small = self._model(model)
+        with warnings.catch_warnings():
+            # The original gave the same ones.
+            warnings.simplefilter("ignore")
+            small = self._model(model)
         for operation, new in self._new.values():
             if isinstance(new, keras.layers.Layer) and not is_model(operation):
                 self._set_weights(operation, new)
@@ -100,15 +103,9 @@ class Rebuild:
         if is_model(operation):
             return self._model(operation)
         changes = rule_of(operation).config(self._calls[id(operation)], self._kept)
-        if not isinstance(operation, keras.layers.Layer):
-            # The operations of `keras.ops` have no config.
-            new = copy.copy(operation)
-            new._inbound_nodes, new._outbound_nodes = [], []
-            vars(new).update(changes)
-            return new
         if any(layer == id(operation) for layer, *_ in self._dead.biases):
             changes = {**changes, **rule_of(operation).with_bias(operation)}
-        return layer_from(operation, changes, self._dtype)
+        return copy_of(operation, changes, self._dtype)
 
     def _set_weights(self, old, new):
         values = {name: self._value(variable) for name, variable in _named(old)}

@@ -1,15 +1,15 @@
 """Attention: heads, the size of queries and keys, and that of values."""
 
 import inspect
+import math
 
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from kerasreg.shrinking.analysis import Reader
 from kerasreg.shrinking.graph import Tensor
 from kerasreg.shrinking.rules.base import Rule, flat, labels_of, pin_other_axes, rule_for
 from kerasreg.shrinking.rules.linear import outputs_of, read_kernel
-
 
 _SOURCE = {"query": "query", "gate": "query", "key": "key", "value": "value"}
 
@@ -146,13 +146,10 @@ class _MultiHeadAttention(_Projections):
         }
 
     def scales(self, call, kept):
-        # Scores are divided by the square root of the size, which is another one now.
         layer = call.operation
         if not self.is_known(layer):
             return []
-        ratio = np.sqrt(kept(call.memory["keys"]) / layer.key_dim)
-        dense = layer._query_dense
-        return [(each, ratio) for each in (dense._kernel, dense.bias) if each is not None]
+        return _rescaled(layer._query_dense, layer.key_dim, kept(call.memory["keys"]))
 
 
 @rule_for(layers.GroupQueryAttention)
@@ -185,9 +182,7 @@ class _GroupQueryAttention(_Projections):
 
     def scales(self, call, kept):
         layer = call.operation
-        ratio = np.sqrt(kept(call.memory["keys"]) / layer.head_dim)
-        dense = layer._query_dense
-        return [(each, ratio) for each in (dense._kernel, dense.bias) if each is not None]
+        return _rescaled(layer._query_dense, layer.head_dim, kept(call.memory["keys"]))
 
 
 def _arguments(call):
@@ -196,6 +191,17 @@ def _arguments(call):
     key = found.get("key")
     key = key if isinstance(key, Tensor) else found["value"]
     return {"query": found["query"], "value": found["value"], "key": key}
+
+
+def _rescaled(dense, before, after):
+    """Scores are divided by the square root of the size, which is another one now."""
+    # TensorFlow rounds this number of Python to float32, whatever the dtype.
+    before, after = (
+        float(ops.convert_to_numpy(ops.cast(1.0 / math.sqrt(size), "float64")))
+        for size in (before, after)
+    )
+    ratio = before / after
+    return [(each, ratio) for each in (dense._kernel, dense.bias) if each is not None]
 
 
 def _place(layer, dense):

@@ -128,7 +128,7 @@ class _Grouped(Rule):
         layer, (tensor,), (output,) = call.operation, call.inputs, call.outputs
         axis = feature_axis(layer, tensor)
         kernel = numpy(layer.kernel)
-        # (positions, inputs of a group, outputs); a depthwise kernel is (..., channels, multiplier).
+        # (positions, inputs of a group, outputs)
         per_group = 1 if self._reads is not None else kernel.shape[-2]
         kernel = kernel.reshape(-1, per_group, output.shape[axis])
         inputs = tensor.constant(axis).reshape(-1, per_group)

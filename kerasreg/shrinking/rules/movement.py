@@ -19,6 +19,10 @@ _SPATIAL = (
 )
 
 
+#: The attributes that are shapes.
+_SHAPES = {"Reshape": "newshape", "BroadcastTo": "shape"}
+
+
 @rule_for(*_SPATIAL, *_PADDING)
 class _Spatial(Rule):
     """Works along space, on each channel alone."""
@@ -122,8 +126,6 @@ class _Moved(Rule):
 class _Reshape(_Moved):
     """The new shape is in the config, or an attribute."""
 
-    _NAMES = {"Reshape": "newshape", "BroadcastTo": "shape"}
-
     def label(self, call, analysis):
         if analysis.is_shared(call.operation):
             analysis.pin(call.inputs[0], f"'{call.operation.name}' is used several times")
@@ -132,7 +134,7 @@ class _Reshape(_Moved):
 
     def config(self, call, kept):
         is_layer = isinstance(call.operation, layers.Reshape)
-        name = "target_shape" if is_layer else self._NAMES[type(call.operation).__name__]
+        name = "target_shape" if is_layer else _SHAPES[type(call.operation).__name__]
         shape = list(getattr(call.operation, name))
         (output,) = call.outputs
         for axis, labels in output.labels.items():

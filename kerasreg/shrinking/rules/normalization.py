@@ -111,7 +111,9 @@ class _Zeros(Rule):
 
     def readers(self, call, analysis):
         (tensor,), (output,) = call.inputs, call.outputs
-        (axis,) = self.axes(call.operation, tensor)
+        axis, *others = self.axes(call.operation, tensor)
+        if others:
+            return []
         size = tensor.shape[axis]
         return [
             Reader(
@@ -133,8 +135,9 @@ class _Zeros(Rule):
 
     def constants(self, call, analysis):
         (tensor,), (output,) = call.inputs, call.outputs
-        (axis,) = self.axes(call.operation, tensor)
-        output.constants[axis] = np.where(tensor.constant(axis) == 0, 0.0, np.nan)
+        axis, *others = self.axes(call.operation, tensor)
+        if not others:
+            output.constants[axis] = np.where(tensor.constant(axis) == 0, 0.0, np.nan)
 
     def axes(self, layer, tensor):
         """The axes that it normalizes together."""
@@ -149,9 +152,9 @@ class _UnitNormalization(_Zeros):
 
 @rule_for(layers.RMSNormalization)
 class _RMSNormalization(_Zeros):
-    """`x / sqrt(mean(x²) + ε) γ`, a mean over D features; over D' others without the zeros.
+    """`x / sqrt(mean(x²) + ε) * scale`, a mean over D features; without the zeros over D'.
 
-    It is the same with `γ √(D/D')` and `ε D/D'`.
+    It is the same with `scale √(D/D')` and `ε D/D'`.
     """
 
     def label(self, call, analysis):
@@ -163,7 +166,9 @@ class _RMSNormalization(_Zeros):
 
     def constants(self, call, analysis):
         (tensor,), (output,) = call.inputs, call.outputs
-        (axis,) = self.axes(call.operation, tensor)
+        axis, *others = self.axes(call.operation, tensor)
+        if others:
+            return
         is_zero = (tensor.constant(axis) == 0) | (numpy(call.operation.scale) == 0)
         output.constants[axis] = np.where(is_zero, 0.0, np.nan)
 
@@ -174,10 +179,10 @@ class _RMSNormalization(_Zeros):
         return [(call.operation.scale, np.sqrt(self._ratio(call, kept)))]
 
     def _ratio(self, call, kept):
-        (output,) = call.outputs
-        labels = output.label(call.operation.axis if output.labels else -1)
-        # A ratio of features that stay: D/D' of the mean.
-        return 1.0 if labels is None else kept(labels) ** -1 * len(labels)
+        (tensor,), (output,) = call.inputs, call.outputs
+        axes = self.axes(call.operation, tensor)
+        labels = output.label(axes[0]) if len(axes) == 1 else None
+        return 1.0 if labels is None else len(labels) / kept(labels)
 
 
 @rule_for(layers.LayerNormalization, layers.Softmax)

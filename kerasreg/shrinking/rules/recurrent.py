@@ -1,5 +1,7 @@
 """Recurrent layers: units with all of their gates and states."""
 
+import inspect
+
 import numpy as np
 from keras import layers, tree
 
@@ -9,7 +11,6 @@ from kerasreg.shrinking.rules.base import (
     Rule,
     apply_to,
     is_elementwise,
-    kind,
     labels_of,
     numpy,
     pin_other_axes,
@@ -38,8 +39,7 @@ class Recurrent(Rule):
         if not self.is_known(layer) or layer.stateful:
             super().label(call, analysis)
             return
-        tensor, *states = call.inputs
-        cell = layer.cell
+        tensor, states, cell = call.inputs[0], _states(call), layer.cell
         axis = _features(layer, tensor)
         pin_other_axes(tensor, axis, call, analysis)
         gates = _GATES[type(cell).__name__][0]
@@ -50,7 +50,7 @@ class Recurrent(Rule):
         analysis.slice(cell.bias, {-1: columns})
         for state in (*states, *call.outputs):
             axis = _features(layer, state)
-            if state in states:
+            if any(state is each for each in states):
                 pin_other_axes(state, axis, call, analysis)
                 analysis.labels.unify(labels_of(state, axis), units)
             state.labels[axis] = units
@@ -70,7 +70,7 @@ class Recurrent(Rule):
         if units is None:
             return []
         tensor, cell = call.inputs[0], layer.cell
-        columns = np.tile(units, len(cell.kernel.shape and range(_GATES[type(cell).__name__][0])))
+        columns = np.tile(units, _GATES[type(cell).__name__][0])
         axis = _features(layer, tensor)
         inputs = read_kernel(
             cell.kernel,
@@ -104,7 +104,7 @@ class Recurrent(Rule):
 
     def _given(self, call):
         """States that are given are read by their own units, whatever these compute."""
-        for state in call.inputs[1:]:
+        for state in _states(call):
             units = call.memory["units"]
             axis = _features(call.operation, state)
             yield Reader(
@@ -126,7 +126,7 @@ class Recurrent(Rule):
         zero = ~(kernel[:, varies] != 0).any(axis=(0, 1))
         if cell.bias is not None:
             zero &= (numpy(cell.bias)[..., part].reshape(-1, size) == 0).all(axis=0)
-        for state in call.inputs[1:]:
+        for state in _states(call):
             zero &= state.constant(_features(call.operation, state)) == 0
         if apply_to(cell.activation, np.zeros(1))[0] != 0:
             zero[:] = False
@@ -145,7 +145,7 @@ class _Bidirectional(Rule):
         layer = call.operation
         both = (layer.forward_layer, layer.backward_layer)
         is_known = all(_RECURRENT.is_known(each) and not each.stateful for each in both)
-        if not is_known or len(call.inputs) > 1:
+        if not is_known or _states(call):
             super().label(call, analysis)
             return
         calls = [self._call(call, each) for each in both]
@@ -209,6 +209,12 @@ class _Bidirectional(Rule):
 
 
 _RECURRENT = Recurrent()
+
+
+def _states(call):
+    """The states that are given."""
+    found = inspect.signature(call.operation.call).bind(*call.args, **call.kwargs).arguments
+    return [e for e in tree.flatten(found.get("initial_state")) if isinstance(e, Tensor)]
 
 
 def _features(layer, tensor):
