@@ -13,6 +13,7 @@ from kerasreg.saving.save import save
 from kerasreg.shrinking.cost import flops
 from kerasreg.shrinking.coupled import coupled_groups
 from kerasreg.shrinking.latency import compare_latency
+from kerasreg.shrinking.recalibrate import recalibrate
 from kerasreg.shrinking.shrink import shrink
 from kerasreg.statistics import statistics
 from kerasreg.summary import summary
@@ -33,6 +34,7 @@ __all__ = [
     "prune",
     "prune_below",
     "pruning",
+    "recalibrate",
     "register_step_size",
     "regularizers",
     "rewind",
