@@ -63,6 +63,8 @@ class Analysis:
         #: By id of the variable.
         self.slices: dict[int, Slice] = {}
         self.readers: list[Reader] = []
+        #: What stays although it has no labels, and why.
+        self.notes: list[str] = []
         self._times = Counter(id(call.operation) for call in self.graph.calls)
         for tensor in self.graph.inputs:
             tensor.labels = {}
@@ -94,6 +96,11 @@ class Analysis:
                 self.labels.unify(known.axes[axis], labels)
             else:
                 known.axes[axis] = labels
+
+    def note(self, reason):
+        """Something stays that has no labels."""
+        if reason not in self.notes:
+            self.notes.append(reason)
 
     def pin(self, tensor: Tensor, reason):
         """Nothing of this tensor may go."""

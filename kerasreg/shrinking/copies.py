@@ -1,5 +1,7 @@
 """New layers and operations from the configs of others."""
 
+import inspect
+
 import keras
 from keras import layers
 
@@ -9,25 +11,47 @@ def copy_of(operation, changes, dtype=None):
 
     With a `dtype`, what computes with floats computes in it.
 
-    What has no config of its own (a Python function as an activation, an object of a class that is
-    not registered) is taken over as it is.
+    Raises:
+        ValueError: if the config makes no operation.
     """
-    config = {**operation.get_config(), **changes}
-    config = config if dtype is None else _with_dtype(config, dtype)
-    if isinstance(operation, layers.Lambda):
-        # Keras makes none from a config, because that may come from anywhere.
-        config = {**config, "function": operation.function, "mask": operation.mask}
-        config["output_shape"] = operation._output_shape
-        return type(operation)(**config)
-    config = _without_sizes(config)
+    error = None
+    for config in _configs(operation, changes):
+        config = config if dtype is None else _with_dtype(config, dtype)
+        try:
+            if isinstance(operation, layers.Lambda):
+                # Keras makes none from a config, because that may come from anywhere.
+                return type(operation)(**config)
+            return type(operation).from_config(config)
+        except Exception as failure:  # Layers of users raise what they like.
+            error = error or failure
+    raise ValueError(
+        "`kerasreg.shrink` makes new layers from the configs of the old ones. Received: "
+        f"'{operation.name}' ({type(operation).__name__}), whose config makes none ({error}). "
+        "Correct its `get_config` or `from_config`."
+    ) from error
+
+
+def _configs(operation, changes):
+    """Configs to try, one after the other."""
     try:
-        return type(operation).from_config(config)
-    except Exception:
-        objects = {name: vars(operation).get(name) for name in config if name not in changes}
-        objects = {name: each for name, each in objects.items() if callable(each)}
-        if not objects:
-            raise
-        return type(operation).from_config({**config, **objects})
+        config = {**_without_sizes(operation.get_config()), **_without_sizes(changes)}
+    except Exception as error:
+        raise ValueError(
+            "`kerasreg.shrink` makes new layers from the configs of the old ones. Received: "
+            f"'{operation.name}' ({type(operation).__name__}), whose `get_config` fails ({error})."
+        ) from error
+    # Functions of Python and objects of classes that are not registered have no config.
+    objects = {name: vars(operation).get(name) for name in config if name not in changes}
+    objects = {name: each for name, each in objects.items() if callable(each)}
+    if isinstance(operation, layers.Lambda):
+        objects["output_shape"] = operation._output_shape
+        return [{**config, **objects, "mask": operation.mask}]
+    known = inspect.signature(type(operation).__init__).parameters
+    return [
+        dict(config),
+        {**config, **objects},
+        {name: each for name, each in config.items() if name in (*known, "name", "dtype")},
+    ]
 
 
 def _without_sizes(config):

@@ -2,6 +2,7 @@
 
 from kerasreg.shrinking.rules import (  # noqa: F401
     attention,
+    blocks,
     einsum,
     elementwise,
     kernels,

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from keras import ops
 
-_RULES, _OPS = {}, {}
+_RULES, _NAMED = {}, {}
 
 
 class Rule:
@@ -13,8 +13,11 @@ class Rule:
 
     def label(self, call, analysis):
         """Give the outputs of a call their labels, and say which variables have them."""
+        reason = f"'{call.operation.name}' ({kind(call)}) has no rule"
+        if getattr(call.operation, "weights", None) and type(self) is Rule:
+            analysis.note(reason)
         for tensor in call.inputs:
-            analysis.pin(tensor, f"'{call.operation.name}' ({kind(call)}) has no rule")
+            analysis.pin(tensor, reason)
 
     def constants(self, call, analysis):
         """Tell which coordinates of the outputs have the same value everywhere."""
@@ -53,15 +56,19 @@ def rule_for(*classes):
     return register
 
 
-def rule_for_ops(*names):
-    """Register a `Rule` class for the operations of `keras.ops` whose classes have these names."""
+def rule_for_classes(module, *names):
+    """Register a `Rule` class for the classes of these names in modules that begin like this."""
 
     def register(rule):
-        # The classes of `keras.ops` in a graph have no public place.
-        _OPS.update(dict.fromkeys(names, rule()))
+        _NAMED.update(dict.fromkeys([(module, name) for name in names], rule()))
         return rule
 
     return register
+
+
+def rule_for_ops(*names):
+    """Register a `Rule` class for operations of `keras.ops`: they have no public classes."""
+    return rule_for_classes("keras.src.ops.", *names)
 
 
 def rule_of(operation):
@@ -70,10 +77,11 @@ def rule_of(operation):
     for base in cls.__mro__:
         if base in _RULES:
             # Who computes something else is not known.
-            return _RULES[base] if cls.call is base.call else _UNKNOWN
-    if cls.__module__.startswith("keras.src.ops."):
-        return _OPS.get(cls.__name__, _UNKNOWN)
-    return _UNKNOWN
+            return _RULES[base] if cls.call is base.call else UNKNOWN
+    for (module, name), rule in _NAMED.items():
+        if cls.__name__ == name and cls.__module__.startswith(module):
+            return rule
+    return UNKNOWN
 
 
 def kind(call):
@@ -119,5 +127,5 @@ def pin_other_axes(tensor, axis, call, analysis):
             analysis.labels.pin(labels, f"'{call.operation.name}' works along it")
 
 
-_UNKNOWN = Rule()
-"""The rule of what is not known."""
+#: The rule of what is not known.
+UNKNOWN = Rule()
