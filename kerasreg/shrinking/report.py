@@ -1,22 +1,30 @@
 """What `kerasreg.shrink` did: numbers and a table."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from rich.box import SIMPLE
 from rich.table import Table
 
 from kerasreg.console import as_text, show
+from kerasreg.shrinking.cost import Shapes, open_sizes
+from kerasreg.shrinking.costs import costs, total
+from kerasreg.shrinking.graph import trace
+from kerasreg.shrinking.latency import LatencyComparison
+from kerasreg.shrinking.nearly import NearlyDead, nearly_dead
+
+_MOST_LINES = 8
 
 
 @dataclass(frozen=True)
 class LayerWidth:
-    """The weights of one layer, before and after.
+    """One layer, before and after.
 
     Attributes:
         name, kind: of the layer.
         before, after: the shape of its first weights.
         parameters_before, parameters_after: of all of its weights.
+        flops_before, flops_after: of all of its calls for one sample; None where unknown.
     """
 
     name: str
@@ -25,6 +33,8 @@ class LayerWidth:
     after: tuple[int, ...]
     parameters_before: int
     parameters_after: int
+    flops_before: int | None
+    flops_after: int | None
 
 
 @dataclass(frozen=True)
@@ -35,36 +45,53 @@ class ShrinkReport:
         model: the name of the model.
         layers: those with weights.
         parameters_before, parameters_after: of the whole model.
+        flops_before, flops_after: of one inference of one sample; None where a size is open or a
+            layer unknown (see `kerasreg.flops`).
         bytes_before, bytes_after: of its weights.
+        latency: a `kerasreg.shrinking.latency.LatencyComparison`, or None where it was not
+            measured.
         pinned: `{reason: how many units had to stay because of it}`.
+        nearly: a `kerasreg.shrinking.nearly.NearlyDead` for units that one kernel keeps.
         difference: of the outputs on random inputs, relative to the largest one.
         dtype: in which they were compared.
+
+    Example:
+
+    >>> layers = [keras.Input((4,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(1)]
+    >>> model = keras.Sequential(layers)
+    >>> plan = kerasreg.prune(model, 0.5, pattern="unit", exclude="dense_1")
+    >>> small, report = kerasreg.shrink(model)
+    >>> report.flops_before, report.flops_after, report.layers[0].after
+    (97, 49, (4, 4))
     """
 
     model: str
     layers: list[LayerWidth]
     parameters_before: int
     parameters_after: int
+    flops_before: int | None
+    flops_after: int | None
     bytes_before: int
     bytes_after: int
     pinned: dict[str, int]
+    nearly: list[NearlyDead]
     difference: float
     dtype: str
+    latency: LatencyComparison | None = None
+
+    def with_latency(self, latency) -> "ShrinkReport":
+        """The same with what `kerasreg.compare_latency(model, small)` returned."""
+        return replace(self, latency=latency)
 
     def to_dict(self) -> dict:
-        """All numbers as plain Python."""
-        return {
-            **{name: value for name, value in vars(self).items() if name != "layers"},
-            "layers": [
-                {**vars(each), "before": list(each.before), "after": list(each.after)}
-                for each in self.layers
-            ],
-        }
+        """All numbers as plain Python, ready for JSON."""
+        return _with_lists(asdict(self))
 
     def to_markdown(self) -> str:
-        """The layers as a table of Markdown."""
+        """The layers as a table of Markdown, and what else is known as a list."""
         rows = [_COLUMNS, ["---"] * len(_COLUMNS), *map(_cells, self.layers), self._total()]
-        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        return table + "\n\n" + "\n".join(f"- {line}" for line in self._lines())
 
     def print(self, print_fn=None):
         """Print this as a table, in colour, or call `print_fn` once with it as plain text."""
@@ -82,28 +109,35 @@ class ShrinkReport:
         table.add_section()
         table.add_row(*self._total(), style="bold")
         yield table
-        for reason, count in self.pinned.items():
-            yield f"{count:,} units had to stay: {reason}"
-        yield f"largest difference of the outputs: {self.difference:.1e}, relative, in {self.dtype}"
+        yield from self._lines()
 
     def _total(self):
-        return (
-            *("total", "", "", ""),
-            f"{self.parameters_before:,}",
-            f"{self.parameters_after:,}",
-        )
+        return "total", "", "", "", *_counts(self)
+
+    def _lines(self):
+        yield f"bytes: {self.bytes_before:,} -> {self.bytes_after:,}"
+        if self.latency is not None:
+            yield str(self.latency)
+        reasons = sorted(self.pinned.items(), key=lambda each: -each[1])
+        pinned = [f"{count:,} units had to stay: {reason}" for reason, count in reasons]
+        yield from _some(pinned)
+        yield from _some(list(map(str, self.nearly)))
+        yield f"largest difference of the outputs: {self.difference:.1e}, relative, in {self.dtype}"
 
 
-_COLUMNS = ("layer", "kind", "before", "after", "parameters", "left")
+_COLUMNS = ("layer", "kind", "before", "after", "parameters", "left", "FLOPs", "left")
 
 
-def report_on(model, small, analysis, difference, dtype):
+def report_on(model, small, analysis, dead, difference, dtype):
     """The `ShrinkReport` of a model and what became of it."""
+    (operations, flops), (small_operations, small_flops) = map(_operations, (model, small))
     layers = []
-    for old, new in zip(_with_weights(model), _with_weights(small), strict=True):
-        shapes = [tuple(each.weights[0].shape) for each in (old, new)]
-        counts = [each.count_params() for each in (old, new)]
-        layers.append(LayerWidth(old.name, type(old).__name__, *shapes, *counts))
+    for old, new in zip(operations, small_operations, strict=True):
+        if getattr(old, "weights", None):
+            shapes = [tuple(each.weights[0].shape) for each in (old, new)]
+            counts = [each.count_params() for each in (old, new)]
+            counts += [flops[id(old)], small_flops[id(new)]]
+            layers.append(LayerWidth(old.name, type(old).__name__, *shapes, *counts))
     pinned = {}
     for label, reason in analysis.labels.reasons.items():
         if analysis.roots[label] == 0:
@@ -113,20 +147,22 @@ def report_on(model, small, analysis, difference, dtype):
         layers=layers,
         parameters_before=model.count_params(),
         parameters_after=small.count_params(),
+        flops_before=total(flops.values()),
+        flops_after=total(small_flops.values()),
         bytes_before=_bytes(model),
         bytes_after=_bytes(small),
         pinned=pinned,
+        nearly=nearly_dead(model, analysis, dead),
         difference=difference,
         dtype=dtype,
     )
 
 
-def _with_weights(model):
-    return [
-        layer
-        for layer in model._flatten_layers(include_self=False)
-        if layer._trainable_variables or layer._non_trainable_variables
-    ]
+def _operations(model):
+    """The operations of a model, each once, in order, and what each costs."""
+    graph = trace(model)
+    operations = {id(call.operation): call.operation for call in graph.calls}
+    return operations.values(), costs(graph, Shapes(open_sizes(model, graph)))
 
 
 def _bytes(model):
@@ -138,11 +174,22 @@ def _itemsize(dtype):
 
 
 def _cells(row):
-    return (
-        row.name,
-        row.kind,
-        "x".join(map(str, row.before)),
-        "x".join(map(str, row.after)),
-        f"{row.parameters_before:,}",
-        f"{row.parameters_after:,}",
-    )
+    shapes = ("x".join(map(str, shape)) for shape in (row.before, row.after))
+    return row.name, row.kind, *shapes, *_counts(row)
+
+
+def _counts(row):
+    counts = row.parameters_before, row.parameters_after, row.flops_before, row.flops_after
+    return tuple("?" if each is None else f"{each:,}" for each in counts)
+
+
+def _some(lines):
+    yield from lines[:_MOST_LINES]
+    if len(lines) > _MOST_LINES:
+        yield f"and {len(lines) - _MOST_LINES:,} more: see `to_dict`"
+
+
+def _with_lists(values):
+    if isinstance(values, dict):
+        return {key: _with_lists(value) for key, value in values.items()}
+    return [_with_lists(each) for each in values] if isinstance(values, (list, tuple)) else values

@@ -63,7 +63,7 @@ def shrink(model, round_to: int = 1):
     proof = verify(model, small, in_float64)
     if model.compiled:
         _compile_alike(model, small)
-    return small, report_on(model, small, analysis, *proof)
+    return small, report_on(model, small, analysis, dead, *proof)
 
 
 def _require_graph(model):

@@ -1,0 +1,105 @@
+"""What the report of `shrink` says, in exact numbers."""
+
+import json
+
+import keras
+import numpy as np
+from keras import layers
+
+import kerasreg
+from kerasreg.shrinking.latency import Latency, LatencyComparison
+
+
+def residual():
+    """Two branches of 8 units that are added; 3 are dead in both, 2 more in one of them."""
+    x = keras.Input((4,), name="x")
+    y = layers.Add(name="add")([layers.Dense(8, name="a")(x), layers.Dense(8, name="b")(x)])
+    model = keras.Model(x, layers.Dense(2, name="c")(y), name="net")
+    for name, dead in (("a", [0, 1, 2, 3, 4]), ("b", [0, 1, 2])):
+        kernel = np.array(keras.ops.convert_to_numpy(model.get_layer(name).kernel))
+        kernel[:, dead] = 0
+        model.get_layer(name).kernel.assign(kernel)
+    return model
+
+
+def test_numbers():
+    _, report = kerasreg.shrink(residual())
+    # 2 * multiply-adds and the biases of a, b and c, and the sum.
+    assert report.flops_before == 2 * (2 * 4 * 8 + 8) + 8 + 2 * 8 * 2 + 2
+    assert report.flops_after == 2 * (2 * 4 * 5 + 5) + 5 + 2 * 5 * 2 + 2
+    assert (report.parameters_before, report.parameters_after) == (98, 62)
+    assert (report.bytes_before, report.bytes_after) == (4 * 98, 4 * 62)
+    first = report.layers[0]
+    assert (first.name, first.kind, first.before, first.after) == ("a", "Dense", (4, 8), (4, 5))
+    assert (first.parameters_before, first.parameters_after) == (40, 25)
+    assert (first.flops_before, first.flops_after) == (72, 45)
+    assert report.pinned == {"an output of the model": 2}
+
+
+def test_what_one_kernel_keeps():
+    """Of what is left, the units 3 and 4 have 4 + 1 weights in a and b each, and 2 in c."""
+    _, report = kerasreg.shrink(residual())
+    (nearly,) = report.nearly
+    assert (nearly.kernel, nearly.side) == ("b/kernel", "computed")
+    assert (nearly.units, nearly.parameters) == (2, 2 * (2 * 5 + 2))
+    assert "2 more units (24 parameters) are computed by 'b/kernel' alone" in str(report)
+
+
+def test_what_one_kernel_reads():
+    x = keras.Input((4,))
+    y = layers.Dense(6, name="a")(x)
+    model = keras.Model(x, [layers.Dense(2, name="b")(y), layers.Dense(3, name="c")(y)])
+    kernel = np.array(keras.ops.convert_to_numpy(model.get_layer("b").kernel))
+    kernel[:4] = 0
+    model.get_layer("b").kernel.assign(kernel)
+    _, report = kerasreg.shrink(model)
+    (nearly,) = report.nearly
+    assert (nearly.kernel, nearly.side) == ("c/kernel", "read")
+    assert (nearly.units, nearly.parameters) == (4, 4 * (4 + 1 + 2 + 3))
+
+
+def test_attention_is_one_layer():
+    x = keras.Input((5, 6))
+    model = keras.Model(x, layers.MultiHeadAttention(2, 3, name="attention")(x, x))
+    _, report = kerasreg.shrink(model)
+    (row,) = report.layers
+    assert (row.name, row.kind, row.before) == ("attention", "MultiHeadAttention", (6, 2, 3))
+    assert row.parameters_before == model.count_params()
+    assert row.flops_before == report.flops_before == kerasreg.flops(model)
+
+
+def test_unknown_is_no_guess():
+    x = keras.Input((None, 4))
+    model = keras.Model(x, layers.Dense(3, name="a")(x))
+    _, report = kerasreg.shrink(model)
+    assert report.flops_before is report.flops_after is report.layers[0].flops_before is None
+    assert "| a | Dense | 4x3 | 4x3 | 15 | 15 | ? | ? |" in report.to_markdown()
+
+
+def test_everywhere():
+    _, report = kerasreg.shrink(residual())
+    latency = LatencyComparison(Latency(2e-3, 1.9e-3, 2.1e-3), Latency(1e-3, 9e-4, 2e-3), 2.0, 1)
+    assert report.latency is None
+    report = report.with_latency(latency)
+    plain = json.loads(json.dumps(report.to_dict()))
+    assert plain == report.to_dict()
+    assert plain["layers"][0]["after"] == [4, 5]
+    assert plain["latency"]["before"] == {"median": 2e-3, "low": 1.9e-3, "high": 2.1e-3}
+    assert plain["nearly"][0]["parameters"] == 24
+    markdown = report.to_markdown()
+    assert "| a | Dense | 4x8 | 4x5 | 40 | 25 | 72 | 45 |" in markdown
+    lines = []
+    report.print(print_fn=lines.append)
+    for text in (lines[0], markdown):
+        assert "bytes: 392 -> 248" in text
+        assert "latency at batch size 1: 2 ms (1.9 to 2.1) -> 1 ms (0.9 to 2), 2 times" in text
+        assert "2 units had to stay: an output of the model" in text
+        assert "largest difference of the outputs: " in text
+
+
+def test_many_reasons_are_cut():
+    _, report = kerasreg.shrink(residual())
+    report.pinned.update({f"reason {place}": 1 for place in range(20)})
+    assert str(report).count("had to stay") == 8
+    assert "and 13 more: see `to_dict`" in str(report)
+    assert len(report.to_dict()["pinned"]) == 21
