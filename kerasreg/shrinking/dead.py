@@ -135,7 +135,8 @@ def _missing_carriers(views, dead):
 
 def _missing_units(widths, dead, round_to):
     """Labels of an axis that would become empty, or not a multiple of `round_to`, or None."""
-    for roots in widths:
+    # From the outputs on: what a unit that stays reads must stay too.
+    for roots in reversed(widths):
         gone = np.flatnonzero(dead[roots])
         kept = len(roots) - len(gone)
         if gone.size and kept == 0:
