@@ -15,6 +15,7 @@ from kerasreg.shrinking.coupled import coupled_groups
 from kerasreg.shrinking.latency import compare_latency
 from kerasreg.shrinking.recalibrate import recalibrate
 from kerasreg.shrinking.shrink import shrink
+from kerasreg.shrinking.shrink_to import shrink_to
 from kerasreg.statistics import statistics
 from kerasreg.summary import summary
 
@@ -42,6 +43,7 @@ __all__ = [
     "schedules",
     "scores",
     "shrink",
+    "shrink_to",
     "size_report",
     "statistics",
     "summary",

@@ -82,16 +82,19 @@ def compare_latency(model, small, batch_size=1, input_shape=None, repeats=50, wa
     for name, value in (("batch_size", batch_size), ("repeats", repeats), ("warmup", warmup)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"`{name}` must be an int of at least 1. Received: {name}={value!r}")
-    inputs = _random_inputs(model, batch_size, input_shape)
-    functions = [compiled(each) for each in (model, small)]
-    seconds = [
-        [_timed(function, inputs) for function in functions] for _ in range(warmup + repeats)
-    ]
-    seconds = np.array(seconds[warmup:])
+    seconds = seconds_of([model, small], batch_size, input_shape, repeats, warmup)
     low, median, high = np.percentile(seconds, [25, 50, 75], axis=0).tolist()
     before, after = map(Latency, median, low, high)
     ratio = float(np.median(seconds[:, 0] / seconds[:, 1]))
     return LatencyComparison(before, after, ratio, batch_size)
+
+
+def seconds_of(models, batch_size=1, input_shape=None, repeats=50, warmup=5):
+    """How long each inference took, `(repeats, models)`, measured in turns."""
+    inputs = _random_inputs(models[0], batch_size, input_shape)
+    functions = [compiled(each) for each in models]
+    seconds = [[_timed(each, inputs) for each in functions] for _ in range(warmup + repeats)]
+    return np.array(seconds[warmup:])
 
 
 def _timed(function, inputs):

@@ -62,7 +62,7 @@ def shrink(model, round_to: int = 1):
 
     proof = verify(model, small, in_float64)
     if model.compiled:
-        _compile_alike(model, small)
+        compile_alike(model, small)
     return small, report_on(model, small, analysis, dead, *proof)
 
 
@@ -97,7 +97,8 @@ def _require_graph(model):
             )
 
 
-def _compile_alike(model, small):
+def compile_alike(model, small):
+    """Compile the small model as the other one is; warn where Keras cannot."""
     try:
         small.compile_from_config(model.get_compile_config())
     except Exception as error:  # Keras raises whatever a custom object raises.

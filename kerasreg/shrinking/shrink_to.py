@@ -1,0 +1,106 @@
+"""A smaller model within a budget: what matters least goes."""
+
+from keras import layers
+
+from kerasreg.pruning.coupled import Coupled
+from kerasreg.pruning.rule import Rule
+from kerasreg.shrinking.budgets import kind_of_budget
+from kerasreg.shrinking.recalibrate import recalibrate
+from kerasreg.shrinking.removal import Removal
+from kerasreg.shrinking.shrink import compile_alike, shrink
+from kerasreg.variables import all_layers, require_built
+
+#: How often what constants add is taken off the budget.
+_TRIES = 5
+
+
+def shrink_to(
+    model,
+    params=None,
+    flops=None,
+    latency=None,
+    data=None,
+    fine_tune=None,
+    score="magnitude",
+    scope="global",
+    include=None,
+    exclude=None,
+    round_to=1,
+    min_units=1,
+    input_shape=None,
+):
+    """A smaller model within a budget: without the units that matter least.
+
+    Whole units (neurons, channels, heads) go, with all weights that compute and read them, as few
+    as the budget allows; see `kerasreg.coupled_groups`. Unlike those of `kerasreg.shrink`, the
+    outputs change. The original is left as it is.
+
+    Args:
+        model: a built Functional or Sequential model.
+        params, flops: at most so many parameters, or floating-point operations for one sample (see
+            `kerasreg.flops`): an int, or a float, the share of what the model has.
+        latency: at most so many seconds for one sample, in the median that
+            `kerasreg.compare_latency` measures. Exactly one of the three is given.
+        data: inputs, or `(inputs, targets)`, or batches of them. With data, the statistics of
+            BatchNormalization are estimated anew: see `kerasreg.recalibrate`.
+        fine_tune: arguments of `fit` to train the small model on `data`, such as
+            `{"epochs": 3}`; None trains nothing. The model must be compiled.
+        score, scope, include, exclude: see `kerasreg.callbacks.Pruning`.
+        round_to, min_units: see `kerasreg.patterns.Coupled`.
+        input_shape: the shape of one sample, where the model leaves it open.
+
+    Returns:
+        `(small, report)`, as `kerasreg.shrink`. The report is about what was removed: its
+        `difference` is to the original with the same units set to zero.
+
+    Raises:
+        ValueError: for no budget or several, one that cannot be reached (with the smallest that
+            can), or what `kerasreg.shrink`, `kerasreg.prune` and `kerasreg.recalibrate` refuse.
+
+    Example:
+
+    >>> layers = [keras.Input((4,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(1)]
+    >>> model = keras.Sequential(layers)
+    >>> small, report = kerasreg.shrink_to(model, params=0.5)
+    >>> model.count_params(), small.count_params(), small.layers[0].units
+    (49, 19, 3)
+    """
+    require_built(model, "kerasreg.shrink_to")
+    given = {"params": params, "flops": flops, "latency": latency}
+    kind = kind_of_budget(given)
+    _require_fit(model, data, fine_tune)
+    removal = Removal(model, Rule(Coupled(round_to, min_units), score, scope, include, exclude))
+    budget = kind(removal, given[kind.name], input_shape)
+    small, report = _within(budget, removal, round_to)
+    if model.compiled:
+        compile_alike(model, small)
+    if data is not None and any(
+        isinstance(e, layers.BatchNormalization) for e in all_layers(small)
+    ):
+        recalibrate(small, data)
+    if fine_tune is not None:
+        small.fit(*(data if isinstance(data, tuple) else (data,)), **fine_tune)
+    return small, report
+
+
+def _within(budget, removal, round_to):
+    limit = budget.limit
+    for _ in range(_TRIES):
+        small, report = shrink(removal.zeroed(budget.smallest_share(limit)), round_to)
+        excess = budget.excess(small)
+        if excess <= 0:
+            return small, report
+        # What was dead before left constants, which take some room.
+        limit -= excess
+    raise ValueError(
+        f"`{budget.name}` must be a budget that can be reached. Received: {budget.limit:,}, which "
+        f"is exceeded by {excess:,} with all that could go. Allow more."
+    )
+
+
+def _require_fit(model, data, fine_tune):
+    if fine_tune is not None and (data is None or not model.compiled):
+        raise ValueError(
+            "`fine_tune` needs `data` and a compiled model. Received: data of type "
+            f"{type(data).__name__}, and a model that is {'' if model.compiled else 'not '}compiled"
+        )
