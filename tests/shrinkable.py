@@ -739,7 +739,7 @@ def functions():
     """Python functions in a model, which have no config."""
     x = keras.Input((6,))
     y = layers.Dense(8, lambda x: x * ops.sigmoid(x), name="a")(x)
-    y = layers.Lambda(lambda x: x[..., ::-1])(layers.Dense(5, name="b")(y))
+    y = layers.Lambda(lambda x: ops.flip(x, -1))(layers.Dense(5, name="b")(y))
     model = randomize(keras.Model(x, layers.Dense(2)(y)))
     kill(model, "a", 3)
     return model, 3 * (6 + 1 + 5)

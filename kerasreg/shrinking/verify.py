@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops, tree
 
 from kerasreg.shrinking.graph import functional_of
+from kerasreg.shrinking.precision import WIDEST
 
 #: What unknown sizes of the inputs are tried as: the first two that are large enough.
 _SIZES = (13, 18, 32, 48, 64, 96, 224, 256)
@@ -29,9 +30,10 @@ def verify(model, small, in_float64):
         RuntimeError: if it is larger than rounding explains.
     """
     dtype = model.compute_dtype
+    dtype = WIDEST if dtype == "float64" else dtype
     difference = _difference(model, small)
     in_doubt = not difference <= _ROUNDING.get(dtype, 0.0) or model.count_params() < _SMALL
-    if in_doubt and dtype != "float64":
+    if in_doubt and dtype != WIDEST == "float64":
         # Not every layer computes in float64.
         with contextlib.suppress(Exception):
             difference, dtype = _difference(*in_float64()), "float64"
@@ -82,7 +84,14 @@ def _random(tensor, size, samples, rng):
 
 def _outputs(model, inputs):
     outputs = tree.flatten(model(inputs, training=False))
-    return [np.asarray(ops.convert_to_numpy(ops.cast(each, "float64"))) for each in outputs]
+    return [_array(each) for each in outputs]
+
+
+def _array(tensor):
+    # NumPy has no bfloat16.
+    narrow = keras.backend.standardize_dtype(tensor.dtype) == "bfloat16"
+    tensor = ops.cast(tensor, "float32") if narrow else tensor
+    return np.asarray(ops.convert_to_numpy(tensor)).astype("float64")
 
 
 def _relative(old, new):

@@ -11,12 +11,15 @@ from shrinkable import CASES, dense, kill, randomize
 
 import kerasreg
 from kerasreg.shrinking.graph import functional_of
+from kerasreg.shrinking.precision import WIDEST
+
+TOLERANCE = {"float64": 1e-12, "float32": 1e-5}[WIDEST]
 
 
 @pytest.fixture
 def float64():
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float64")
+    keras.config.set_dtype_policy(WIDEST)
     yield
     keras.config.set_dtype_policy(before)
 
@@ -45,7 +48,7 @@ def test_exact_and_as_small_as_it_can_be(float64, case, tmp_path):
         inputs = inputs_of(model, size)
         for old, new in zip(outputs_of(model, inputs), outputs_of(small, inputs), strict=True):
             assert old.std() > 1e-3
-            np.testing.assert_allclose(new, old, rtol=0, atol=1e-12 * np.abs(old).max())
+            np.testing.assert_allclose(new, old, rtol=0, atol=TOLERANCE * np.abs(old).max())
     assert model.count_params() - small.count_params() == gone
     assert (report.parameters_before, report.parameters_after) == (
         model.count_params(),

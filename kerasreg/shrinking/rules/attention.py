@@ -3,6 +3,7 @@
 import inspect
 import math
 
+import keras
 import numpy as np
 from keras import layers, ops
 
@@ -128,7 +129,11 @@ class _MultiHeadAttention(_Projections):
 
     def new_labels(self, layer, analysis):
         sizes = {"heads": layer.num_heads, "keys": layer.key_dim, "values": layer.value_dim}
-        return {name: analysis.labels.new(size) for name, size in sizes.items()}
+        labels = {name: analysis.labels.new(size) for name, size in sizes.items()}
+        if keras.backend.backend() == "jax" and layer.key_dim == layer.value_dim:
+            # Its attention has one size for both.
+            analysis.labels.unify(labels["keys"], labels["values"])
+        return labels
 
     def output_labels(self, call, query, analysis):
         return analysis.labels.new(call.outputs[0].shape[-1])

@@ -5,6 +5,8 @@ import functools
 import numpy as np
 from keras import ops
 
+from kerasreg.shrinking.precision import compute
+
 _RULES, _NAMED = {}, {}
 
 
@@ -108,8 +110,7 @@ def flat(*labels):
 def apply_to(function, constants):
     """An elementwise function of constants, which leaves NaN where it is."""
     known = np.isfinite(constants)
-    values = ops.convert_to_numpy(function(ops.convert_to_tensor(np.where(known, constants, 0.0))))
-    return np.where(known, np.asarray(values, "float64"), np.nan)
+    return np.where(known, compute(function, np.where(known, constants, 0.0)), np.nan)
 
 
 @functools.lru_cache(maxsize=256)

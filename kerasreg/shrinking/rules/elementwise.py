@@ -4,6 +4,7 @@ import numpy as np
 from keras import layers, ops, tree
 
 from kerasreg.shrinking.graph import Tensor
+from kerasreg.shrinking.precision import compute
 from kerasreg.shrinking.rules.base import Rule, apply_to, is_elementwise, rule_for, rule_for_ops
 
 _UNARY_LAYERS = (
@@ -117,11 +118,15 @@ class _Broadcast(Rule):
         if any(part is None for part in parts):
             return None
         known = np.all([np.isfinite(np.broadcast_to(part, size)) for part in parts], axis=0)
-        filled = iter([ops.convert_to_tensor(np.nan_to_num(part)) for part in parts])
-        args, kwargs = tree.map_structure(
-            lambda each: next(filled) if _is_operand(each) else each, (call.args, call.kwargs)
-        )
-        values = ops.convert_to_numpy(call.operation.call(*args, **kwargs))
+
+        def function(*tensors):
+            filled = iter(tensors)
+            args, kwargs = tree.map_structure(
+                lambda each: next(filled) if _is_operand(each) else each, (call.args, call.kwargs)
+            )
+            return call.operation.call(*args, **kwargs)
+
+        values = compute(function, *map(np.nan_to_num, parts))
         constants = np.where(known, np.broadcast_to(values, size), np.nan)
         if type(call.operation).__name__ in _MULTIPLIES:
             zero = [np.broadcast_to(part == 0, size) for part in parts]
