@@ -1,6 +1,7 @@
 """What a smaller model may cost, and the fewest units that must go for it."""
 
 import math
+import numbers
 from functools import cache
 
 import numpy as np
@@ -22,7 +23,7 @@ class Budget:
         limit: in the unit of the cost.
     """
 
-    name = ""
+    name, form = "", ","
     #: How often the interval of shares is halved.
     halvings = 50
 
@@ -49,9 +50,9 @@ class Budget:
         smallest = self.cost(1.0)
         if smallest > limit:
             raise ValueError(
-                f"`{self.name}` must be a budget that can be reached. Received: {limit:,}; the "
-                f"smallest is {smallest:,}, with one unit of each width, or `min_units`, and what "
-                "may not go (see `kerasreg.coupled_groups`)."
+                f"`{self.name}` must be a budget that can be reached. Received: "
+                f"{limit:{self.form}}; the smallest is {smallest:{self.form}}, with one unit of "
+                "each width, or `min_units`, and what may not go (see `kerasreg.coupled_groups`)."
             )
         low, high = 0.0, 1.0
         for _ in range(self.halvings):
@@ -60,8 +61,9 @@ class Budget:
         return high
 
     def _limit(self, given):
+        is_bool = isinstance(given, bool)
+        is_count = isinstance(given, numbers.Integral) and not is_bool and given >= 1
         is_share = isinstance(given, float) and 0 < given <= 1
-        is_count = isinstance(given, int) and not isinstance(given, bool) and given >= 1
         if not is_share and not is_count:
             raise ValueError(
                 f"`{self.name}` must be an int of at least 1, or a float above 0.0 and up to 1.0, "
@@ -115,7 +117,7 @@ class Flops(Budget):
 class Latency(Budget):
     """Seconds for one sample; measured on a model that is built for it."""
 
-    name, halvings = "latency", 6
+    name, form, halvings = "latency", ".3g", 6
 
     def __init__(self, removal, given, input_shape=None):
         super().__init__(removal, given, input_shape)
@@ -130,7 +132,7 @@ class Latency(Budget):
         return 0.0
 
     def _limit(self, given):
-        if not isinstance(given, (int, float)) or isinstance(given, bool) or not given > 0:
+        if not isinstance(given, numbers.Real) or isinstance(given, bool) or not given > 0:
             raise ValueError(
                 f"`latency` must be a number of seconds above 0. Received: latency={given!r}"
             )

@@ -2,8 +2,9 @@
 
 from keras import layers
 
-# Layers of an architecture that Keras ships, which have no public place.
+# Layers of architectures that Keras ships, which have no public place.
 from keras.src.applications.convnext import LayerScale, StochasticDepth
+from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
 from kerasreg.shrinking.costs.base import cost_of, cost_of_ops, count
 
@@ -15,7 +16,7 @@ _RANDOM = [cls for name, cls in vars(layers).items() if name.startswith("Random"
 @cost_of(layers.LayerNormalization, layers.RMSNormalization, layers.UnitNormalization)
 @cost_of(layers.Normalization, layers.Rescaling, layers.Masking, LayerScale)
 @cost_of(layers.Add, layers.Average, layers.Maximum, layers.Minimum, layers.Multiply)
-@cost_of(layers.Subtract)
+@cost_of(layers.Subtract, CustomScaleLayer)
 @cost_of(layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)
 @cost_of(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
 @cost_of(layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D)
