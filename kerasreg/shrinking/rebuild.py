@@ -55,9 +55,13 @@ class Rebuild:
             if isinstance(new, keras.layers.Layer) and not is_model(operation):
                 self._set_weights(operation, new)
         # Those outside come first: they set what is inside of them, too.
-        each = zip(model._flatten_layers(), small._flatten_layers(), strict=True)
-        for old, new in each:
+        for old, new in zip(model._flatten_layers(), small._flatten_layers(), strict=True):
             new.trainable = old.trainable
+        for operation, new in self._new.values():
+            if isinstance(new, keras.layers.Layer) and not is_model(operation):
+                flags = {name: variable.trainable for name, variable in _named(operation)}
+                for name, variable in _named(new):
+                    variable.trainable = flags.get(name, variable.trainable)
         return small
 
     def _model(self, model):
@@ -120,7 +124,7 @@ class Rebuild:
             # A bias that only others of the same layer need is zero.
             value = np.zeros(variable.shape) if value is None else value
             variable.assign(value.astype(variable.dtype))
-        rule_of(old).finish(new)
+        rule_of(old).finish(old, new)
 
     def _value(self, variable):
         value = np.asarray(ops.convert_to_numpy(variable))
@@ -139,6 +143,8 @@ def _named(layer):
     """`((name, place), variable)`: layers with layers inside have several kernels, in order."""
     seen = {}
     for variable in layer.weights:
-        place = seen.get(variable.name, 0)
-        seen[variable.name] = place + 1
-        yield (variable.name, place), variable
+        # Keras numbers those without a name through all models.
+        name = re.sub(r"^variable_\d+$", "variable", variable.name)
+        place = seen.get(name, 0)
+        seen[name] = place + 1
+        yield (name, place), variable

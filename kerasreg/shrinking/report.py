@@ -51,6 +51,7 @@ class ShrinkReport:
         latency: a `kerasreg.shrinking.latency.LatencyComparison`, or None where it was not
             measured.
         pinned: `{reason: how many units had to stay because of it}`.
+        unknown: layers with weights that stay whole because nobody knows them, and why.
         nearly: a `kerasreg.shrinking.nearly.NearlyDead` for units that one kernel keeps.
         difference: of the outputs on random inputs, relative to the largest one.
         dtype: in which they were compared.
@@ -74,6 +75,7 @@ class ShrinkReport:
     bytes_before: int
     bytes_after: int
     pinned: dict[str, int]
+    unknown: list[str]
     nearly: list[NearlyDead]
     difference: float
     dtype: str
@@ -121,6 +123,7 @@ class ShrinkReport:
         reasons = sorted(self.pinned.items(), key=lambda each: -each[1])
         pinned = [f"{count:,} units had to stay: {reason}" for reason, count in reasons]
         yield from _some(pinned)
+        yield from _some([f"stays whole: {reason}" for reason in self.unknown])
         yield from _some(list(map(str, self.nearly)))
         yield f"largest difference of the outputs: {self.difference:.1e}, relative, in {self.dtype}"
 
@@ -152,6 +155,7 @@ def report_on(model, small, analysis, dead, difference, dtype):
         bytes_before=_bytes(model),
         bytes_after=_bytes(small),
         pinned=pinned,
+        unknown=analysis.notes,
         nearly=nearly_dead(model, analysis, dead),
         difference=difference,
         dtype=dtype,

@@ -32,11 +32,17 @@ def verify(model, small, in_float64):
     dtype = model.compute_dtype
     dtype = WIDEST if dtype == "float64" else dtype
     difference = _difference(model, small)
+    _require(difference, dtype, model)
     in_doubt = not difference <= _ROUNDING.get(dtype, 0.0) or model.count_params() < _SMALL
     if in_doubt and dtype != WIDEST == "float64":
         # Not every layer computes in float64.
         with contextlib.suppress(Exception):
             difference, dtype = _difference(*in_float64()), "float64"
+        _require(difference, dtype, model)
+    return difference, dtype
+
+
+def _require(difference, dtype, model):
     tolerance = _TOLERANCE.get(dtype, 0.1)
     if not difference <= tolerance:
         raise RuntimeError(
@@ -44,13 +50,12 @@ def verify(model, small, in_float64):
             f"those of '{model.name}', where {dtype} explains at most {tolerance:.0e}: it is not "
             "returned. Please report this model."
         )
-    return difference, dtype
 
 
 def _difference(model, small, samples=2, seed=0):
     rng = np.random.default_rng(seed)
     has_unknown_size = any(None in each.shape[1:] for each in model.inputs)
-    states = [(each, ops.copy(each.value)) for each in model.non_trainable_variables]
+    states = [(each, ops.copy(each.value)) for each in (*_states(model), *_states(small))]
     worst, tried = 0.0, 0
     for size in _SIZES:
         inputs = [_random(each, size, samples, rng) for each in model.inputs]
@@ -71,6 +76,11 @@ def _difference(model, small, samples=2, seed=0):
     for variable, value in states:
         variable.assign(value)
     return worst
+
+
+def _states(model):
+    recurrent = [e for e in model._flatten_layers() if getattr(e, "stateful", False)]
+    return [*model.non_trainable_variables, *(state for each in recurrent for state in each.states)]
 
 
 def _random(tensor, size, samples, rng):

@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from kerasreg.shrinking.analysis import Reader
 from kerasreg.shrinking.graph import Tensor
+from kerasreg.shrinking.precision import WIDEST
 from kerasreg.shrinking.rules.base import Rule, flat, labels_of, pin_other_axes, rule_for
 from kerasreg.shrinking.rules.linear import outputs_of, read_kernel
 
@@ -176,6 +177,9 @@ class _GroupQueryAttention(_Projections):
         return {"groups": groups, "heads": heads, "keys": sizes, "values": sizes}
 
     def output_labels(self, call, query, analysis):
+        # The layer wants as many features of values and keys, too.
+        for each in _arguments(call).values():
+            analysis.labels.unify(labels_of(query, -1), labels_of(each, -1))
         return labels_of(query, -1)
 
     def config(self, call, kept):
@@ -202,7 +206,7 @@ def _rescaled(dense, before, after):
     """Scores are divided by the square root of the size, which is another one now."""
     # TensorFlow rounds this number of Python to float32, whatever the dtype.
     before, after = (
-        float(ops.convert_to_numpy(ops.cast(1.0 / math.sqrt(size), "float64")))
+        float(ops.convert_to_numpy(ops.cast(1.0 / math.sqrt(size), WIDEST)))
         for size in (before, after)
     )
     ratio = before / after

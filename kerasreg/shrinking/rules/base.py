@@ -44,8 +44,8 @@ class Rule:
         """`(variable, factor)` of those that are multiplied by a number."""
         return []
 
-    def finish(self, layer):
-        """What is to be done with a new layer that has its weights."""
+    def finish(self, layer, new):
+        """What is to be done with the new layer, when it has its weights."""
 
 
 def rule_for(*classes):

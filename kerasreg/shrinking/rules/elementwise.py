@@ -5,7 +5,14 @@ from keras import layers, ops, tree
 
 from kerasreg.shrinking.graph import Tensor
 from kerasreg.shrinking.precision import compute
-from kerasreg.shrinking.rules.base import Rule, apply_to, is_elementwise, rule_for, rule_for_ops
+from kerasreg.shrinking.rules.base import (
+    Rule,
+    apply_to,
+    is_elementwise,
+    rule_for,
+    rule_for_classes,
+    rule_for_ops,
+)
 
 _UNARY_LAYERS = (
     layers.ActivityRegularization,
@@ -97,6 +104,7 @@ class _PReLU(Elementwise):
 @rule_for(layers.Add, layers.Average, layers.Maximum, layers.Minimum)
 @rule_for(layers.Multiply, layers.Subtract)
 @rule_for_ops(*_BINARY_OPS)
+@rule_for_classes("keras.src.applications.inception_resnet_v2", "CustomScaleLayer")
 class _Broadcast(Rule):
     """Tensors, arrays and numbers in, broadcast against each other."""
 

@@ -11,6 +11,7 @@ from kerasreg.shrinking.rules.base import (
     numpy,
     pin_other_axes,
     rule_for,
+    rule_for_classes,
     rule_for_ops,
 )
 from kerasreg.shrinking.rules.elementwise import without_padding
@@ -52,6 +53,20 @@ class _BatchNormalization(_Affine):
         return layer.axis % tensor.rank, scale, shift
 
 
+@rule_for_classes("keras.src.applications.convnext", "LayerScale")
+class _LayerScale(_Affine):
+    """A gain per feature."""
+
+    def variables(self, layer, tensor):
+        return [(layer.gamma, {0: tensor.rank - 1})]
+
+    def affine(self, layer, tensor):
+        return tensor.rank - 1, numpy(layer.gamma), 0.0
+
+    def config(self, call, kept):
+        return {"projection_dim": kept(labels_of(call.outputs[0], -1))}
+
+
 @rule_for(layers.Normalization)
 class _Normalization(_Affine):
     """`(x - mean) / max(sqrt(variance), epsilon)`, with statistics of the data or of the config."""
@@ -70,9 +85,9 @@ class _Normalization(_Affine):
         axes = dict(enumerate(axis % tensor.rank for axis in layer._keep_axis))
         return [(layer.adapt_mean, axes), (layer.adapt_variance, axes)]
 
-    def finish(self, layer):
+    def finish(self, layer, new):
         if layer.input_mean is None:
-            layer.finalize_state()
+            new.finalize_state()
 
 
 @rule_for(layers.GroupNormalization)

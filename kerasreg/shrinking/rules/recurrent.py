@@ -36,7 +36,7 @@ class Recurrent(Rule):
 
     def label(self, call, analysis):
         layer = call.operation
-        if not self.is_known(layer) or layer.stateful:
+        if not self.is_known(layer):
             super().label(call, analysis)
             return
         tensor, states, cell = call.inputs[0], _states(call), layer.cell
@@ -55,6 +55,8 @@ class Recurrent(Rule):
                 analysis.labels.unify(labels_of(state, axis), units)
             state.labels[axis] = units
         call.memory["units"] = units
+        if layer.stateful:
+            analysis.labels.pin(units, f"'{layer.name}' has states from before")
         functions = [cell.activation, getattr(cell, "recurrent_activation", cell.activation)]
         if not all(is_elementwise(each) for each in functions):
             analysis.pin(call.outputs[0], f"an activation of '{layer.name}' mixes its units")
@@ -97,6 +99,11 @@ class Recurrent(Rule):
             return {"cell": {**cell, "config": {**cell["config"], name: kept(units)}}}
         return {name: kept(units)}
 
+    def finish(self, layer, new):
+        if layer.stateful:
+            for state, other in zip(layer.states, new.states, strict=True):
+                other.assign(state)
+
     def _can_fold(self, layer, tensor):
         """Whether the bias adds to what the inputs give, at every step and place."""
         is_dense = len(layer.cell.kernel.shape) == 2 and type(layer) is not layers.RNN
@@ -128,7 +135,7 @@ class Recurrent(Rule):
             zero &= (numpy(cell.bias)[..., part].reshape(-1, size) == 0).all(axis=0)
         for state in _states(call):
             zero &= state.constant(_features(call.operation, state)) == 0
-        if apply_to(cell.activation, np.zeros(1))[0] != 0:
+        if call.operation.stateful or apply_to(cell.activation, np.zeros(1))[0] != 0:
             zero[:] = False
         before = None
         while before is None or (before != zero).any():
