@@ -1,5 +1,6 @@
 """The same model with fewer coordinates."""
 
+import re
 import warnings
 
 import keras
