@@ -1,5 +1,7 @@
 """The layers and variables of a model, and who owns what."""
 
+import re
+
 import keras
 import numpy as np
 from keras import ops
@@ -56,6 +58,23 @@ def require_compiled(model, caller):
         raise ValueError(
             f"`{caller}` needs a compiled model, because it works with its loss. Received: "
             f"'{model.name}', which is not. Call `model.compile(...)`."
+        )
+
+
+def require_matches(pattern, name, paths):
+    """Raise unless a regular expression is None, or found in one of the paths."""
+    if pattern is None:
+        return
+    try:
+        found = any(re.search(pattern, path) for path in paths)
+    except (re.error, TypeError) as error:
+        raise ValueError(
+            f"`{name}` must be a regular expression. Received: {name}={pattern!r} ({error})"
+        ) from None
+    if not found:
+        raise ValueError(
+            f"`{name}` must be found in the path of a variable. Received: {name}={pattern!r}; the "
+            f"paths are {list(paths)}."
         )
 
 

@@ -1,15 +1,13 @@
 """Switch a model and its optimizer to proximal training, and back."""
 
 import contextlib
-import warnings
 
 import keras
 from keras import ops
 
-import kerasreg.proximal.keras_steps  # noqa: F401  (fills the table of step sizes)
-from kerasreg.proximal.step_sizes import StepSize, float32
+from kerasreg.proximal.stepped import SteppedUpdate
 from kerasreg.proximal.targets import find_targets
-from kerasreg.train_step import TrainedPenalty, Update, UpdateHook, forget_traces
+from kerasreg.train_step import TrainedPenalty, UpdateHook, forget_traces
 from kerasreg.variables import require_built
 
 
@@ -76,8 +74,8 @@ class ProximalTraining:
                 f"`{caller}` needs a Keras optimizer. Received: {optimizer!r}. Compile the model "
                 "with one, or pass it."
             )
-        self._targets = find_targets(model, caller)
         self._caller = caller
+        self._find(model)
         self._active = active
         if not optimizer.built:
             optimizer.build(model.trainable_variables)
@@ -86,7 +84,7 @@ class ProximalTraining:
         try:
             # A layer that was unfrozen after `compile` is unknown to the optimizer.
             self._hook.require_known(self.variables)
-            self._update = _ProxUpdate(self._targets, self._hook, active)
+            self._update = self._make_update()
         except ValueError:
             self._hook.release()
             raise
@@ -97,9 +95,7 @@ class ProximalTraining:
         return [target.variable for target in self._targets]
 
     def on(self):
-        for target in self._targets:
-            if target.penalty is not None:
-                TrainedPenalty.of(target.variable, self._active).has_gradient = False
+        self._add_penalties()
         self._hook.add(self._update)
         self._on = True
 
@@ -111,10 +107,7 @@ class ProximalTraining:
     def off(self):
         self._on = False
         self._hook.remove(self._update)
-        for variable in self.variables:
-            if isinstance(variable.regularizer, TrainedPenalty):
-                variable.regularizer.has_gradient = True
-                TrainedPenalty.release(variable)
+        self._remove_penalties()
 
     def require_steps(self):
         """Raise if the optimizer went on without a prox."""
@@ -132,59 +125,44 @@ class ProximalTraining:
                 "and pass the optimizer that it applies."
             )
 
+    def _find(self, model):
+        self._targets = find_targets(model, self._caller)
+
+    def _make_update(self):
+        return _ProxUpdate(self._targets, self._hook, self._active)
+
+    def _add_penalties(self):
+        for target in self._targets:
+            if target.penalty is not None:
+                TrainedPenalty.of(target.variable, self._active).has_gradient = False
+
+    def _remove_penalties(self):
+        for variable in self.variables:
+            if isinstance(variable.regularizer, TrainedPenalty):
+                variable.regularizer.has_gradient = True
+                TrainedPenalty.release(variable)
+
     def _done(self):
         return int(ops.convert_to_numpy(self._hook.optimizer._iterations))
 
 
-class _ProxUpdate(Update):
+class _ProxUpdate(SteppedUpdate):
     def __init__(self, targets, hook, active):
-        super().__init__([target.variable for target in targets], active)
+        super().__init__([target.variable for target in targets], hook, active)
         self._targets = {hook.index(target.variable): target for target in targets}
-        parts = {id(part): part for part, _ in map(hook.part_of, self.variables)}
-        self._steps = {key: StepSize(part) for key, part in parts.items()}
-        for sentence in {steps.approximate for steps in self._steps.values()} - {None}:
-            warnings.warn(f"{sentence}.", UserWarning, stacklevel=6)
-
-    def create_state(self, hook):
-        self._hook, self._gains = hook, {}
-        for variable in self.variables:
-            shape = self._of(variable)[0].gain_shape(variable)
-            if shape is not None:
-                self._gains[hook.index(variable)] = hook.add_state("gain", variable, shape)
-
-    def settle(self):
-        """Give momentum its past where no checkpoint did."""
-        for variable in self.variables:
-            index = self._hook.index(variable)
-            gain = self._gains.get(index)
-            if gain is not None and f"gain_{index}" not in self._hook.state.restored:
-                steps, _, number = self._of(variable)
-                settled = ops.cast(steps.settled_gain(number), gain.dtype)
-                gain.assign(ops.broadcast_to(settled, gain.shape))
 
     def before(self, hook, variable, gradient):
-        steps, _, number = self._of(variable)
-        kept = steps.before(number, variable, gradient)
+        kept = super().before(hook, variable, gradient)
         if self._targets[hook.index(variable)].takes_one_step_per_weight:
             return kept
         # On torch a tensor of a variable is the variable.
         return (ops.copy(ops.convert_to_tensor(variable)), *kept)
 
     def __call__(self, hook, variable, learning_rate, before):
-        index = hook.index(variable)
-        target, gain = self._targets[index], self._gains.get(index)
+        target = self._targets[hook.index(variable)]
         old, kept = (None, before) if target.takes_one_step_per_weight else (before[0], before[1:])
-        steps, part, number = self._of(variable)
-        step = steps.plain(number, learning_rate, kept)
-        if gain is not None:
-            step, new_gain = steps.with_momentum(step, float32(gain))
-            part.assign(gain, new_gain)
+        step = self.step(variable, learning_rate, kept)
         scale = getattr(target.variable.regularizer, "scale", None)
         # A tensor for the prox: TensorFlow calls this with variables of its own.
         new = ops.copy(variable)
         return target.prox(old, new, step, None if scale is None else scale())
-
-    def _of(self, variable):
-        """`(step sizes, plain optimizer, number in it)` of a variable."""
-        part, number = self._hook.part_of(variable)
-        return self._steps[id(part)], part, number

@@ -1,16 +1,16 @@
 """The pattern of whole units, with all weights of a model that go with them."""
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 
 from kerasreg.pruning.pattern import Pattern
-from kerasreg.pruning.targets import require_matches, require_targets
+from kerasreg.pruning.targets import require_targets
 from kerasreg.pruning.units import Units
 from kerasreg.regularizers.base import validate_count
 from kerasreg.shrinking.coupled import find_groups
-from kerasreg.shrinking.groups import CoupledGroup
+from kerasreg.shrinking.groups import CoupledGroup, obstacle
+from kerasreg.variables import require_matches
 
 
 class Coupled(Pattern):
@@ -21,8 +21,8 @@ class Coupled(Pattern):
     it. All of them become zero together, so that residual networks get narrower too. The sparsity
     is that of the units: at 0.5, `"layer"` halves each width, `"global"` removes half of all
     weights of units, wherever they are the weakest. `include`, `exclude` and the expressions of a
-    scope are searched in the paths of the variables that compute the units. Functional and
-    Sequential models.
+    scope are searched in the names of groups and the paths of the variables that compute their
+    units. Functional and Sequential models.
 
     The score of a unit is the root of the mean square of the scores of all of its weights, so that
     units of different widths compare.
@@ -53,12 +53,13 @@ class Coupled(Pattern):
 
     def find(self, model, include, exclude, caller):
         groups = find_groups(model, caller)
-        require_matches(include, "include", model.weights)
-        require_matches(exclude, "exclude", model.weights)
+        paths = [path for group in groups for path in group.paths]
+        require_matches(include, "include", paths)
+        require_matches(exclude, "exclude", paths)
         trainable = {id(variable) for variable in model.trainable_variables}
         targets, skipped = [], dict(groups.pinned)
         for group in groups:
-            reason = _obstacle(group, trainable, include, exclude)
+            reason = obstacle(group, group.weights, trainable, include, exclude)
             if reason is None:
                 units = _CoupledUnits(group, self.round_to, self.min_units)
                 targets.append(CoupledTarget(group, units))
@@ -89,7 +90,7 @@ class CoupledTarget:
 
     @property
     def paths(self):
-        return _paths(self.group)
+        return self.group.paths
 
     @property
     def shape(self):
@@ -161,21 +162,3 @@ class _CoupledUnits(Units):
             key = id(each.variable)
             spread[key] = spread[key] | mask if key in spread else mask
         return spread
-
-
-def _paths(group):
-    return tuple(each.path for each in group.producers or group.weights)
-
-
-def _obstacle(group, trainable, include, exclude):
-    """Why a group is not pruned, or None."""
-
-    def matches(pattern):
-        return any(re.search(pattern, path) for path in _paths(group))
-
-    if exclude is not None and matches(exclude):
-        return "`exclude` matches it"
-    if include is not None and not matches(include):
-        return "`include` does not match it"
-    frozen = [each.path for each in group.weights if id(each.variable) not in trainable]
-    return f"'{frozen[0]}' is not trainable" if frozen else None

@@ -7,7 +7,7 @@ from keras import layers
 
 from kerasreg.pruning.units import Target
 from kerasreg.regularizers.roles import model_roles
-from kerasreg.variables import owners, require_built, unique_path
+from kerasreg.variables import owners, require_built, require_matches, unique_path
 
 _NORMALIZATION = (
     layers.BatchNormalization,
@@ -28,8 +28,9 @@ def find_targets(model, pattern, include, exclude, caller):
     layer_of, roles = owners(model), model_roles(model)
     trainable = {id(variable) for variable in model.trainable_variables}
     variables = model.weights
-    require_matches(include, "include", variables)
-    require_matches(exclude, "exclude", variables)
+    paths = [variable.path for variable in variables]
+    require_matches(include, "include", paths)
+    require_matches(exclude, "exclude", paths)
     targets, skipped, taken = [], {}, set()
     for variable in variables:
         path = unique_path(variable.path, taken)
@@ -78,20 +79,3 @@ def _obstacle(variable, layer, trainable, include, exclude):
     if variable.name.startswith("lora_"):
         return "an adapter (LoRA): merge it first, or include it by name"
     return None
-
-
-def require_matches(pattern, name, variables):
-    """Raise unless a regular expression is None, or found in the path of a variable."""
-    if pattern is None:
-        return
-    try:
-        found = any(re.search(pattern, variable.path) for variable in variables)
-    except (re.error, TypeError) as error:
-        raise ValueError(
-            f"`{name}` must be a regular expression. Received: {name}={pattern!r} ({error})"
-        ) from None
-    if not found:
-        raise ValueError(
-            f"`{name}` must be found in the path of a variable. Received: {name}={pattern!r}; the "
-            f"paths are {[variable.path for variable in variables]}."
-        )

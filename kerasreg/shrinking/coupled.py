@@ -1,20 +1,21 @@
 """Which units of a model are coupled: found by the labels of its graph."""
 
 import numpy as np
+from keras import layers
 
 from kerasreg.regularizers.roles import model_roles
 from kerasreg.shrinking.analysis import Analysis
 from kerasreg.shrinking.graph import functional_of
 from kerasreg.shrinking.groups import (
     CONSUMER,
+    PASSIVE,
     PRODUCER,
-    STATISTIC,
     CoupledGroup,
     CoupledGroups,
     Member,
 )
 from kerasreg.shrinking.rules import rule_of
-from kerasreg.variables import owners, require_built, unique_path
+from kerasreg.variables import all_layers, owners, require_built, unique_path
 
 
 def coupled_groups(model):
@@ -120,6 +121,12 @@ class _Roles:
 
     def __init__(self, model, analysis):
         self._roles, self._owners = model_roles(model), owners(model)
+        # Those that no `trainable` makes trainable.
+        self._statistics = {
+            id(variable)
+            for layer in all_layers(model)
+            for variable in layer._non_trainable_variables
+        }
         self._written = {}
         for call in analysis.graph.calls:
             found = [labels for each in call.outputs for labels in each.labels.values()]
@@ -129,8 +136,8 @@ class _Roles:
     def __call__(self, part):
         key = id(part.variable)
         owner = self._owners.get(key)
-        if owner is not None and any(v is part.variable for v in owner._non_trainable_variables):
-            return STATISTIC
+        if isinstance(owner, layers.PReLU) or key in self._statistics:
+            return PASSIVE
         roles, rank = self._roles.get(key, {}), len(part.variable.shape)
         reads, writes = (part.axis in _axes(roles.get(name), rank) for name in ("input", "output"))
         if reads == writes:

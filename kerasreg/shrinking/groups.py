@@ -1,6 +1,7 @@
 """Units of a model, with all weights that go when a unit goes."""
 
 import math
+import re
 from dataclasses import dataclass
 
 import keras
@@ -12,7 +13,7 @@ from rich.table import Table
 from kerasreg.console import as_text, show
 from kerasreg.variables import host_view
 
-PRODUCER, CONSUMER, STATISTIC = "producer", "consumer", "statistic"
+PRODUCER, CONSUMER, PASSIVE = "producer", "consumer", "passive"
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Member:
         axis: the axis along which units lie.
         indices: int array `(units, k)`: the places of every unit along that axis.
         role: `"producer"` if it computes the units (columns of kernels, biases, gains and offsets
-            of normalizations), `"consumer"` if it reads them (rows of kernels), `"statistic"` if
-            no training changes it (moving averages).
+            of normalizations), `"consumer"` if it reads them (rows of kernels), `"passive"` if it
+            only goes with them (moving averages, slopes of activations).
     """
 
     path: str
@@ -116,9 +117,14 @@ class CoupledGroup:
         return tuple(each for each in self.members if each.role == CONSUMER)
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """Its name, and the paths of its producers: where expressions are looked for."""
+        return (self.name, *(each.path for each in self.producers))
+
+    @property
     def weights(self) -> tuple[Member, ...]:
-        """Producers and consumers, without the statistics."""
-        return tuple(each for each in self.members if each.role != STATISTIC)
+        """Producers and consumers, without what is passive."""
+        return tuple(each for each in self.members if each.role != PASSIVE)
 
     def gather(self):
         """The `weights` of every unit as the rows of an array, `(units, n)`.
@@ -138,7 +144,7 @@ class CoupledGroup:
             each.variable.assign(each.scatter(host_view(each.variable), part))
 
     def zero(self, units):
-        """Set the weights of some units to zero; moving statistics stay.
+        """Set the weights of some units to zero; what is passive stays.
 
         Args:
             units: ints, or a bool array `(units,)`.
@@ -146,6 +152,26 @@ class CoupledGroup:
         for each in self.weights:
             value = host_view(each.variable)
             each.variable.assign(np.where(each.mask(units), np.zeros_like(value), value))
+
+
+def obstacle(group, members, trainable, include, exclude):
+    """Why these members of a group are not to be changed, or None.
+
+    Args:
+        members: some of the members.
+        trainable: ids of variables.
+        include, exclude: regular expressions, or None.
+    """
+
+    def matches(pattern):
+        return any(re.search(pattern, path) for path in group.paths)
+
+    if exclude is not None and matches(exclude):
+        return "`exclude` matches it"
+    if include is not None and not matches(include):
+        return "`include` does not match it"
+    frozen = [each.path for each in members if id(each.variable) not in trainable]
+    return f"'{frozen[0]}' is not trainable" if frozen else None
 
 
 class CoupledGroups(list):

@@ -17,6 +17,8 @@ class FitScope:
 
     def __init__(self, model):
         self.model = model
+        #: Functions without arguments that give further penalties of the loss.
+        self.penalties = []
         self._ends = []
         self._depth = 0
         self._optimizer_values = {}
@@ -83,11 +85,19 @@ class FitScope:
                     self.leave(end)
             return make_train_function(force=force)
 
+        # The losses of a model have no public place for a function of several variables.
+        own_penalties = model._get_regularization_losses
+
+        def with_penalties():
+            return [*own_penalties(), *(penalty() for penalty in self.penalties)]
+
         model.__dict__["train_step"] = train_step_inside
         model.__dict__["make_train_function"] = make_train_function_after
+        model.__dict__["_get_regularization_losses"] = with_penalties
 
     def _unpatch(self):
-        for name in ("train_step", "make_train_function", self._ATTRIBUTE):
+        patched = "train_step", "make_train_function", "_get_regularization_losses"
+        for name in (*patched, self._ATTRIBUTE):
             self.model.__dict__.pop(name, None)
 
 

@@ -19,6 +19,9 @@ class Update:
     order = 0
     #: Whether it changes weights, and does not only look at them.
     changes_weights = True
+    #: Whether `__call__` takes all variables of an optimizer at once: a list of them, a list of
+    #: what `before` gave for each, and it returns a list.
+    is_joint = False
 
     def __init__(self, variables, active=lambda: True):
         self.variables = list(variables)
@@ -41,7 +44,10 @@ class Update:
         return gradient
 
     def __call__(self, hook, variable, learning_rate, before):
-        """The new value of `variable`, after the optimizer's own step; None leaves it as it is."""
+        """The new value of `variable`, after the optimizer's own step; None leaves it as it is.
+
+        See `is_joint`.
+        """
         raise NotImplementedError
 
 
@@ -196,15 +202,19 @@ class UpdateHook:
             if not update.active():
                 continue
             update.calls += 1
+            found = []
             for variable in update.variables:
                 owner, index = self.part_of(variable)
                 if owner is part and index in gradients:
-                    before = update.before(self, variable, gradients[index])
-                    prepared.append((update, variable, before))
+                    found.append((variable, update.before(self, variable, gradients[index])))
+            together = [found] if update.is_joint and found else [[each] for each in found]
+            prepared += [(update, each) for each in together]
 
         def run(learning_rate):
-            for update, variable, before in prepared:
-                _on_every_replica(part, variable, self._assign(update, part, learning_rate), before)
+            for update, found in prepared:
+                variables, before = zip(*found, strict=True)
+                assign = self._assign(update, part, learning_rate)
+                _on_every_replica(part, variables, assign, before)
 
         return run
 
@@ -218,10 +228,14 @@ class UpdateHook:
         return list(gradients.values())
 
     def _assign(self, update, part, learning_rate):
-        def assign(variable, *before):
-            value = update(self, variable, learning_rate, before)
-            if value is not None:
-                part.assign(variable, value)
+        def assign(variables, before):
+            if update.is_joint:
+                values = update(self, variables, learning_rate, before)
+            else:
+                values = [update(self, variables[0], learning_rate, before[0])]
+            for variable, value in zip(variables, values, strict=True):
+                if value is not None:
+                    part.assign(variable, value)
 
         return assign
 
@@ -262,16 +276,23 @@ def sum_over_replicas(optimizer, variable, gradient):
     return gradient
 
 
-def _on_every_replica(optimizer, variable, function, arguments):
+def _on_every_replica(optimizer, variables, function, arguments):
+    """`function(variables, arguments)`, on a device of each replica."""
     if keras.backend.backend() != "tensorflow":
-        function(variable, *arguments)
+        function(variables, arguments)
         return
     import tensorflow as tf
 
     # As TFOptimizer does for its own updates and its weight decay.
-    def update(strategy, variable, *arguments):
-        strategy.extended.update(variable.value, function, args=arguments, group=False)
+    def update(strategy, *arguments):
+        first, *others = [variable.value for variable in variables]
+        strategy.extended.update(
+            first,
+            lambda first, others, arguments: function([first, *others], arguments),
+            args=(others, arguments),
+            group=False,
+        )
 
     tf.__internal__.distribute.interim.maybe_merge_call(
-        update, optimizer._distribution_strategy, variable, *arguments
+        update, optimizer._distribution_strategy, *arguments
     )

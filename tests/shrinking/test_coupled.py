@@ -30,7 +30,7 @@ def test_all_branches_of_a_residual_network():
     # Kernels, then four numbers of each normalization.
     assert stream.parameters == 27 + 2 * 108 + 2 * 108 + 5 + 3 * 4
     assert inner.parameters == 72 + 72 + 4
-    assert [each.path for each in inner.members if each.role == "statistic"] == [
+    assert [each.path for each in inner.members if each.role == "passive"] == [
         *("a1_norm/moving_mean", "a1_norm/moving_variance"),
     ]
     assert groups.pinned == {"head/bias": "an output of the model"}

@@ -1,0 +1,106 @@
+"""Training that makes whole units of a model zero, wherever their weights are."""
+
+import warnings
+
+from kerasreg.callbacks.train_step_callback import TrainStepCallback
+from kerasreg.proximal.coupled import CoupledTraining
+from kerasreg.regularizers.base import validate_factor
+from kerasreg.statistics import nonfinite_paths
+from kerasreg.train_step import FitScope
+
+
+class CoupledGroupLasso(TrainStepCallback):
+    """Train with `factor * sum_g sqrt(P_g) ||w_g||_2` over whole units, to exact zeros.
+
+    A group `w_g` is all that computes one unit of `kerasreg.coupled_groups`: the columns of all
+    kernels that are added into it, their biases, and the gains and offsets of normalizations;
+    `P_g` is the number of these weights. When they are zero, the unit is zero everywhere, and
+    `kerasreg.shrink` removes it, with the rows that read it: in residual networks too, where the
+    layers of a stream lose the same channels.
+
+    After the optimizer's own update, inside of the compiled step, every group gets its prox, with
+    one step per weight: the effective one of the optimizer. The optimum is that of the loss with
+    this penalty, and the logged loss contains it. The rows that read a unit are not penalised: they
+    are columns of other groups, and only for groups without a common weight the prox of the sum is
+    exact. Where groups overlap all the same (the heads of an attention and their sizes), the one
+    with more weights per unit counts (whole heads); the others are in `skipped`.
+
+    It goes with `ProximalGradient` in the same fit: L1 on the same weights is then the sparse group
+    lasso. Model and optimizer are as before when the fit is over, and the zeros stay.
+
+    Args:
+        factor: of the penalty, finite and >= 0.
+        include: regular expression; a width is penalised if it is found in its name or in the path
+            of a variable that computes its units. Default: all.
+        exclude: regular expression of those that are not, in the same way.
+
+    During and after the fit, `groups` lists the `CoupledGroup`s that are penalised, and `skipped`
+    is `{name: why not}`.
+
+    Raises:
+        ValueError: for a bad factor; at the start of `fit`, for a subclassed or unbuilt model, an
+            expression that matches nothing, nothing to penalise, or an optimizer whose step is
+            unknown.
+        RuntimeError: at the end of the first epoch, if the model's train step does not apply the
+            optimizer that it was compiled with.
+
+    Source: Yuan & Lin (2006), the group lasso; Chen et al. (2021), "Only Train Once", and Fang et
+    al. (2023), "DepGraph", groups across layers.
+
+    Example:
+
+    >>> x = keras.Input((4,))
+    >>> y = keras.layers.Dense(8, "relu", name="a")(x)
+    >>> y = keras.layers.Add()([y, keras.layers.Dense(8, name="b")(y)])
+    >>> model = keras.Model(x, keras.layers.Dense(1, name="c")(y))
+    >>> model.compile(keras.optimizers.SGD(0.1), "mse")
+    >>> data = np.random.default_rng(0).normal(size=(64, 4))
+    >>> lasso = kerasreg.callbacks.CoupledGroupLasso(0.05)
+    >>> _ = model.fit(data, data[:, :1], epochs=50, verbose=0, callbacks=[lasso])
+    >>> small, report = kerasreg.shrink(model)
+    >>> small.get_layer("a").units == small.get_layer("b").units < 8
+    True
+    """
+
+    def __init__(self, factor=1e-3, include=None, exclude=None):
+        super().__init__()
+        self._factor = validate_factor(factor, "factor")
+        self._include, self._exclude = include, exclude
+        self.groups, self.skipped = [], {}
+
+    def on_train_begin(self, logs=None):
+        scope = FitScope.of(self.model)
+        try:
+            self._training = CoupledTraining(
+                *(self.model, self.model.optimizer, self._factor, self._include, self._exclude),
+                caller="CoupledGroupLasso",
+                active=scope.inside,
+            )
+        except ValueError:
+            scope.release()
+            self.release_unused()
+            raise
+        self.groups = [each.group for each in self._training.groups]
+        self.skipped = self._training.skipped
+        self._started = False
+        self._training.on()
+        scope.enter(self._training.off)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if not self._started:
+            self._training.start()
+            self._started = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._training.require_steps()
+        broken = nonfinite_paths(self._training.variables)
+        if broken:
+            warnings.warn(
+                f"NaN or infinite weights after epoch {epoch + 1} in {broken}. Lower the learning "
+                "rate, clip gradients (`clipnorm`), or restore an earlier checkpoint.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def on_train_end(self, logs=None):
+        FitScope.of(self.model).leave(self._training.off)

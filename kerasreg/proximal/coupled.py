@@ -1,0 +1,181 @@
+"""The group lasso of coupled units: several variables, one prox."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasreg.proximal.operators import group_soft_threshold
+from kerasreg.proximal.step_sizes import float32
+from kerasreg.proximal.stepped import SteppedUpdate
+from kerasreg.proximal.training import ProximalTraining
+from kerasreg.regularizers.base import at_least_float32
+from kerasreg.shrinking.coupled import find_groups
+from kerasreg.shrinking.groups import obstacle
+from kerasreg.train_step import FitScope
+from kerasreg.variables import require_matches
+
+
+class GroupOfProducers:
+    """The units of one width, by all weights that compute them, and their penalty.
+
+    `factor * sum_g sqrt(P) ||w_g||_2`, one `g` of `P` weights per unit.
+    """
+
+    def __init__(self, group, factor):
+        self.group = group
+        self.members = group.producers
+        self.variables = list({id(each.variable): each.variable for each in self.members}.values())
+        self._factor = factor * math.sqrt(sum(each.size for each in self.members))
+
+    def value(self):
+        """The penalty of the weights as they are."""
+        tensors = {id(variable): at_least_float32(variable) for variable in self.variables}
+        squares = ops.sum(ops.square(self._rows(tensors)), axis=1)
+        return self._factor * ops.sum(ops.sqrt(squares))
+
+    def prox(self, tensors, steps):
+        """The new weights, `{id(variable): tensor}`, from those and a step for each of them.
+
+        `argmin_x  penalty(x) + sum_i (x_i - z_i)^2 / (2 step_i)`: exact, because the groups of all
+        widths have no weight in common.
+        """
+        rows = self._rows(tensors)
+        every = {key: ops.broadcast_to(step, tensors[key].shape) for key, step in steps.items()}
+        thresholds = self._factor * ops.cast(self._rows(every), rows.dtype)
+        rows = group_soft_threshold(rows, thresholds, (1,))
+        parts = ops.split(rows, np.cumsum([each.size for each in self.members])[:-1].tolist(), 1)
+        new = {id(variable): tensors[id(variable)] for variable in self.variables}
+        for each, part in zip(self.members, parts, strict=True):
+            new[id(each.variable)] = each.scatter(new[id(each.variable)], part)
+        return new
+
+    def _rows(self, tensors):
+        dtype = keras.backend.result_type(
+            *(tensors[id(each.variable)].dtype for each in self.members)
+        )
+        rows = [each.gather(tensors[id(each.variable)]) for each in self.members]
+        return ops.concatenate([ops.cast(each, dtype) for each in rows], axis=1)
+
+
+class CoupledTraining(ProximalTraining):
+    """The prox of whole coupled units in the train step of one optimizer.
+
+    Args:
+        model: a built Functional or Sequential model.
+        optimizer: its optimizer.
+        factor: of the penalty.
+        include, exclude: regular expressions, or None.
+        caller: who asks, for error messages.
+        active: whether the running code is a train step that this is about.
+    """
+
+    def __init__(self, model, optimizer, factor, include, exclude, caller, active):
+        self._factor, self._include, self._exclude = factor, include, exclude
+        self._scope = FitScope.of(model)
+        super().__init__(model, optimizer, caller, active)
+
+    @property
+    def variables(self):
+        found = {id(v): v for group in self.groups for v in group.variables}
+        return list(found.values())
+
+    def _find(self, model):
+        found = find_groups(model, self._caller)
+        trainable = {id(variable) for variable in model.trainable_variables}
+        paths = [path for group in found for path in group.paths]
+        require_matches(self._include, "include", paths)
+        require_matches(self._exclude, "exclude", paths)
+        self.groups, self.skipped, taken = [], {}, {}
+        # Of groups with common weights, whole heads come before their sizes.
+        for group in sorted(found, key=lambda group: -group.parameters):
+            members = group.producers
+            reason = obstacle(group, members, trainable, self._include, self._exclude)
+            if not members:
+                reason = "no weights compute it"
+            if reason is None:
+                reason = _overlap(group, taken)
+            if reason is None:
+                self.groups.append(GroupOfProducers(group, self._factor))
+            else:
+                self.skipped[group.name] = reason
+        if not self.groups:
+            raise ValueError(
+                f"`{self._caller}` found no coupled units that it could penalise in "
+                f"'{model.name}'. Received: include={self._include!r}, exclude={self._exclude!r}; "
+                f"{ {**found.pinned, **self.skipped} }. Look at `kerasreg.coupled_groups(model)`."
+            )
+
+    def _make_update(self):
+        self._require_one_optimizer()
+        return _CoupledUpdate(self.groups, self.variables, self._hook, self._active)
+
+    def _require_one_optimizer(self):
+        for group in self.groups:
+            parts = {id(self._hook.part_of(variable)[0]) for variable in group.variables}
+            if len(parts) > 1:
+                raise ValueError(
+                    f"`{self._caller}` needs one optimizer for all weights of a coupled unit. "
+                    f"Received: a MultiOptimizer with several for '{group.group.name}': "
+                    f"{[variable.path for variable in group.variables]}. Give them one, or pass "
+                    "`exclude`."
+                )
+
+    def penalty(self):
+        """The penalty of all groups, a scalar."""
+        return sum(ops.cast(group.value(), "float32") for group in self.groups)
+
+    def _add_penalties(self):
+        self._scope.penalties.append(self._without_gradient)
+        # The validation loss contains it too.
+        self._scope.model.test_function = None
+
+    def _remove_penalties(self):
+        if self._without_gradient in self._scope.penalties:
+            self._scope.penalties.remove(self._without_gradient)
+            self._scope.model.test_function = None
+
+    def _without_gradient(self):
+        return ops.stop_gradient(self.penalty())
+
+
+class _CoupledUpdate(SteppedUpdate):
+    is_joint = True
+    #: After the prox of single weights: with L1 this is the prox of the sparse group lasso.
+    order = 0.5
+    state_name = "coupled_gain"
+
+    def __init__(self, groups, variables, hook, active):
+        super().__init__(variables, hook, active)
+        self._groups = groups
+
+    def __call__(self, hook, variables, learning_rate, before):
+        keys = {hook.index(variable): id(variable) for variable in self.variables}
+        keys = [keys[hook.index(variable)] for variable in variables]
+        tensors, steps = {}, {}
+        for key, variable, kept in zip(keys, variables, before, strict=True):
+            tensors[key] = at_least_float32(ops.copy(variable))
+            steps[key] = float32(self.step(variable, learning_rate, kept))
+        for group in self._groups:
+            # What has no gradient in this step is not trained in it.
+            if all(id(variable) in tensors for variable in group.variables):
+                own = {id(variable): steps[id(variable)] for variable in group.variables}
+                tensors.update(group.prox(tensors, own))
+        return [
+            ops.cast(tensors[key], variable.dtype)
+            for key, variable in zip(keys, variables, strict=True)
+        ]
+
+
+def _overlap(group, taken):
+    """Why its weights are penalised already, or None; else they are now."""
+    every = np.arange(group.units)
+    masks = [(id(each.variable), each.mask(every)) for each in group.producers]
+    for key, mask in masks:
+        for name, other in taken.get(key, []):
+            if (mask & other).any():
+                return f"its weights are those of '{name}', which is penalised"
+    for key, mask in masks:
+        taken.setdefault(key, []).append((group.name, mask))
+    return None
