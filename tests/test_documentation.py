@@ -67,7 +67,11 @@ def test_readme(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "page", ["docs/penalties.md", "docs/pruning.md", "docs/training.md", "docs/saving.md"]
+    "page",
+    [
+        *("docs/penalties.md", "docs/pruning.md", "docs/training.md", "docs/saving.md"),
+        "docs/coupled.md",
+    ],
 )
 def test_pages(page, capsys, tmp_path, monkeypatch):
     """Their code runs from top to bottom on a small model."""

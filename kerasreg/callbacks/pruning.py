@@ -22,8 +22,9 @@ class Pruning(TrainStepCallback):
             `kerasreg.schedules.Polynomial`; a schedule of `kerasreg.schedules` (`Hold()` keeps the
             zeros that are there); or a function from the step to a sparsity. None is the sparsity
             of an N:M pattern.
-        pattern: what goes together: `"unstructured"`, `"2:4"`, `"unit"` (filters, neurons), or one
-            of `kerasreg.patterns`.
+        pattern: what goes together: `"unstructured"`, `"2:4"`, `"unit"` (filters, neurons),
+            `"coupled"` (units with all that computes and reads them), or one of
+            `kerasreg.patterns`.
         score: what goes first: `"magnitude"`, `"taylor"`, `"movement"`, `"random"`, one of
             `kerasreg.scores`, or a function `(variable, weights) -> array`.
         scope: how the zeros are shared out: `"layer"` (the same share of each variable),
