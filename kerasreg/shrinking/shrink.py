@@ -51,7 +51,7 @@ def shrink(model, round_to: int = 1):
     >>> small.layers[0].units, report.parameters_before, report.parameters_after
     (4, 49, 25)
     """
-    _require_graph(model)
+    require_shrinkable(model, "kerasreg.shrink")
     analysis = Analysis(model, rule_of)
     dead = find_dead(analysis, round_to)
     small = Rebuild(analysis, dead).model(model)
@@ -66,12 +66,13 @@ def shrink(model, round_to: int = 1):
     return small, report_on(model, small, analysis, dead, *proof)
 
 
-def _require_graph(model):
-    require_built(model, "kerasreg.shrink")
+def require_shrinkable(model, caller):
+    """Raise a `ValueError` unless a model has a graph, and plain finite weights."""
+    require_built(model, caller)
     functional = functional_of(model)
     if not hasattr(functional, "_nodes_by_depth"):
         raise ValueError(
-            "`kerasreg.shrink` needs a Functional or Sequential model, because it follows the "
+            f"`{caller}` needs a Functional or Sequential model, because it follows the "
             f"graph of its layers. Received: '{model.name}', a {type(model).__name__}, which "
             "computes in `call`. Build it as `keras.Model(inputs, outputs)`, or shrink a model "
             "inside of it."
@@ -80,19 +81,19 @@ def _require_graph(model):
         is_float = keras.backend.is_float_dtype(variable.dtype)
         if is_float and not bool(ops.all(ops.isfinite(variable))):
             raise ValueError(
-                f"`kerasreg.shrink` needs finite weights. Received: NaN or infinite weights in "
+                f"`{caller}` needs finite weights. Received: NaN or infinite weights in "
                 f"'{variable.path}'. Restore an earlier checkpoint."
             )
     for layer in all_layers(model):
         if getattr(layer, "lora_enabled", False):
             raise ValueError(
-                f"`kerasreg.shrink` needs a model without adapters. Received: '{layer.name}' with "
+                f"`{caller}` needs a model without adapters. Received: '{layer.name}' with "
                 "LoRA. Merge it: build the model without, and load what `model.save_weights` "
                 "writes, which is merged."
             )
         if getattr(layer, "quantization_mode", None) is not None:
             raise ValueError(
-                f"`kerasreg.shrink` needs a model in floating point. Received: '{layer.name}', "
+                f"`{caller}` needs a model in floating point. Received: '{layer.name}', "
                 f"quantized to {layer.quantization_mode}. Shrink first, then quantize."
             )
 

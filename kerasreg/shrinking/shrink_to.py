@@ -7,8 +7,8 @@ from kerasreg.pruning.rule import Rule
 from kerasreg.shrinking.budgets import kind_of_budget
 from kerasreg.shrinking.recalibrate import recalibrate
 from kerasreg.shrinking.removal import Removal
-from kerasreg.shrinking.shrink import compile_alike, shrink
-from kerasreg.variables import all_layers, require_built
+from kerasreg.shrinking.shrink import compile_alike, require_shrinkable, shrink
+from kerasreg.variables import all_layers
 
 #: How often what constants add is taken off the budget.
 _TRIES = 5
@@ -41,8 +41,9 @@ def shrink_to(
             `kerasreg.flops`): an int, or a float, the share of what the model has.
         latency: at most so many seconds for one sample, in the median that
             `kerasreg.compare_latency` measures. Exactly one of the three is given.
-        data: inputs, or `(inputs, targets)`, or batches of them. With data, the statistics of
-            BatchNormalization are estimated anew: see `kerasreg.recalibrate`.
+        data: inputs, or `(inputs, targets)`, or batches of them that can be read again and again.
+            With data, the statistics of BatchNormalization are estimated anew: see
+            `kerasreg.recalibrate`.
         fine_tune: arguments of `fit` to train the small model on `data`, such as
             `{"epochs": 3}`; None trains nothing. The model must be compiled.
         score, scope, include, exclude: see `kerasreg.callbacks.Pruning`.
@@ -65,7 +66,7 @@ def shrink_to(
     >>> model.count_params(), small.count_params(), small.layers[0].units
     (49, 19, 3)
     """
-    require_built(model, "kerasreg.shrink_to")
+    require_shrinkable(model, "kerasreg.shrink_to")
     given = {"params": params, "flops": flops, "latency": latency}
     kind = kind_of_budget(given)
     _require_fit(model, data, fine_tune)

@@ -211,3 +211,10 @@ def test_open_sizes():
 def test_refused(given, message):
     with pytest.raises(ValueError, match=message):
         kerasreg.shrink_to(residual(), **given)
+
+
+def test_adapters_are_refused():
+    model = residual()
+    model.get_layer("head").enable_lora(2)
+    with pytest.raises(ValueError, match=r"`kerasreg.shrink_to` needs.*'head' with LoRA. Merge it"):
+        kerasreg.shrink_to(model, params=0.5)
