@@ -176,15 +176,11 @@ def test_latency(monkeypatch):
 
 
 def test_measured_latency():
-    model = keras.Sequential([
-        keras.Input((256,)),
-        layers.Dense(4096, "relu"),
-        layers.Dense(2048, "relu"),
-        layers.Dense(2),
-    ])  # fmt: skip
-    result = kerasreg.compare_latency(model, model)
-    small, _ = kerasreg.shrink_to(model, latency=0.6 * result.before.median)
-    assert small.count_params() < 0.9 * model.count_params()
+    model = residual()
+    small, _ = kerasreg.shrink_to(model, latency=60.0)
+    assert small.count_params() == model.count_params()
+    with pytest.raises(ValueError, match=r"Received: 1e-09; the smallest is \d.*, with one unit"):
+        kerasreg.shrink_to(model, latency=1e-9)
 
 
 def test_open_sizes():
