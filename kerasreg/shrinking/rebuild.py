@@ -1,7 +1,7 @@
 """The same model with fewer coordinates."""
 
-import re
 import warnings
+from collections import Counter
 
 import keras
 import numpy as np
@@ -61,7 +61,7 @@ class Rebuild:
         for operation, new in self._new.values():
             if isinstance(new, keras.layers.Layer) and not is_model(operation):
                 flags = {name: variable.trainable for name, variable in _named(operation)}
-                for name, variable in _named(new):
+                for name, variable in _paired(operation, new):
                     variable.trainable = flags.get(name, variable.trainable)
         return small
 
@@ -114,16 +114,16 @@ class Rebuild:
 
     def _set_weights(self, old, new):
         values = {name: self._value(variable) for name, variable in _named(old)}
-        shapes = {name: tuple(variable.shape) for name, variable in _named(new)}
+        pairs = _paired(old, new)
+        shapes = {name: tuple(variable.shape) for name, variable in pairs}
         for (layer, *name), (added, labels) in self._dead.biases.items():
             if layer == id(old):
                 stays = self._kept.mask(labels).all(axis=0)
                 start = values.get(tuple(name), np.zeros(shapes[tuple(name)]))
                 values[tuple(name)] = start + added[stays].reshape(start.shape)
-        for name, variable in _named(new):
-            value = values.get(name)
+        for name, variable in pairs:
             # A bias that only others of the same layer need is zero.
-            value = np.zeros(variable.shape) if value is None else value
+            value = values.get(name, np.zeros(variable.shape))
             variable.assign(value.astype(variable.dtype))
         rule_of(old).finish(old, new)
 
@@ -141,11 +141,24 @@ class Rebuild:
 
 
 def _named(layer):
-    """`((name, place), variable)`: layers with layers inside have several kernels, in order."""
-    seen = {}
+    """`[((name, place), variable)]`: layers with layers inside have several kernels, in order."""
+    seen = Counter()
     for variable in layer.weights:
-        # Keras numbers those without a name through all models.
-        name = re.sub(r"^variable_\d+$", "variable", variable.name)
-        place = seen.get(name, 0)
-        seen[name] = place + 1
-        yield (name, place), variable
+        yield (variable.name, seen[variable.name]), variable
+        seen[variable.name] += 1
+
+
+def _paired(old, new):
+    """`[(name of the old variable, new variable)]`; new biases have names of their own."""
+    names = [name for name, _ in _named(old)]
+    if len(names) == len(new.weights):
+        return list(zip(names, new.weights, strict=True))
+    pairs = list(_named(new))
+    found = {name for name, _ in pairs if name in names or name[0] == "bias"}
+    if len(found) < len(pairs) or not found.issuperset(names):
+        raise ValueError(
+            "`kerasreg.shrink` makes new layers from the configs of the old ones. Received: "
+            f"'{old.name}' ({type(old).__name__}), whose config makes other weights: "
+            f"{[v.name for v in new.weights]} instead of {[v.name for v in old.weights]}."
+        )
+    return pairs

@@ -104,12 +104,16 @@ class ShrinkReport:
 
     def __rich_console__(self, console, options):
         table = Table(title=f"Shrinking of {self.model}", box=SIMPLE, title_justify="left")
-        for name in _COLUMNS:
-            table.add_column(name, justify="left" if name in _COLUMNS[:2] else "right")
+        # The kinds need too much room here.
+        table.add_column("layer", overflow="fold")
+        for name in _COLUMNS[2:]:
+            table.add_column(name, justify="right", no_wrap=True)
         for each in self.layers:
-            table.add_row(*_cells(each))
+            name, _, *cells = _cells(each)
+            table.add_row(name, *cells)
         table.add_section()
-        table.add_row(*self._total(), style="bold")
+        name, _, *cells = self._total()
+        table.add_row(name, *cells, style="bold")
         yield table
         yield from self._lines()
 
