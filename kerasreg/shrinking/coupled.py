@@ -5,7 +5,6 @@ from keras import layers
 
 from kerasreg.regularizers.roles import model_roles
 from kerasreg.shrinking.analysis import Analysis
-from kerasreg.shrinking.graph import functional_of
 from kerasreg.shrinking.groups import (
     CONSUMER,
     PASSIVE,
@@ -14,8 +13,9 @@ from kerasreg.shrinking.groups import (
     CoupledGroups,
     Member,
 )
+from kerasreg.shrinking.requirements import require_graph
 from kerasreg.shrinking.rules import rule_of
-from kerasreg.variables import all_layers, owners, require_built, unique_path
+from kerasreg.variables import all_layers, owners, unique_path
 
 
 def coupled_groups(model):
@@ -57,7 +57,7 @@ def coupled_groups(model):
 
 def find_groups(model, caller):
     """What `coupled_groups` returns, for a `caller` that errors name."""
-    _require_graph(model, caller)
+    require_graph(model, caller)
     analysis = Analysis(model, rule_of)
     parts = [
         _Part(found.variable, axis, labels, analysis.roots)
@@ -166,14 +166,3 @@ def _pinned(analysis, groups):
             known = reasons[0] if reasons else "it is joined with what must stay"
             pinned[found.variable.path] = known
     return pinned
-
-
-def _require_graph(model, caller):
-    require_built(model, caller)
-    if not hasattr(functional_of(model), "_nodes_by_depth"):
-        raise ValueError(
-            f"`{caller}` needs a Functional or Sequential model to find coupled units, because "
-            f"it follows the graph of its layers. Received: '{model.name}', a "
-            f"{type(model).__name__}, which computes in `call`. Build it as "
-            "`keras.Model(inputs, outputs)`."
-        )

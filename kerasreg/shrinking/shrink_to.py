@@ -7,7 +7,8 @@ from kerasreg.pruning.rule import Rule
 from kerasreg.shrinking.budgets import kind_of_budget
 from kerasreg.shrinking.recalibrate import recalibrate
 from kerasreg.shrinking.removal import Removal
-from kerasreg.shrinking.shrink import compile_alike, require_shrinkable, shrink
+from kerasreg.shrinking.requirements import require_shrinkable
+from kerasreg.shrinking.shrink import compile_alike, shrink
 from kerasreg.variables import all_layers
 
 #: How often what constants add is taken off the budget.

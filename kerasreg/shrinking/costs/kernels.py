@@ -121,7 +121,8 @@ def _wrapped(call, shape):
     return cost(Call(call.operation.layer, call.args, call.kwargs, call.outputs), shape)
 
 
-@cost_of(layers.ReversibleEmbedding)
+# The oldest Keras that is supported has none.
+@cost_of(*filter(None, [getattr(layers, "ReversibleEmbedding", None)]))
 def _reversible(call, shape):
     is_reverse = call.kwargs.get("reverse", (*call.args, False)[1])
     return 2 * count(shape(call.outputs[0])) * shape(call.inputs[0])[-1] if is_reverse else 0

@@ -31,9 +31,9 @@ _UNARY_LAYERS = (
 )
 _UNARY_OPS = (
     *("Abs", "Absolute", "Cast", "Celu", "Clip", "Cos", "Elu", "Erf", "Exp", "Expm1", "Gelu"),
-    *("HardSigmoid", "HardSilu", "HardTanh", "Identity", "LeakyRelu", "LogSigmoid", "Negative"),
+    *("HardSigmoid", "HardSilu", "HardTanh", "LeakyRelu", "LogSigmoid", "Negative"),
     *("Relu", "Relu6", "Selu", "Sigmoid", "Silu", "Sin", "SoftShrink", "Softplus", "Softsign"),
-    *("SquarePlus", "Square", "Sqrt", "Tanh", "TanhShrink", "Threshold"),
+    *("Squareplus", "Square", "Sqrt", "Tanh", "TanhShrink", "Threshold"),
 )
 _BINARY_OPS = (
     *("Add", "Divide", "Maximum", "Minimum", "Multiply", "Power", "Subtract", "TrueDivide"),

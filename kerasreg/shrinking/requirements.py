@@ -1,0 +1,44 @@
+"""What a model must be, and clear refusals of others."""
+
+import keras
+from keras import ops
+
+from kerasreg.shrinking.graph import functional_of
+from kerasreg.variables import all_layers, require_built
+
+
+def require_shrinkable(model, caller):
+    """Raise a `ValueError` unless a model has a graph, and plain finite weights."""
+    require_graph(model, caller)
+    for variable in model.weights:
+        is_float = keras.backend.is_float_dtype(variable.dtype)
+        if is_float and not bool(ops.all(ops.isfinite(variable))):
+            raise ValueError(
+                f"`{caller}` needs finite weights. Received: NaN or infinite weights in "
+                f"'{variable.path}'. Restore an earlier checkpoint."
+            )
+
+
+def require_graph(model, caller):
+    """Raise a `ValueError` unless a model has a graph of layers in floating point."""
+    require_built(model, caller)
+    functional = functional_of(model)
+    if not hasattr(functional, "_nodes_by_depth"):
+        raise ValueError(
+            f"`{caller}` needs a Functional or Sequential model, because it follows the "
+            f"graph of its layers. Received: '{model.name}', a {type(model).__name__}, which "
+            "computes in `call`. Build it as `keras.Model(inputs, outputs)`, or shrink a model "
+            "inside of it."
+        )
+    for layer in all_layers(model):
+        if getattr(layer, "lora_enabled", False):
+            raise ValueError(
+                f"`{caller}` needs a model without adapters. Received: '{layer.name}' with "
+                "LoRA. Merge it: build the model without, and load what `model.save_weights` "
+                "writes, which is merged."
+            )
+        if getattr(layer, "quantization_mode", None) is not None:
+            raise ValueError(
+                f"`{caller}` needs a model in floating point. Received: '{layer.name}', "
+                f"quantized to {layer.quantization_mode}. Shrink first, then quantize."
+            )
