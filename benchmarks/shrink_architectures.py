@@ -1,0 +1,201 @@
+"""Shrink every architecture of `keras.applications`, half of each of its widths being zero.
+
+Prints a row of Markdown per architecture; with `--write`, all of them go into the docs.
+
+In float64, with `include_top=False`, small images and a head of ten classes: which share of the
+parameters is left, the largest difference of the outputs on new images, relative to the largest
+output, and how far the outputs of several images are apart, which a difference must not be near.
+As the architecture comes, in float32: the seconds to build and to shrink it, and the share.
+"""
+
+import argparse
+import collections
+import inspect
+import json
+import math
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+import kerasreg
+from kerasreg.variables import all_layers
+
+PAGE = pathlib.Path(__file__).parents[1] / "docs" / "shrink_architectures.md"
+COLUMNS = (
+    *("architecture", "left", "difference", "signal", "left with its top", "build s", "shrink s"),
+    "what had to stay",
+)
+#: The largest share of the parameters that may be left where every width can halve.
+GOAL = 0.27
+
+
+def architectures():
+    """`{name: function that builds it}`."""
+    return dict(inspect.getmembers(keras.applications, inspect.isfunction))
+
+
+def with_small_head(build, size=96):
+    """An architecture on small images, without its classes and with ten."""
+    base = build(weights=None, include_top=False, pooling="avg", input_shape=(size, size, 3))
+    outputs = layers.Dense(10, name="head")(base.output)
+    return keras.Model(base.input, outputs, name=base.name)
+
+
+def roughen(model, rng):
+    """Biases, gains and offsets that are not all the same."""
+    for variable in model.trainable_variables:
+        if len(variable.shape) == 1:
+            center = 0.0 if variable.name in ("bias", "beta") else 1.0
+            variable.assign(center + 0.2 * rng.normal(size=variable.shape))
+
+
+def halve(model, rng):
+    """Set a random half of the units of every coupled group to zero, on one side or on both.
+
+    Returns:
+        How many parameters the model has without them.
+    """
+    shapes = {id(variable): list(variable.shape) for variable in model.weights}
+    for group in kerasreg.coupled_groups(model):
+        units = rng.permutation(group.units)[: group.units // 2]
+        for member in group.members:
+            shapes[id(member.variable)][member.axis] -= member.indices[units].size
+        sides = [side for side in (group.producers, group.consumers) if side]
+        for member in [group.weights, *sides][rng.integers(1 + len(sides))]:
+            value = ops.convert_to_numpy(member.variable)
+            member.variable.assign(np.where(member.mask(units), 0, value))
+    return sum(map(math.prod, shapes.values()))
+
+
+def images_of(model, rng, count):
+    """Random images between 0 and 255."""
+    return rng.uniform(0, 255, (count, *model.input_shape[1:]))
+
+
+def halved(model, seed=0):
+    """The parameters that the zeros leave, half of all widths of a model being set to zero."""
+    rng = np.random.default_rng(seed)
+    roughen(model, rng)
+    left = halve(model, rng)
+    if any(isinstance(each, layers.BatchNormalization) for each in all_layers(model)):
+        # Else outputs would hardly react to inputs.
+        kerasreg.recalibrate(model, images_of(model, rng, count=16), batch_size=None)
+    return left
+
+
+def outputs_of(model, images):
+    """In inference."""
+    return np.asarray(ops.convert_to_numpy(model(images, training=False)), "float64")
+
+
+def compare(model, small, seed=1):
+    """`(difference, signal)` relative to the largest output, on new images."""
+    images = images_of(model, np.random.default_rng(seed), count=3)
+    old, new = outputs_of(model, images), outputs_of(small, images)
+    scale = np.abs(old).max()
+    return float(np.abs(old - new).max() / scale), float(np.ptp(old, axis=0).max() / scale)
+
+
+def measure(name):
+    """The row of one architecture."""
+    build = architectures()[name]
+    keras.config.set_dtype_policy("float64")
+    model = with_small_head(build)
+    left = halved(model)
+    small, report = kerasreg.shrink(model)
+    assert small.count_params() <= left, name
+    difference, signal = compare(model, small)
+    row = {
+        "name": name,
+        "left": small.count_params() / model.count_params(),
+        "difference": difference,
+        "signal": signal,
+        "pinned": summary(report.pinned),
+    }
+    del model, small
+    keras.utils.clear_session()
+    keras.config.set_dtype_policy("float32")
+    start = time.perf_counter()
+    model = build(weights=None)
+    row["build"] = time.perf_counter() - start
+    halve(model, np.random.default_rng(0))
+    start = time.perf_counter()
+    small, _ = kerasreg.shrink(model)
+    row["shrink"] = time.perf_counter() - start
+    row["left with its top"] = small.count_params() / model.count_params()
+    return row
+
+
+def summary(pinned):
+    """Reasons without the names of layers, and how many units they concern."""
+    counts = collections.Counter()
+    for reason, count in pinned.items():
+        counts[re.sub(r"'[^']*' ", "", reason)] += count
+    return "; ".join(f"{reason}: {count:,}" for reason, count in counts.most_common())
+
+
+def cells(row):
+    """The row of the table."""
+    return (
+        row["name"],
+        f"{row['left']:.3f}",
+        f"{row['difference']:.0e}",
+        f"{row['signal']:.0e}",
+        f"{row['left with its top']:.3f}",
+        f"{row['build']:.1f}",
+        f"{row['shrink']:.1f}",
+        row["pinned"],
+    )
+
+
+def page(rows):
+    """The text of the docs."""
+    table = [COLUMNS, ["---"] * len(COLUMNS), *map(cells, rows)]
+    reached = sum(row["left"] <= GOAL for row in rows)
+    return "\n".join(
+        [
+            "# Shrinking every architecture of Keras",
+            "",
+            f"{len(rows)} architectures of `keras.applications`, a random half of each of their",
+            "widths set to zero: on the side of what computes the units, of what reads them, or on",
+            f"both. {reached} of them keep at most {GOAL} of their parameters. The others have a",
+            "residual stream that LayerNormalization reads, which has to stay.",
+            "",
+            "    python benchmarks/shrink_architectures.py --write",
+            "",
+            *(f"| {' | '.join(row)} |" for row in table),
+            "",
+            *(f"{line}" for line in __doc__.strip().splitlines()[4:]),
+            "",
+        ]
+    )
+
+
+def main():
+    """Measure each in a process of its own, because they are large."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="architectures; default all")
+    parser.add_argument("--write", action="store_true", help="write the table into the docs")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(options.names[0])))
+        return
+    rows = []
+    for name in options.names or architectures():
+        command = [sys.executable, __file__, name, "--one"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        rows.append(json.loads(done.stdout.splitlines()[-1]))
+        print(f"| {' | '.join(cells(rows[-1]))} |", flush=True)
+    if options.write:
+        PAGE.write_text(page(rows))
+
+
+if __name__ == "__main__":
+    main()

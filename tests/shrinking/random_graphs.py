@@ -1,0 +1,194 @@
+"""Parts of graphs at random: branches, gates, attention, nested models, raw `keras.ops`."""
+
+import keras
+import numpy as np
+from keras import layers, ops
+from shrinking.random_layers import SAME_PLACES
+
+
+def _branch(r, x, width=None, depth=2):
+    """Some layers that keep the places, and at the end a width if one is asked for."""
+    for _ in range(r.pick([0, 1, 2, 3])):
+        if depth and r.coin(0.2):
+            x = r.pick(_SAME_SHAPE)(r, x, depth - 1)
+        else:
+            x = r.pick(SAME_PLACES[x.ndim])(r, x)(x)
+    return x if width is None else _project(r, x, width)
+
+
+def _project(r, x, width):
+    kernel = r.pick([1, 3])
+    if x.ndim == 2 or r.coin(0.3):
+        return layers.Dense(width, **r.options())(x)
+    conv = {3: layers.Conv1D, 4: layers.Conv2D, 5: layers.Conv3D}[x.ndim]
+    return conv(width, kernel, padding="same", **r.options())(x)
+
+
+def combine(r, tensors):
+    """Tensors of one shape become one."""
+    layer = r.pick([layers.Add] * 4 + [layers.Average, layers.Maximum, layers.Minimum])
+    functions = [layer()] * 6 + [
+        layers.Multiply(),
+        lambda xs: layers.Subtract()(xs[:2]),
+        lambda xs: xs[0] + xs[1],
+        lambda xs: 2.0 * xs[0] - xs[1] / 3.0,
+        lambda xs: xs[0] * ops.sigmoid(xs[1]),
+        lambda xs: ops.maximum(xs[0], 0.1 * xs[1]),
+    ]
+    return r.pick(functions)(tensors)
+
+
+def _residual(r, x, depth=2):
+    return combine(r, [x, _branch(r, x, x.shape[-1], depth)])
+
+
+def _two_branches(r, x, depth=2):
+    return combine(r, [_branch(r, x, x.shape[-1], depth) for _ in range(2)])
+
+
+def pair(r, x, depth=2):
+    """A layer whose output nobody but `reader` reads."""
+    number, width = next(r.numbers), x.shape[-1]
+    names, options = (f"writer_{number}", f"reader_{number}"), {"use_bias": r.coin()}
+    activation = r.pick(["relu", "relu", "tanh", "gelu", "sigmoid", None])
+    if x.ndim in (3, 4) and r.coin(0.7):
+        conv, size = {3: layers.Conv1D, 4: layers.Conv2D}[x.ndim], r.pick([1, 3])
+        y = conv(8, 3, padding="same", activation=activation, name=names[0], **options)(x)
+        return conv(width, size, padding="same", name=names[1], **options)(y)
+    y = layers.Dense(8, activation, name=names[0], **options)(x)
+    return layers.Dense(width, name=names[1], **options)(y)
+
+
+def _excited(r, x, depth=2):
+    """Squeeze and excite."""
+    if x.ndim not in (3, 4):
+        return x * layers.Dense(x.shape[-1], "sigmoid")(x)
+    width = x.shape[-1]
+    pool = layers.GlobalAveragePooling1D if x.ndim == 3 else layers.GlobalAveragePooling2D
+    if r.coin():
+        gate = layers.Reshape((*[1] * (x.ndim - 2), width))(pool()(x))
+    else:
+        gate = pool(keepdims=True)(x)
+    gate = layers.Dense(max(1, width // 2), "relu")(gate)
+    gate = layers.Dense(width, r.pick(["sigmoid", "hard_sigmoid"]), use_bias=r.coin())(gate)
+    return layers.Multiply()(r.pick([[x, gate], [gate, x]]))
+
+
+def _shared(r, x, depth=2):
+    """A layer that is called twice, maybe on what it gave itself."""
+    width = x.shape[-1]
+    layer = layers.Dense(width, **r.options())
+    if x.ndim == 4 and r.coin():
+        layer = layers.Conv2D(width, 3, padding="same", **r.options())
+    first = layer(x)
+    second = layer(r.pick([first, _branch(r, x, width, depth)]))
+    return second if r.coin() else combine(r, [first, second])
+
+
+def _nested(r, x, depth=2):
+    """A model in the model, Sequential or not, called once or twice."""
+    width = x.shape[-1]
+    inner = keras.Input(x.shape[1:], dtype="float64")
+    if r.coin():
+        model = keras.Model(inner, _branch(r, inner, width, depth))
+    else:
+        # The branch is drawn on tensors first, to know the shapes.
+        stack = [inner]
+        for _ in range(r.pick([1, 2])):
+            stack.append(r.pick(SAME_PLACES[x.ndim][:4])(r, stack[-1])(stack[-1]))
+        stack.append(_project(r, stack[-1], width))
+        made = [y._keras_history.operation for y in stack[1:]]
+        fresh = [type(each).from_config(each.get_config()) for each in made]
+        model = keras.Sequential([keras.Input(x.shape[1:], dtype="float64"), *fresh])
+    model.trainable = r.coin(0.8)
+    y = model(x)
+    if r.coin(0.6):
+        return combine(r, [x, y])
+    return model(y) if r.coin() else combine(r, [y, model(_branch(r, x, width, depth))])
+
+
+def _attended(r, x, depth=2):
+    """Attention over the first axis after the batch."""
+    if x.ndim != 3:
+        return _excited(r, x, depth)
+    width, heads = x.shape[-1], r.pick([1, 2, 3])
+    other = r.pick([x, _branch(r, x, width, depth)])
+    size, use_bias = r.pick([2, 3]), r.coin(0.7)
+    makers = [
+        lambda: layers.MultiHeadAttention(heads, size, r.pick([None, 2]), use_bias=use_bias),
+        lambda: layers.MultiHeadAttention(heads, size, use_bias=use_bias),
+        lambda: layers.GroupQueryAttention(size, 2 * heads, heads, use_bias=use_bias),
+    ]
+    return combine(r, [x, r.pick(makers)()(x, other)])
+
+
+def _dotted(r, x, depth=2):
+    """Attention without heads."""
+    if x.ndim != 3:
+        return _two_branches(r, x, depth)
+    query, value = [_branch(r, x, x.shape[-1], depth) for _ in range(2)]
+    makers = [
+        lambda: layers.Attention(use_scale=True)([query, value]),
+        lambda: layers.AdditiveAttention()([query, value]),
+        lambda: ops.matmul(ops.softmax(ops.matmul(query, ops.transpose(x, (0, 2, 1)))), value),
+        lambda: ops.einsum("btc,bsc,bsd->btd", query, x, value),
+        lambda: layers.Dot(axes=2)([query, value]) @ x,
+    ]
+    return r.pick(makers)()
+
+
+def _concatenated(r, x, depth=2):
+    parts = [r.pick([x, _branch(r, x, None, depth)]) for _ in range(r.pick([2, 3]))]
+    axis = -1
+    if x.ndim > 2 and r.coin(0.25):
+        axis, parts = r.pick(range(1, x.ndim - 1)), [_project(r, y, 4) for y in parts]
+    parts = [parts[i] for i in r.rng.permutation(len(parts))]
+    if len({y.shape[1:-1] for y in parts}) > 1 or len({y.ndim for y in parts}) > 1:
+        return parts[0]
+    join = r.pick([layers.Concatenate(axis), lambda xs: ops.concatenate(xs, axis)])
+    y = join(parts)
+    return _project(r, y, 4) if depth < 2 and y.shape[-1] > 8 else y
+
+
+def _raw(r, x, depth=2):
+    """Something of `keras.ops`, of the same rank and the same last axis."""
+    half = max(1, x.shape[-1] // 2)
+    others = tuple(range(1, x.ndim - 1))
+    functions = [
+        lambda: ops.relu(x),
+        lambda: ops.tanh(-x) + 0.5,
+        lambda: 1.0 / (1.0 + x**2),
+        lambda: ops.concatenate([x[..., half:], x[..., :half]], axis=-1),
+        lambda: x[..., ::-1],
+        lambda: ops.roll(x, 1, axis=-1),
+        lambda: x - ops.mean(x, axis=-1, keepdims=True),
+        lambda: x - ops.mean(x, axis=1, keepdims=True),
+        lambda: x / ops.sqrt(1.0 + ops.mean(x * x, axis=-1, keepdims=True)),
+        lambda: ops.transpose(
+            ops.transpose(x, (0, x.ndim - 1, *others)), (0, *range(2, x.ndim), 1)
+        ),
+        lambda: ops.stack([x, x * x], axis=-1)[..., r.pick([0, 1])],
+        lambda: ops.where(x > 0, x, 0.1 * x),
+        lambda: x * np.linspace(0.0, 1.0, x.shape[-1]),
+        lambda: x + np.linspace(-1.0, 1.0, x.shape[-1]),
+        lambda: ops.reshape(ops.reshape(x, (-1, int(np.prod(x.shape[1:])))), (-1, *x.shape[1:])),
+        lambda: ops.cumsum(x, axis=-1),
+        lambda: ops.softmax(x, axis=-1),
+        lambda: ops.squeeze(ops.expand_dims(x, 1), 1),
+        lambda: ops.take(x, list(range(x.shape[-1]))[::-1], axis=-1),
+        lambda: ops.matmul(x, np.linspace(-1.0, 1.0, x.shape[-1] ** 2).reshape(x.shape[-1], -1)),
+    ]
+    return r.pick(functions)()
+
+
+def _gated(r, x, depth=2):
+    """A gated linear unit: one half multiplies the other."""
+    y = _project(r, x, 2 * x.shape[-1])
+    first, second = ops.split(y, 2, axis=-1)
+    return first * r.pick([ops.sigmoid, ops.silu, ops.relu])(second)
+
+
+_SAME_SHAPE = [
+    *(_residual, _two_branches, _excited, _shared, _nested, _attended, _dotted, _raw, _gated, pair),
+]
+GRAPHS = [*_SAME_SHAPE, _residual, _excited, _concatenated, _concatenated, _raw]
