@@ -65,6 +65,8 @@ class Analysis:
         self.readers: list[Reader] = []
         #: What stays although it has no labels, and why.
         self.notes: list[str] = []
+        #: Whether units go together only because others are still there.
+        self.is_coarse = False
         self._times = Counter(id(call.operation) for call in self.graph.calls)
         for tensor in self.graph.inputs:
             tensor.labels = {}

@@ -48,18 +48,27 @@ def shrink(model, round_to: int = 1):
     (4, 49, 25)
     """
     require_shrinkable(model, "kerasreg.shrink")
-    analysis = Analysis(model, rule_of)
-    dead = find_dead(analysis, round_to)
-    small = Rebuild(analysis, dead).model(model)
+    small, analysis, dead = _reduce(model, round_to)
 
     def in_float64():
-        kinds = Dead.nothing(analysis), dead
-        return [Rebuild(analysis, each, "float64").model(model) for each in kinds]
+        exact = Rebuild(analysis, Dead.nothing(analysis), "float64").model(model)
+        return exact, _reduce(exact, round_to)[0]
 
     proof = verify(model, small, in_float64)
     if model.compiled:
         compile_alike(model, small)
     return small, report_on(model, small, analysis, dead, *proof)
+
+
+def _reduce(model, round_to):
+    """`(small, analysis, dead)`, with what was found out about the model itself."""
+    analysis = Analysis(model, rule_of)
+    dead = find_dead(analysis, round_to)
+    small = Rebuild(analysis, dead).model(model)
+    if analysis.is_coarse and dead.labels.any():
+        # With fewer groups, what went together before may go alone.
+        small, *_ = _reduce(small, round_to)
+    return small, analysis, dead
 
 
 def compile_alike(model, small):

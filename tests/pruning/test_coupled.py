@@ -5,18 +5,11 @@ import numpy as np
 import pytest
 from couplings import connected, flat, outputs, residual
 from keras import layers, ops
+from precision import ROUNDING
 from shrinkable import dense, randomize
 
 import kerasreg
 from kerasreg.patterns import Coupled
-
-
-@pytest.fixture
-def float64():
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_dtype_policy(before)
 
 
 def widths(model):
@@ -36,15 +29,15 @@ def widths(model):
         (dense, Coupled(round_to=16), {"a": 8, "b": 5}),
     ],
 )
-def test_exactly_the_pruned_units_go(float64, build, pattern, expected):
+def test_exactly_the_pruned_units_go(widest, build, pattern, expected):
     model = build()
     plan = kerasreg.prune(model, 0.5, pattern=pattern)
     small, report = kerasreg.shrink(model)
     assert widths(small) == expected
     assert {row.path.split("/")[-1]: row.units - row.pruned for row in plan} == expected
-    np.testing.assert_allclose(outputs(small), outputs(model), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(outputs(small), outputs(model), rtol=0, atol=ROUNDING)
     assert outputs(model).std() > 1e-3
-    assert report.difference < 1e-12
+    assert report.difference < ROUNDING
 
 
 def test_everything_that_belongs_to_a_unit_is_zero():

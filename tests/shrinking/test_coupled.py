@@ -5,17 +5,10 @@ import numpy as np
 import pytest
 from couplings import connected, flat, outputs, residual
 from keras import layers, ops
+from precision import ROUNDING
 from shrinkable import dense, randomize
 
 import kerasreg
-
-
-@pytest.fixture
-def float64():
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_dtype_policy(before)
 
 
 def test_all_branches_of_a_residual_network():
@@ -66,7 +59,7 @@ def test_a_kernel_that_reads_and_writes_the_same_units():
 
 
 @pytest.mark.parametrize("build", [dense, residual, connected, flat])
-def test_what_is_zero_goes(float64, build):
+def test_what_is_zero_goes(widest, build):
     """Every group loses its units, all of their parameters and nothing else."""
     for number in range(len(kerasreg.coupled_groups(build()))):
         model = build()
@@ -79,7 +72,7 @@ def test_what_is_zero_goes(float64, build):
         assert np.flatnonzero((rows == 0).all(axis=1)).tolist() == [0, 2]
         small, report = kerasreg.shrink(model)
         assert kerasreg.coupled_groups(small)[number].units == group.units - 2
-        assert report.difference < 1e-12
+        assert report.difference < ROUNDING
         assert outputs(small).std() > 1e-3
         assert model.count_params() - small.count_params() == 2 * group.parameters
 
@@ -109,7 +102,7 @@ def test_gather_and_scatter(build):
             np.testing.assert_array_equal(each.gather(each.scatter(array, changed)), changed)
 
 
-def test_the_order_of_units_does_not_matter(float64):
+def test_the_order_of_units_does_not_matter(widest):
     """All weights of a unit are known: units may change places."""
     model = residual()
     before = outputs(model)
@@ -118,7 +111,7 @@ def test_the_order_of_units_does_not_matter(float64):
         for each in group.members:
             value = np.asarray(ops.convert_to_numpy(each.variable))
             each.variable.assign(each.scatter(value, each.gather(value)[order]))
-    np.testing.assert_allclose(outputs(model), before, atol=1e-12)
+    np.testing.assert_allclose(outputs(model), before, atol=ROUNDING)
 
 
 def test_the_table():

@@ -4,24 +4,13 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from precision import ROUNDING
 
 import kerasreg
 from kerasreg.shrinking import budgets
 
 RNG = np.random.default_rng(0)
-#: Keras promotes float64 to float32 on JAX and torch.
-DTYPE, ROUNDING = "float32", 1e-5
-if keras.backend.backend() == "tensorflow":
-    DTYPE, ROUNDING = "float64", 1e-12
 IMAGES = RNG.normal(size=(40, 8, 8, 3)).astype("float32")
-
-
-@pytest.fixture
-def widest():
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(DTYPE)
-    yield
-    keras.config.set_dtype_policy(before)
 
 
 def residual():

@@ -114,6 +114,7 @@ class _Grouped(Rule):
         if labels is None:
             return
         groups = getattr(layer, "groups", len(labels))
+        analysis.is_coarse |= groups < len(labels)
         first = labels.reshape(groups, -1)[:, :1]
         analysis.labels.unify(labels.reshape(groups, -1), first)
         output.labels[axis] = np.repeat(first.reshape(-1), output.shape[axis] // groups)

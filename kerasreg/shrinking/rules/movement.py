@@ -113,6 +113,7 @@ class _Moved(Rule):
             is_free = target not in output.labels and output.shape[target] == places.shape[1]
             if not is_free or not self.follows(call, axis, target, places):
                 analysis.labels.pin(labels, f"'{call.operation.name}' cuts it up")
+                analysis.is_coarse = True
                 return
         call.memory[axis] = moves
         for output, (target, places) in zip(call.outputs, moves, strict=True):

@@ -99,6 +99,7 @@ class _GroupNormalization(Rule):
         axis = layer.axis % tensor.rank
         pin_other_axes(tensor, axis, call, analysis)
         labels = labels_of(tensor, axis).reshape(layer.groups, -1)
+        analysis.is_coarse |= labels.shape[1] > 1
         analysis.labels.unify(labels, labels[:, :1])
         output.labels[axis] = labels.reshape(-1)
         for variable in (layer.gamma, layer.beta):
