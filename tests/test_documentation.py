@@ -60,7 +60,7 @@ def test_readme(tmp_path, monkeypatch, capsys):
     outputs = keras.layers.MultiHeadAttention(2, 2)(outputs, outputs)
     outputs = keras.layers.Dense(2, name="dense_1")(outputs)
     namespace = {"keras": keras, "kerasreg": kerasreg, "model": keras.Model(inputs, outputs)}
-    assert len(others) == 3
+    assert len(others) == 4
     for block in others:
         exec(block, namespace)
     assert kerasreg.statistics(namespace["model"]).total.zeros > 0
@@ -70,7 +70,7 @@ def test_readme(tmp_path, monkeypatch, capsys):
     "page",
     [
         *("docs/penalties.md", "docs/pruning.md", "docs/training.md", "docs/saving.md"),
-        "docs/coupled.md",
+        *("docs/coupled.md", "docs/shrinking.md"),
     ],
 )
 def test_pages(page, capsys, tmp_path, monkeypatch):
@@ -81,7 +81,8 @@ def test_pages(page, capsys, tmp_path, monkeypatch):
     model.compile("adam", "mse")
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(64, 10)).astype("float32"), rng.normal(size=(64, 1))
-    namespace = {"keras": keras, "kerasreg": kerasreg, "model": model, "x": x, "y": y}
+    namespace = {"keras": keras, "kerasreg": kerasreg, "np": np}
+    namespace |= {"model": model, "x": x, "y": y}
     for block in python_blocks(page):
         exec(block, namespace)
     if "Huberized" in namespace:
