@@ -21,7 +21,8 @@ CONTRACT := tests/regularizers/test_contract.py tests/constraints tests/proximal
 	tests/proximal/test_every_optimizer.py tests/proximal/test_training_modes.py \
 	tests/proximal/test_polish.py tests/callbacks/test_penalty_schedule.py tests/pruning \
 	tests/callbacks/test_pruning.py tests/callbacks/test_pruning_resumed.py \
-	tests/callbacks/test_prune_until.py
+	tests/callbacks/test_prune_until.py tests/shrinking/test_shrink.py \
+	--deselect tests/pruning/test_together.py::test_architectures
 
 test-jax test-torch: test-%: $(TEST)/ready-%
 	KERAS_BACKEND=$* $(TEST)/bin/python -m pytest --numprocesses auto --dist loadgroup $(CONTRACT)

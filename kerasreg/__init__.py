@@ -10,12 +10,12 @@ from kerasreg.pruning.training import pruning
 from kerasreg.regularizers.attach import attach, detach
 from kerasreg.saving.report import size_report
 from kerasreg.saving.save import save
-from kerasreg.shrinking.cost import flops
-from kerasreg.shrinking.coupled import coupled_groups
-from kerasreg.shrinking.latency import compare_latency
-from kerasreg.shrinking.recalibrate import recalibrate
+from kerasreg.shrinking.budget.recalibrate import recalibrate
+from kerasreg.shrinking.budget.shrink_to import shrink_to
+from kerasreg.shrinking.costs.flops import flops
+from kerasreg.shrinking.costs.latency import compare_latency
+from kerasreg.shrinking.coupled.find import coupled_groups
 from kerasreg.shrinking.shrink import shrink
-from kerasreg.shrinking.shrink_to import shrink_to
 from kerasreg.statistics import statistics
 from kerasreg.summary import summary
 

@@ -11,8 +11,8 @@ from kerasreg.proximal.step_sizes import float32
 from kerasreg.proximal.stepped import SteppedUpdate
 from kerasreg.proximal.training import ProximalTraining
 from kerasreg.regularizers.base import at_least_float32
-from kerasreg.shrinking.coupled import find_groups
-from kerasreg.shrinking.groups import obstacle
+from kerasreg.shrinking.coupled.find import find_groups
+from kerasreg.shrinking.coupled.groups import obstacle
 from kerasreg.train_step import FitScope
 from kerasreg.variables import require_matches
 

@@ -8,8 +8,8 @@ from kerasreg.pruning.pattern import Pattern
 from kerasreg.pruning.targets import require_targets
 from kerasreg.pruning.units import Units
 from kerasreg.regularizers.base import validate_count
-from kerasreg.shrinking.coupled import find_groups
-from kerasreg.shrinking.groups import CoupledGroup, obstacle
+from kerasreg.shrinking.coupled.find import find_groups
+from kerasreg.shrinking.coupled.groups import CoupledGroup, obstacle
 from kerasreg.variables import require_matches
 
 

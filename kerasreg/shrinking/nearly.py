@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kerasreg.regularizers.roles import model_roles
-from kerasreg.shrinking.cost import Shapes
+from kerasreg.shrinking.costs.flops import Shapes
 from kerasreg.variables import host_view
 
 _SIDES = {"output": "computed", "input": "read"}

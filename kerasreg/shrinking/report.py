@@ -7,10 +7,10 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from kerasreg.console import as_text, show
-from kerasreg.shrinking.cost import Shapes, open_sizes
 from kerasreg.shrinking.costs import costs, total
+from kerasreg.shrinking.costs.flops import Shapes, open_sizes
+from kerasreg.shrinking.costs.latency import LatencyComparison
 from kerasreg.shrinking.graph import trace
-from kerasreg.shrinking.latency import LatencyComparison
 from kerasreg.shrinking.nearly import NearlyDead, nearly_dead
 
 _MOST_LINES = 8
@@ -48,7 +48,7 @@ class ShrinkReport:
         flops_before, flops_after: of one inference of one sample; None where a size is open or a
             layer unknown (see `kerasreg.flops`).
         bytes_before, bytes_after: of its weights.
-        latency: a `kerasreg.shrinking.latency.LatencyComparison`, or None where it was not
+        latency: a `kerasreg.shrinking.costs.latency.LatencyComparison`, or None where it was not
             measured.
         pinned: `{reason: how many units had to stay because of it}`.
         unknown: layers with weights that stay whole because nobody knows them, and why.

@@ -7,8 +7,8 @@ from keras import layers, ops
 
 import kerasreg
 from kerasreg.shrinking.analysis import Analysis
-from kerasreg.shrinking.cost import Shapes
 from kerasreg.shrinking.costs import costs, total
+from kerasreg.shrinking.costs.flops import Shapes
 from kerasreg.shrinking.rules import rule_of
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from keras import layers
 
 import kerasreg
-from kerasreg.shrinking.latency import Latency, LatencyComparison
+from kerasreg.shrinking.costs.latency import Latency, LatencyComparison
 
 
 def residual():

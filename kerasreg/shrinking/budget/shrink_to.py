@@ -4,9 +4,9 @@ from keras import layers
 
 from kerasreg.pruning.coupled import Coupled
 from kerasreg.pruning.rule import Rule
-from kerasreg.shrinking.budgets import kind_of_budget
-from kerasreg.shrinking.recalibrate import recalibrate
-from kerasreg.shrinking.removal import Removal
+from kerasreg.shrinking.budget.budgets import kind_of_budget
+from kerasreg.shrinking.budget.recalibrate import recalibrate
+from kerasreg.shrinking.budget.removal import Removal
 from kerasreg.shrinking.requirements import require_shrinkable
 from kerasreg.shrinking.shrink import compile_alike, shrink
 from kerasreg.variables import all_layers

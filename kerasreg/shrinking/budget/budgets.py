@@ -6,16 +6,16 @@ from functools import cache
 
 import numpy as np
 
-from kerasreg.shrinking.cost import Shapes, flops, open_sizes
 from kerasreg.shrinking.costs import costs, total
-from kerasreg.shrinking.latency import seconds_of
+from kerasreg.shrinking.costs.flops import Shapes, flops, open_sizes
+from kerasreg.shrinking.costs.latency import seconds_of
 
 
 class Budget:
     """At most so much of one kind of cost.
 
     Args:
-        removal: a `kerasreg.shrinking.removal.Removal`.
+        removal: a `kerasreg.shrinking.budget.removal.Removal`.
         given: what the user said.
         input_shape: the shape of one sample, or None.
 

@@ -5,7 +5,7 @@ from keras import layers
 
 from kerasreg.regularizers.roles import model_roles
 from kerasreg.shrinking.analysis import Analysis
-from kerasreg.shrinking.groups import (
+from kerasreg.shrinking.coupled.groups import (
     CONSUMER,
     PASSIVE,
     PRODUCER,
@@ -31,7 +31,7 @@ def coupled_groups(model):
         model: a built Functional or Sequential model.
 
     Returns:
-        A `kerasreg.shrinking.groups.CoupledGroups`, a list of `CoupledGroup`. `print()` it.
+        A `kerasreg.shrinking.coupled.groups.CoupledGroups`, a list of `CoupledGroup`. `print()` it.
 
     Raises:
         ValueError: for a subclassed or unbuilt model.

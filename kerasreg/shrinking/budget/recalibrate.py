@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers, ops, tree
 
 from kerasreg.batches import Batches
-from kerasreg.shrinking.inference import without_gradients
+from kerasreg.shrinking.costs.inference import without_gradients
 from kerasreg.variables import all_layers, require_built
 
 

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from kerasreg.shrinking.cost import input_shapes
+from kerasreg.shrinking.costs.flops import input_shapes
+from kerasreg.shrinking.costs.inference import compiled
 from kerasreg.shrinking.graph import functional_of
-from kerasreg.shrinking.inference import compiled
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""A smaller model within a budget."""

@@ -1,0 +1,1 @@
+"""Which units of a model go together."""
