@@ -754,6 +754,17 @@ def array_initializers():
     return model, 3 * (10 + 12)
 
 
+def attention_without_projections():
+    """Numbers of the scores that are zero, and values that are constant."""
+    x = keras.Input((5, 6))
+    query, key, value = (layers.Dense(8, name=name)(x) for name in ("query", "key", "value"))
+    y = layers.Attention(use_scale=True)([query, value, key])
+    model = randomize(keras.Model(x, layers.Dense(3, name="after")(y)))
+    kill(model, "query", 2)
+    kill(model, "value", 3, bias=False)
+    return model, 2 * 2 * 7 + 3 * (7 + 3)
+
+
 CASES = [
     *(producer_dead, constant, consumer_dead, chain, without_bias, convolutions, carrier, folded),
     *(gain_of_zero, pooled, padded, depthwise, grouped, separable, transposed, residual),
@@ -799,6 +810,7 @@ CASES = [
         channels_of_a_gain,
         functions,
         array_initializers,
+        attention_without_projections,
     ),
 ]
 if not hasattr(layers, "ReversibleEmbedding"):  # The oldest Keras that is supported.

@@ -11,6 +11,7 @@ from kerasreg.shrinking.analysis import Reader
 from kerasreg.shrinking.graph import Tensor
 from kerasreg.shrinking.precision import WIDEST
 from kerasreg.shrinking.rules.base import Rule, flat, labels_of, pin_other_axes, rule_for
+from kerasreg.shrinking.rules.elementwise import without_padding
 from kerasreg.shrinking.rules.linear import outputs_of, read_kernel
 
 _SOURCE = {"query": "query", "gate": "query", "key": "key", "value": "value"}
@@ -192,6 +193,42 @@ class _GroupQueryAttention(_Projections):
     def scales(self, call, kept):
         layer = call.operation
         return _rescaled(layer._query_dense, layer.head_dim, kept(call.memory["keys"]))
+
+
+@rule_for(layers.Attention)
+class _Attention(Rule):
+    """Without projections: scores are products of queries and keys, values come out weighted."""
+
+    def label(self, call, analysis):
+        query, value, *key = call.inputs[: len(call.args[0])]
+        for tensor in call.inputs:
+            is_feature = any(tensor is each for each in (query, value, *key))
+            pin_other_axes(tensor, -1 if is_feature else tensor.rank, call, analysis)
+        key = (key or [value])[0]
+        analysis.labels.unify(labels_of(query, -1), labels_of(key, -1))
+        if call.operation.score_mode != "dot":
+            # A sum of tanh(query + key).
+            analysis.pin(query, f"'{call.operation.name}' adds its features up")
+        call.outputs[0].labels[call.outputs[0].rank - 1] = labels_of(value, -1)
+        call.memory.update(query=query, key=key, value=value)
+
+    def constants(self, call, analysis):
+        output, value = call.outputs[0], call.memory["value"]
+        output.constants[output.rank - 1] = without_padding(value, value.constant(-1))
+
+    def readers(self, call, analysis):
+        query, key = call.memory["query"], call.memory["key"]
+        constants = without_padding(key, key.constant(-1))
+        matters = ~((query.constant(-1) == 0) | np.isfinite(constants))
+        return [
+            Reader(
+                labels=labels_of(query, -1)[None],
+                # The scores are for all values.
+                writes=np.zeros((1, 1), int),
+                connected=matters[:, None],
+                constants=np.full(len(matters), np.nan),
+            )
+        ]
 
 
 def _arguments(call):
