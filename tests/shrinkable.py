@@ -702,6 +702,16 @@ def moved_by_ops():
     return model, 2 * (6 + 1 + 4) + 3 * (5 + 1 + 2)
 
 
+def nothing_of_a_part():
+    """A part of which nothing is left keeps one unit: a tensor without any is of no use."""
+    x = keras.Input((6,))
+    y = layers.Dense(4, name="a")(x)
+    y = ops.concatenate([y[:, 2:], y[:, :2]], axis=-1)
+    model = randomize(keras.Model(x, layers.Dense(3)(y)))
+    kill(model, "a", 2)
+    return model, 6 + 1 + 3
+
+
 def mixer():
     """Layers along both axes, one after the other."""
     x = keras.Input((5, 6))
@@ -806,6 +816,7 @@ CASES = [
         masked,
         moved_by_ops,
         mixer,
+        nothing_of_a_part,
         causal,
         channels_of_a_gain,
         functions,

@@ -40,6 +40,9 @@ def _configs(operation, changes):
             "`kerasreg.shrink` makes new layers from the configs of the old ones. Received: "
             f"'{operation.name}' ({type(operation).__name__}), whose `get_config` fails ({error})."
         ) from error
+    if type(getattr(operation, "dtype_policy", None)) is keras.DTypePolicy and "dtype" in config:
+        # To make one from its config takes longer than to make the layer.
+        config["dtype"] = operation.dtype_policy.name
     # Functions of Python and objects of classes that are not registered have no config.
     objects = {name: vars(operation).get(name) for name in config if name not in changes}
     objects = {name: each for name, each in objects.items() if callable(each)}

@@ -38,11 +38,15 @@ def find_dead(analysis, round_to=1) -> Dead:
     views = [_View(reader, roots) for reader in analysis.readers]
     _require_agreement(views)
     widths = [roots[labels] for each in analysis.slices.values() for labels in each.axes.values()]
+    tensors = [each for call in analysis.graph.calls for each in call.outputs]
+    parts = {id(labels): roots[labels] for each in tensors for labels in each.labels.values()}
     while True:
         _revive_what_is_read(views, dead)
         missing = _missing_carriers(views, dead)
         if missing is None:
             missing = _missing_units(widths, dead, round_to)
+        if missing is None:
+            missing = _missing_units(parts.values(), dead, 1)
         if missing is None:
             break
         dead[missing] = False

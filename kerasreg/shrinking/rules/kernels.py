@@ -45,21 +45,24 @@ class _Kernel(Rule):
             output.constants[feature_axis(layer, tensor)] = values
 
     def readers(self, call, analysis):
+        if "reader" not in call.memory:
+            call.memory["reader"] = self._reader(call)
+        return [call.memory["reader"]]
+
+    def _reader(self, call):
         layer, (tensor,), (output,) = call.operation, call.inputs, call.outputs
         axis = feature_axis(layer, tensor)
         is_uniform = self.is_uniform(layer) and tensor.padding is None
-        return [
-            read_kernel(
-                layer.kernel,
-                (self.reads,),
-                (self.writes,),
-                (labels_of(tensor, axis),),
-                (output.label(axis),),
-                constants=tensor.constant(axis),
-                bias=(layer, "bias", 0) if is_uniform else None,
-                share=id(layer),
-            )
-        ]
+        return read_kernel(
+            layer.kernel,
+            (self.reads,),
+            (self.writes,),
+            (labels_of(tensor, axis),),
+            (output.label(axis),),
+            constants=tensor.constant(axis),
+            bias=(layer, "bias", 0) if is_uniform else None,
+            share=id(layer),
+        )
 
     def config(self, call, kept):
         layer, (tensor,), (output,) = call.operation, call.inputs, call.outputs
@@ -197,7 +200,7 @@ class _Separable(_Kernel):
         analysis.slice(layer.bias, {0: output.labels[axis]})
         pin_if_mixed(layer, output, analysis)
 
-    def readers(self, call, analysis):
+    def _reader(self, call):
         layer, (tensor,), (output,) = call.operation, call.inputs, call.outputs
         axis = feature_axis(layer, tensor)
         depthwise = numpy(layer.depthwise_kernel)
@@ -219,7 +222,7 @@ class _Separable(_Kernel):
         )
         # The input that could carry another one has a filter of its own.
         reader.kernel = None
-        return [reader]
+        return reader
 
 
 @rule_for(layers.Embedding)
