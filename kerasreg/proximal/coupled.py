@@ -45,7 +45,9 @@ class GroupOfProducers:
         every = {key: ops.broadcast_to(step, tensors[key].shape) for key, step in steps.items()}
         thresholds = self._factor * ops.cast(self._rows(every), rows.dtype)
         rows = group_soft_threshold(rows, thresholds, (1,))
-        parts = ops.split(rows, np.cumsum([each.size for each in self.members])[:-1].tolist(), 1)
+        places = np.cumsum([each.size for each in self.members])[:-1].tolist()
+        # TensorFlow cannot split at no place.
+        parts = ops.split(rows, places, 1) if places else [rows]
         new = {id(variable): tensors[id(variable)] for variable in self.variables}
         for each, part in zip(self.members, parts, strict=True):
             new[id(each.variable)] = each.scatter(new[id(each.variable)], part)

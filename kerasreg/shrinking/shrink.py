@@ -2,6 +2,7 @@
 
 import warnings
 
+from kerasreg.regularizers.base import validate_count
 from kerasreg.shrinking.analysis import Analysis
 from kerasreg.shrinking.dead import Dead, find_dead
 from kerasreg.shrinking.rebuild import Rebuild
@@ -35,7 +36,8 @@ def shrink(model, round_to: int = 1):
         `kerasreg.shrinking.report.ShrinkReport`.
 
     Raises:
-        ValueError: for a subclassed or unbuilt model, or one with quantized layers or adapters.
+        ValueError: for a subclassed or unbuilt model, or one with quantized layers or adapters, or
+            weights that are not finite.
         RuntimeError: if the outputs were not the same; no model is returned then.
 
     Example:
@@ -48,6 +50,7 @@ def shrink(model, round_to: int = 1):
     (4, 49, 25)
     """
     require_shrinkable(model, "kerasreg.shrink")
+    round_to = validate_count(round_to, "round_to")
     small, analysis, dead = _reduce(model, round_to)
 
     def in_float64():

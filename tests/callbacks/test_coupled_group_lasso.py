@@ -254,3 +254,16 @@ def test_refused(arguments, message):
 def test_bad_factor():
     with pytest.raises(ValueError, match="`factor` must be"):
         CoupledGroupLasso(-1.0)
+
+
+def test_a_group_of_one_variable():
+    """An embedding is all that computes its units."""
+    x = keras.Input((5,), dtype="int32")
+    y = layers.Flatten()(layers.Embedding(12, 8, name="table")(x))
+    model = keras.Model(x, layers.Dense(1, name="head")(y))
+    model.compile(optimizers.SGD(0.1), "mse")
+    rng = np.random.default_rng(0)
+    words = rng.integers(0, 12, (32, 5))
+    lasso = CoupledGroupLasso(10.0)
+    model.fit(words, rng.normal(size=(32, 1)), epochs=2, verbose=0, callbacks=[lasso])
+    assert not numpy(model.get_layer("table").weights[0]).any()

@@ -233,6 +233,25 @@ def test_rules_of_users():
     assert report.difference < 1e-6
 
 
+def test_a_rule_that_does_not_fit():
+    """A function of every number has no weights: with some, the layer stays."""
+
+    class Scale(layers.Layer):
+        def build(self, shape):
+            self.scale = self.add_weight(shape=(shape[-1],), name="scale")
+
+        def call(self, x):
+            return x * self.scale
+
+    kerasreg.shrinking.rule_for(Scale)(kerasreg.shrinking.Elementwise)
+    x = keras.Input((6,))
+    model = randomize(keras.Model(x, layers.Dense(3)(Scale()(layers.Dense(8, name="a")(x)))))
+    kill(model, "a", 3)
+    small, report = kerasreg.shrink(model)
+    assert small.get_layer("a").units == 8
+    assert "(Scale) has no rule" in str(report)
+
+
 def test_widths_that_processors_like():
     model = dense()
     kill(model, "a", 3)
@@ -240,6 +259,8 @@ def test_widths_that_processors_like():
     assert [layer.units for layer in small.layers] == [6, 5, 3]
     small, _ = kerasreg.shrink(model, round_to=4)
     assert [layer.units for layer in small.layers] == [8, 5, 3]
+    with pytest.raises(ValueError, match=r"`round_to` must be an int of at least 1.*round_to=0"):
+        kerasreg.shrink(model, round_to=0)
 
 
 def test_weights_that_are_no_numbers():

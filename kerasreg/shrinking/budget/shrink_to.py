@@ -1,5 +1,6 @@
 """A smaller model within a budget: what matters least goes."""
 
+import numpy as np
 from keras import layers
 
 from kerasreg.pruning.coupled import Coupled
@@ -101,6 +102,16 @@ def _within(budget, removal, round_to):
 
 
 def _require_fit(model, data, fine_tune):
+    if fine_tune is not None and not isinstance(fine_tune, dict):
+        raise ValueError(
+            "`fine_tune` must be None or a dict of arguments of `fit`, such as {'epochs': 3}. "
+            f"Received: fine_tune={fine_tune!r}"
+        )
+    if fine_tune is not None and isinstance(data, (np.ndarray, list)):
+        raise ValueError(
+            "`fine_tune` needs targets: data=(x, y), or batches of both. Received: data of type "
+            f"{type(data).__name__}, inputs alone"
+        )
     if fine_tune is not None and (data is None or not model.compiled):
         raise ValueError(
             "`fine_tune` needs `data` and a compiled model. Received: data of type "

@@ -10,6 +10,7 @@ from keras import ops, tree
 from kerasreg.shrinking.costs.flops import input_shapes
 from kerasreg.shrinking.costs.inference import compiled
 from kerasreg.shrinking.graph import functional_of
+from kerasreg.shrinking.requirements import require_graph
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,17 @@ class LatencyComparison:
 
     Attributes:
         before, after: the `Latency` of the two models.
-        speedup: the median of how many times as long the first model took as the second one, right
-            after it.
         batch_size: samples per inference.
     """
 
     before: Latency
     after: Latency
-    speedup: float
     batch_size: int
+
+    @property
+    def speedup(self) -> float:
+        """How many times as long the first model took, in the median."""
+        return self.before.median / self.after.median
 
     def __str__(self):
         return (
@@ -68,7 +71,7 @@ def compare_latency(model, small, batch_size=1, input_shape=None, repeats=50, wa
         A `LatencyComparison`.
 
     Raises:
-        ValueError: for an open size, or numbers below 1.
+        ValueError: for an open size, numbers below 1, or models without a graph.
 
     Example:
 
@@ -82,11 +85,12 @@ def compare_latency(model, small, batch_size=1, input_shape=None, repeats=50, wa
     for name, value in (("batch_size", batch_size), ("repeats", repeats), ("warmup", warmup)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"`{name}` must be an int of at least 1. Received: {name}={value!r}")
+    for each in (model, small):
+        require_graph(each, "kerasreg.compare_latency")
     seconds = seconds_of([model, small], batch_size, input_shape, repeats, warmup)
     low, median, high = np.percentile(seconds, [25, 50, 75], axis=0).tolist()
     before, after = map(Latency, median, low, high)
-    ratio = float(np.median(seconds[:, 0] / seconds[:, 1]))
-    return LatencyComparison(before, after, ratio, batch_size)
+    return LatencyComparison(before, after, batch_size)
 
 
 def seconds_of(models, batch_size=1, input_shape=None, repeats=50, warmup=5):

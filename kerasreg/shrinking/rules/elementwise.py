@@ -6,6 +6,7 @@ from keras import layers, ops, tree
 from kerasreg.shrinking.graph import Tensor
 from kerasreg.shrinking.precision import compute
 from kerasreg.shrinking.rules.base import (
+    UNKNOWN,
     Rule,
     apply_to,
     is_elementwise,
@@ -45,14 +46,17 @@ _MULTIPLIES = ("Multiply",)
 @rule_for(*_UNARY_LAYERS)
 @rule_for_ops(*_UNARY_OPS)
 class Elementwise(Rule):
-    """One tensor in, one of the same shape out, every number by itself."""
+    """One tensor in, one of the same shape out, every number by itself, without weights."""
 
     def label(self, call, analysis):
+        if type(self) is Elementwise and getattr(call.operation, "weights", None):
+            UNKNOWN.label(call, analysis)
+            return
         call.outputs[0].labels = dict(call.inputs[0].labels)
 
     def constants(self, call, analysis):
         tensor, (output,) = call.inputs[0], call.outputs
-        if not tensor.constants:
+        if not tensor.constants or not output.labels:
             return
         function = self.function(call.operation)
         keeps_zero = bool(apply_to(function, np.zeros(1))[0] == 0)
