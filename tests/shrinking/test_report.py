@@ -78,7 +78,7 @@ def test_unknown_is_no_guess():
 
 def test_everywhere():
     _, report = kerasreg.shrink(residual())
-    latency = LatencyComparison(Latency(2e-3, 1.9e-3, 2.1e-3), Latency(1e-3, 9e-4, 2e-3), 2.0, 1)
+    latency = LatencyComparison(Latency(2e-3, 1.9e-3, 2.1e-3), Latency(1e-3, 9e-4, 2e-3), 1)
     assert report.latency is None
     report = report.with_latency(latency)
     plain = json.loads(json.dumps(report.to_dict()))

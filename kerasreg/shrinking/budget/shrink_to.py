@@ -107,13 +107,13 @@ def _require_fit(model, data, fine_tune):
             "`fine_tune` must be None or a dict of arguments of `fit`, such as {'epochs': 3}. "
             f"Received: fine_tune={fine_tune!r}"
         )
-    if fine_tune is not None and isinstance(data, (np.ndarray, list)):
-        raise ValueError(
-            "`fine_tune` needs targets: data=(x, y), or batches of both. Received: data of type "
-            f"{type(data).__name__}, inputs alone"
-        )
     if fine_tune is not None and (data is None or not model.compiled):
         raise ValueError(
             "`fine_tune` needs `data` and a compiled model. Received: data of type "
             f"{type(data).__name__}, and a model that is {'' if model.compiled else 'not '}compiled"
+        )
+    if fine_tune is not None and isinstance(data, (np.ndarray, list)):
+        raise ValueError(
+            "`fine_tune` needs targets: data=(x, y), or batches of both. Received: data of type "
+            f"{type(data).__name__}, inputs alone"
         )
