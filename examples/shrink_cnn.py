@@ -1,7 +1,7 @@
 """The whole way: a residual CNN is trained, pruned by coupled units, and shrunk.
 
     python examples/shrink_cnn.py                        # scikit-learn's digits, half a minute
-    python examples/shrink_cnn.py --data fashion_mnist   # half an hour on two cores
+    python examples/shrink_cnn.py --data fashion_mnist   # an hour on two cores
 
 1. Train for half of the epochs. What comes now happens twice, from here.
 2. Dense: train for the other half.
@@ -103,12 +103,6 @@ def accuracy(model: keras.Model, data: datasets.Dataset) -> float:
     return float((logits.argmax(axis=1) == data.y_test).mean())
 
 
-def size_of(path: Path, model: keras.Model) -> int:
-    """The bytes of its file, without an optimizer."""
-    model.save(path, include_optimizer=False)
-    return path.stat().st_size
-
-
 def three_models(recipe: Recipe, data: datasets.Dataset):
     """The dense model, the pruned one, the small one, and the report about how it was made."""
     start = build(recipe, data.image_shape)
@@ -143,7 +137,7 @@ def draw(report, numbers: dict, path: Path):
     costs = {
         "parameters": numbers["parameters"],
         "FLOPs": numbers["flops"],
-        "file": numbers["bytes"],
+        "bytes": numbers["bytes"],
         "latency, 1 image": numbers["latency_1"],
         "latency, 32 images": numbers["latency_32"],
     }
@@ -202,10 +196,7 @@ def main():
         "accuracy_pruned": accuracy(pruned, data),
         "parameters": [each.count_params() for each in (dense, small)],
         "flops": flops,
-        "bytes": [
-            size_of(folder / f"{name}.keras", each)
-            for name, each in (("dense", dense), ("small", small))
-        ],
+        "bytes": [report.bytes_before, report.bytes_after],
         "difference": report.difference,
     }
     for batch in (1, 32):

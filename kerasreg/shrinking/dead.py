@@ -45,8 +45,10 @@ def find_dead(analysis, round_to=1) -> Dead:
         missing = _missing_carriers(views, dead)
         if missing is None:
             missing = _missing_units(widths, dead, round_to)
-        if missing is None:
-            missing = _missing_units(parts.values(), dead, 1)
+            if missing is None:
+                missing = _missing_units(parts.values(), dead, 1)
+            # What stays only to be there may be spared where less is left.
+            analysis.is_coarse |= missing is not None
         if missing is None:
             break
         dead[missing] = False

@@ -8,6 +8,7 @@ from keras import ops
 from kerasreg.shrinking.precision import compute
 
 _RULES, _NAMED = {}, {}
+_HARMLESS = {"build", "get_config", "from_config", "compute_output_shape", "compute_mask"}
 
 
 class Rule:
@@ -76,14 +77,19 @@ def rule_for_ops(*names):
 def rule_of(operation):
     """The rule of an operation."""
     cls = type(operation)
-    for base in cls.__mro__:
+    for place, base in enumerate(cls.__mro__):
         if base in _RULES:
-            # Who computes something else is not known.
-            return _RULES[base] if cls.call is base.call else UNKNOWN
+            return UNKNOWN if any(map(_computes, cls.__mro__[:place])) else _RULES[base]
     for (module, name), rule in _NAMED.items():
         if cls.__name__ == name and cls.__module__.startswith(module):
             return rule
     return UNKNOWN
+
+
+def _computes(cls):
+    """Whether a class has methods of its own that may compute something else than its base."""
+    methods = {name for name, each in vars(cls).items() if callable(each)}
+    return any(not name.startswith("__") for name in methods - _HARMLESS)
 
 
 def kind(call):
