@@ -27,6 +27,7 @@ from rich.table import Table
 import kerasreg
 
 SEED = 0
+BATCHES = (1, 32, 128)
 
 
 @dataclass(frozen=True)
@@ -138,9 +139,8 @@ def draw(report, numbers: dict, path: Path):
         "parameters": numbers["parameters"],
         "FLOPs": numbers["flops"],
         "bytes": numbers["bytes"],
-        "latency, 1 image": numbers["latency_1"],
-        "latency, 32 images": numbers["latency_32"],
     }
+    costs |= {f"latency, {batch} at once": numbers[f"latency_{batch}"] for batch in BATCHES}
     shares = [small / dense for dense, small in costs.values()]
     bars = right.bar(list(costs), shares, color="#0072B2")
     right.bar_label(bars, [f"{dense / small:.1f}x less" for dense, small in costs.values()])
@@ -168,7 +168,7 @@ def results(numbers: dict) -> Table:
     for name, key in (("parameters", "parameters"), ("FLOPs", "flops"), ("bytes", "bytes")):
         dense, small = numbers[key]
         table.add_row(name, f"{dense:,}", f"{small:,}", f"{dense / small:.1f}x less")
-    for batch in (1, 32):
+    for batch in BATCHES:
         dense, small = numbers[f"latency_{batch}"]
         row = f"latency, batch of {batch}", f"{1e3 * dense:.2f} ms", f"{1e3 * small:.2f} ms"
         table.add_row(*row, f"{dense / small:.1f}x less")
@@ -199,7 +199,7 @@ def main():
         "bytes": [report.bytes_before, report.bytes_after],
         "difference": report.difference,
     }
-    for batch in (1, 32):
+    for batch in BATCHES:
         latency = kerasreg.compare_latency(dense, small, batch_size=batch)
         numbers[f"latency_{batch}"] = [latency.before.median, latency.after.median]
     console.print(results(numbers))
