@@ -143,9 +143,9 @@ def draw(report, numbers: dict, path: Path):
     costs |= {f"latency, {batch} at once": numbers[f"latency_{batch}"] for batch in BATCHES}
     shares = [small / dense for dense, small in costs.values()]
     bars = right.bar(list(costs), shares, color="#0072B2")
-    right.bar_label(bars, [f"{dense / small:.1f}x less" for dense, small in costs.values()])
+    right.bar_label(bars, [f"{dense / small:.1f}x" for dense, small in costs.values()])
     right.axhline(1, color="#cccccc", linewidth=4)
-    right.set(title="what is left of the dense model", ylim=(0, 1.1))
+    right.set(title="what is left of the dense model, and how many times less", ylim=(0, 1.1))
     right.tick_params(axis="x", labelrotation=20)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
