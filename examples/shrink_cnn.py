@@ -145,7 +145,7 @@ def draw(report, numbers: dict, path: Path):
     bars = right.bar(list(costs), shares, color="#0072B2")
     right.bar_label(bars, [f"{dense / small:.1f}x" for dense, small in costs.values()])
     right.axhline(1, color="#cccccc", linewidth=4)
-    right.set(title="what is left of the dense model, and how many times less", ylim=(0, 1.1))
+    right.set(title="what is left (times less)", ylim=(0, 1.1))
     right.tick_params(axis="x", labelrotation=20)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
