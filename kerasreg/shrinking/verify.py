@@ -10,8 +10,9 @@ from keras import ops, tree
 from kerasreg.shrinking.graph import functional_of
 from kerasreg.shrinking.precision import WIDEST
 
-#: What unknown sizes of the inputs are tried as: the first two that are large enough.
-_SIZES = (13, 18, 32, 48, 64, 96, 224, 256)
+#: What unknown sizes of the inputs are tried as: the first two that the model takes. Of images
+#: that are too small, nothing is left in the middle of a deep network, often without an error.
+_SIZES = (64, 75, 96, 224, 256, 32, 18, 13)
 _TOLERANCE = {"float64": 1e-9, "float32": 1e-3}
 #: Ten thousand times the rounding of one number.
 _ROUNDINGS = {"float64": 2e-12, "float32": 1e-3}
@@ -69,8 +70,8 @@ def _difference(model, small, seed=0):
         try:
             expected = _outputs(model, inputs)
         except Exception:
-            # Too small for its convolutions?
-            if size == _SIZES[-1] or not has_unknown_size:
+            # Too small for its convolutions, or too long for its positions?
+            if not has_unknown_size or (size == _SIZES[-1] and not tried):
                 raise
             continue
         pairs = zip(expected, _outputs(small, inputs), strict=True)
@@ -87,7 +88,7 @@ def _difference(model, small, seed=0):
 def _amplification(model, change=1e-6):
     """How many times as large as a relative change of the inputs that of the outputs is."""
     rng = np.random.default_rng(0)
-    size = _SIZES[-1] if any(None in each.shape[1:] for each in model.inputs) else None
+    size = _SIZES[0] if any(None in each.shape[1:] for each in model.inputs) else None
     inputs = [_random(each, size, 1, rng) for each in model.inputs]
     changed = [
         each * (1 + change * rng.normal(size=each.shape)).astype(each.dtype)

@@ -1,0 +1,45 @@
+"""The proof that two models are the same must be one."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import kerasreg
+from kerasreg.shrinking.verify import verify
+
+
+def pooled(depth):
+    """Of images of any size, which get half as large at each step."""
+    x = keras.Input((None, None, 3))
+    y = layers.Conv2D(4, 1)(x)
+    for _ in range(depth):
+        y = layers.AveragePooling2D(2)(y)
+    return keras.Model(x, layers.Dense(2)(layers.GlobalAveragePooling2D()(y)))
+
+
+@pytest.mark.parametrize("depth", [0, 5])
+def test_images_are_large_enough_to_tell_models_apart(depth):
+    """Too small ones would give both NaN."""
+    with pytest.raises(RuntimeError, match="differ by"):
+        verify(pooled(depth), pooled(depth), lambda: (pooled(depth), pooled(depth)))
+
+
+@pytest.mark.parametrize("longest", [15, 40, 70])
+def test_sequences_that_a_model_takes(longest):
+    """As short as its table of positions."""
+    x = keras.Input((None,), dtype="int32")
+    y = layers.Embedding(5, 4, name="tokens")(x)
+    y = layers.Lambda(limited, arguments={"longest": longest})(y)
+    y = layers.Dense(6, name="wide")(y)
+    model = keras.Model(x, layers.GlobalAveragePooling1D()(layers.Dense(2)(y)))
+    wide = model.get_layer("wide")
+    wide.kernel.assign(np.where(np.arange(6) < 3, 0, ops.convert_to_numpy(wide.kernel)))
+    small, _ = kerasreg.shrink(model)
+    assert small.get_layer("wide").units == 3
+
+
+def limited(x, longest):
+    if x.shape[1] is not None and x.shape[1] > longest:
+        raise ValueError(f"at most {longest} positions")
+    return x
