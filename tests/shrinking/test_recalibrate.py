@@ -54,8 +54,7 @@ def tf_data():
 
 
 def torch_data():
-    import torch
-
+    torch = pytest.importorskip("torch")
     both = torch.utils.data.TensorDataset(torch.tensor(X), torch.zeros(50))
     return torch.utils.data.DataLoader(both, batch_size=8)
 
