@@ -1,5 +1,7 @@
 """Penalties that cannot do what they are for: what, where, why, and what to do."""
 
+from functools import partial
+
 from keras import layers, ops
 
 from kerasreg.homogeneity import LINEAR, OFFSETS, Graph, factors
@@ -19,19 +21,27 @@ def advice(model):
 
 
 class Deaths:
-    """Which variables became zero as a whole; each is told once."""
+    """Which parts of a model became zero as a whole; each is told once.
 
-    def __init__(self, variables):
-        self._alive = [variable for variable in variables if _has_weights(variable)]
+    Args:
+        parts: `[(name, function without arguments that tells whether it has weights)]`.
+    """
+
+    def __init__(self, parts):
+        self._alive = [(name, has_weights) for name, has_weights in parts if has_weights()]
+
+    @classmethod
+    def of_variables(cls, variables):
+        return cls([(each.path, partial(_has_weights, each)) for each in variables])
 
     def since_last(self, epoch):
         """A text about those that died since the last call; None if none did."""
-        dead = [variable for variable in self._alive if not _has_weights(variable)]
-        self._alive = [each for each in self._alive if all(each is not other for other in dead)]
-        if not dead:
+        dead = [number for number, (_, has_weights) in enumerate(self._alive) if not has_weights()]
+        names = [self._alive.pop(number)[0] for number in reversed(dead)][::-1]
+        if not names:
             return None
         return (
-            f"After epoch {epoch + 1} every weight is zero in {_paths(dead)}: the penalty "
+            f"After epoch {epoch + 1} every weight is zero in {_listed(names)}: the penalty "
             "outweighs all that the loss could gain there. Zeros pass nothing on, neither forward "
             "nor back. Lower the factor, or let it grow from a small one."
         )

@@ -265,7 +265,7 @@ def test_fit_warns_once_of_a_layer_that_died():
 
 def test_what_is_zero_before_training_did_not_die():
     a, b = keras.Variable(np.ones((2, 2))), keras.Variable(np.zeros(2))
-    deaths = Deaths([a, b])
+    deaths = Deaths.of_variables([a, b])
     assert deaths.since_last(0) is None
     b.assign(np.ones(2))
     b.assign(np.zeros(2))

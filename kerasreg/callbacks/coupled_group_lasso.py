@@ -2,6 +2,9 @@
 
 import warnings
 
+from keras import ops
+
+from kerasreg.advice import Deaths
 from kerasreg.callbacks.train_step_callback import TrainStepCallback
 from kerasreg.proximal.coupled import CoupledTraining
 from kerasreg.regularizers.base import validate_factor
@@ -34,8 +37,9 @@ class CoupledGroupLasso(TrainStepCallback):
             of a variable that computes its units. Default: all.
         exclude: regular expression of those that are not, in the same way.
 
-    During and after the fit, `groups` lists the `CoupledGroup`s that are penalised, and `skipped`
-    is `{name: why not}`.
+    During and after the fit, `groups` lists the `CoupledGroup`s that are penalised, `skipped` is
+    `{name: why not}`, and `penalties()` tells what each of them adds to the loss. Widths of which
+    every unit became zero are warned about at the end of the epoch.
 
     Raises:
         ValueError: for a bad factor; at the start of `fit`, for a subclassed or unbuilt model, an
@@ -66,7 +70,7 @@ class CoupledGroupLasso(TrainStepCallback):
         super().__init__()
         self._factor = validate_factor(factor, "factor")
         self._include, self._exclude = include, exclude
-        self.groups, self.skipped = [], {}
+        self.groups, self.skipped, self._penalised = [], {}, []
 
     def on_train_begin(self, logs=None):
         scope = FitScope.of(self.model)
@@ -80,19 +84,34 @@ class CoupledGroupLasso(TrainStepCallback):
             scope.release()
             self.release_unused()
             raise
-        self.groups = [each.group for each in self._training.groups]
+        self._penalised = self._training.groups
+        self.groups = [each.group for each in self._penalised]
         self.skipped = self._training.skipped
         self._started = False
         self._training.on()
         scope.enter(self._training.off)
+        self._deaths = Deaths([(each.group.name, each.has_weights) for each in self._penalised])
 
     def on_epoch_begin(self, epoch, logs=None):
         if not self._started:
             self._training.start()
             self._started = True
 
+    def penalties(self):
+        """The penalty of every group of the last fit, for the weights as they are.
+
+        Returns:
+            `{name of the group: float}`. The logged loss contains their sum.
+        """
+        return {
+            each.group.name: float(ops.convert_to_numpy(each.value())) for each in self._penalised
+        }
+
     def on_epoch_end(self, epoch, logs=None):
         self._training.require_steps()
+        deaths = self._deaths.since_last(epoch)
+        if deaths is not None:
+            warnings.warn(deaths, UserWarning, stacklevel=2)
         broken = nonfinite_paths(self._training.variables)
         if broken:
             warnings.warn(

@@ -80,7 +80,7 @@ class ProximalGradient(TrainStepCallback):
         self._started = False
         self._training.on()
         scope.enter(self._training.off)
-        self._deaths = Deaths(self._training.variables)
+        self._deaths = Deaths.of_variables(self._training.variables)
         _warn(advice(self.model))
 
     def on_epoch_begin(self, epoch, logs=None):

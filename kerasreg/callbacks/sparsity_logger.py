@@ -2,11 +2,14 @@
 
 import math
 import os
+import re
 import warnings
+from dataclasses import replace
 
 import keras
 from keras import ops
 
+from kerasreg.callbacks.coupled_group_lasso import CoupledGroupLasso
 from kerasreg.callbacks.siblings import put_off, reads_logs, restores_weights, run_after
 from kerasreg.callbacks.threshold_pruning import ThresholdPruning
 from kerasreg.statistics import statistics
@@ -21,10 +24,11 @@ class SparsityLogger(keras.callbacks.Callback):
 
     TensorBoard gets one scalar per number and variable, such as `sparsity/block1/conv/kernel`,
     `dead_units/block1/conv/kernel` or `penalty/block1/conv/kernel`, and those of all together,
-    such as `total/sparsity`. The step is the number of the optimizer's iterations. The state
-    before training and the final one are included. `logs` gets the totals `sparsity` (the share
-    of exact zeros), `penalty` and, where a layer's units are known, `dead_units`, so that
-    History, CSVLogger, EarlyStopping and ModelCheckpoint see them.
+    such as `total/sparsity`. Penalties of a `CoupledGroupLasso` of the same fit are in the total,
+    and in `penalty/coupled/...` by group. The step is the number of the optimizer's iterations.
+    The state before training and the final one are included. `logs` gets the totals `sparsity`
+    (the share of exact zeros), `penalty` and, where a layer's units are known, `dead_units`, so
+    that History, CSVLogger, EarlyStopping and ModelCheckpoint see them.
 
     Callbacks that read what this one logs (History, TensorBoard, CSVLogger, and those that monitor
     a total) run after it, wherever they stand in the list. Callbacks of your own that change
@@ -70,6 +74,7 @@ class SparsityLogger(keras.callbacks.Callback):
         if self._writer is not None:
             self._writer.close()
         self._writer = ScalarWriter(*self._target(siblings))
+        self._coupled = [each for each in siblings if isinstance(each, CoupledGroupLasso)]
         self._written = None
         self._warned = False
 
@@ -142,7 +147,10 @@ class SparsityLogger(keras.callbacks.Callback):
 
     def _write(self):
         numbers = statistics(self.model, self._include)
-        scalars = _scalars(numbers, self.model.name)
+        coupled = self._coupled_penalties()
+        penalty = numbers.total.penalty + sum(coupled.values())
+        numbers = replace(numbers, total=replace(numbers.total, penalty=penalty))
+        scalars = {**_scalars(numbers, self.model.name), **coupled}
         step = self._iterations()
         if self._written != (step, scalars):
             self._writer.write(scalars, step)
@@ -156,6 +164,17 @@ class SparsityLogger(keras.callbacks.Callback):
                 stacklevel=3,
             )
         return numbers
+
+    def _coupled_penalties(self):
+        """`{tag: penalty}` of the groups that other callbacks of this fit penalise."""
+        pattern = re.compile(self._include or "")
+        return {
+            f"penalty/coupled/{group.name}": penalties[group.name]
+            for callback in self._coupled
+            for penalties in [callback.penalties()]
+            for group in callback.groups
+            if any(map(pattern.search, group.paths))
+        }
 
     def _iterations(self):
         return int(ops.convert_to_numpy(self.model.optimizer.iterations))

@@ -14,7 +14,7 @@ from kerasreg.regularizers.base import at_least_float32
 from kerasreg.shrinking.coupled.find import find_groups
 from kerasreg.shrinking.coupled.groups import obstacle
 from kerasreg.train_step import FitScope
-from kerasreg.variables import require_matches
+from kerasreg.variables import host_view, require_matches
 
 
 class GroupOfProducers:
@@ -34,6 +34,11 @@ class GroupOfProducers:
         tensors = {id(variable): at_least_float32(variable) for variable in self.variables}
         squares = ops.sum(ops.square(self._rows(tensors)), axis=1)
         return self._factor * ops.sum(ops.sqrt(squares))
+
+    def has_weights(self):
+        """Whether any of them is not zero."""
+        arrays = {id(each): host_view(each) for each in self.variables}
+        return any(each.gather(arrays[id(each.variable)]).any() for each in self.members)
 
     def prox(self, tensors, steps):
         """The new weights, `{id(variable): tensor}`, from those and a step for each of them.

@@ -4,11 +4,12 @@ import keras
 import numpy as np
 import pytest
 from couplings import residual
+from event_files import read
 from keras import layers, ops, optimizers
 from shrinkable import randomize
 
 import kerasreg
-from kerasreg.callbacks import CoupledGroupLasso, ProximalGradient, Pruning
+from kerasreg.callbacks import CoupledGroupLasso, ProximalGradient, Pruning, SparsityLogger
 
 FACTOR = 0.15
 
@@ -113,6 +114,34 @@ def test_with_l1_it_is_the_sparse_group_lasso():
         expected = kept * np.maximum(1 - 0.5 * 0.3 * np.sqrt(12) / norms, 0)
         after = rows({name: map(numpy, model.get_layer(name).weights) for name in "ab"})
         np.testing.assert_allclose(after, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_logged_penalty_is_that_of_the_loss(order, tmp_path):
+    model, (x, y) = convex(), data()
+    lasso, logger = CoupledGroupLasso(FACTOR), SparsityLogger(tmp_path, include="a/")
+    history = keras.callbacks.History()
+    fit(model, optimizers.SGD(0.5), x, y, [lasso, logger, history][::order], steps=20)
+    units = rows({name: map(numpy, model.get_layer(name).weights) for name in "ab"})
+    penalty = FACTOR * np.sqrt(12) * np.linalg.norm(units, axis=1).sum()
+    (name,) = lasso.penalties()
+    assert lasso.penalties() == {name: pytest.approx(penalty, rel=1e-5)}
+    assert history.history["penalty"] == [pytest.approx(penalty, rel=1e-5)]
+    tags = read(tmp_path / "train")
+    assert tags[f"penalty/coupled/{name}"][-1][1] == pytest.approx(penalty, rel=1e-5)
+    assert tags["total/penalty"] == tags[f"penalty/coupled/{name}"]
+
+
+def test_no_penalty_before_the_first_fit():
+    assert CoupledGroupLasso().penalties() == {}
+
+
+def test_a_width_that_dies_is_told_once():
+    model, (x, y) = convex(), data()
+    model.compile(optimizers.SGD(0.5), "mse")
+    with pytest.warns(UserWarning, match="After epoch 1 every weight is zero in a:") as found:
+        model.fit(x, y, epochs=3, verbose=0, callbacks=[CoupledGroupLasso(10.0)])
+    assert sum("every weight is zero" in str(each.message) for each in found) == 1
 
 
 def images(samples=64):
