@@ -51,6 +51,8 @@ class Coupled(Pattern):
         self.round_to = validate_count(round_to, "round_to")
         self.min_units = validate_count(min_units, "min_units")
 
+    note = "a row is a width; a weight between two widths counts in both"
+
     def find(self, model, include, exclude, caller):
         groups = find_groups(model, caller)
         paths = [path for group in groups for path in group.paths]

@@ -65,7 +65,7 @@ def prune(
         value = ops.convert_to_tensor(variable)
         mask = ops.convert_to_tensor(masks[id(variable)])
         variable.assign(ops.where(mask, value, ops.zeros_like(value)))
-    return Plan(model.name, rows, skipped, [], [], sparsity)
+    return Plan(model.name, rows, skipped, [], [], sparsity, rule.pattern.note)
 
 
 def rewind(model, weights):

@@ -33,6 +33,9 @@ class Pattern:
         """`(targets, {path: why it is not pruned})`: `bind` on every variable of a model."""
         return find_targets(model, self, include, exclude, caller)
 
+    #: What to know when reading the `Plan`, or None.
+    note = None
+
     @property
     def final(self):
         """The only sparsity that this pattern has, or None."""

@@ -49,6 +49,7 @@ class Plan:
         steps: the steps in which weights are pruned; empty for pruning in one shot.
         sparsities: the sparsity of the schedule in each of these steps.
         target: the sparsity at the end, of the weights of `variables`.
+        note: what to know about the numbers, or None.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Plan:
     steps: list[int]
     sparsities: list[float]
     target: float
+    note: str | None = None
 
     def __getitem__(self, path: str) -> PlannedVariable:
         return self.variables[path]
@@ -113,6 +115,8 @@ class Plan:
         table.add_section()
         table.add_row("total", "", f"{weights:,}", "", "", f"{self.sparsity:.1%}", style="bold")
         yield table
+        if self.note is not None:
+            yield f"({self.note})"
         yield from self._when()
         remarks = {row.path: row.remark for row in self if row.remark}
         for title, reasons in (("note", remarks), ("not pruned", self.skipped)):

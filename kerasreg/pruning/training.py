@@ -55,7 +55,7 @@ class Strategy:
         if self.only_holds:
             alive = {id(v): host_view(v) != 0 for v in variables_of(targets)}
             rows = planned(targets, [None] * len(targets), alive)
-            return Plan(model.name, rows, skipped, [], [], 0.0)
+            return Plan(model.name, rows, skipped, [], [], 0.0, self.rule.pattern.note)
         timeline = self.schedule.timeline(run)
         steps = timeline.due(math.inf if run.steps is None else run.steps)
         self._require_steps(steps, timeline, run, caller)
@@ -64,9 +64,9 @@ class Strategy:
         counts = [None] * len(targets)
         if self.rule.scope.name != "global":
             counts = self.rule.counts(targets, None, sparsities[-1], self.schedule.final)
-        return Plan(
-            model.name, planned(targets, counts), skipped, steps, sparsities, sparsities[-1]
-        )
+        rows = planned(targets, counts)
+        final, note = sparsities[-1], self.rule.pattern.note
+        return Plan(model.name, rows, skipped, steps, sparsities, final, note)
 
     def _require_steps(self, steps, timeline, run, caller):
         if not steps or max(map(timeline.sparsity, steps)) == 0:

@@ -7,7 +7,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from kerasreg.console import as_text, show
-from kerasreg.shrinking.costs import costs, total
+from kerasreg.shrinking.costs import costs, total, unknown_costs
 from kerasreg.shrinking.costs.flops import Shapes, open_sizes
 from kerasreg.shrinking.costs.latency import LatencyComparison
 from kerasreg.shrinking.graph import trace
@@ -51,6 +51,7 @@ class ShrinkReport:
         latency: a `kerasreg.shrinking.costs.latency.LatencyComparison`, or None where it was not
             measured.
         pinned: `{reason: how many units had to stay because of it}`.
+        uncounted: why FLOPs are unknown, by layer.
         unknown: layers with weights that stay whole because nobody knows them, and why.
         nearly: a `kerasreg.shrinking.nearly.NearlyDead` for units that one kernel keeps.
         difference: of the outputs on random inputs, relative to the largest one.
@@ -75,6 +76,7 @@ class ShrinkReport:
     bytes_before: int
     bytes_after: int
     pinned: dict[str, int]
+    uncounted: list[str]
     unknown: list[str]
     nearly: list[NearlyDead]
     difference: float
@@ -127,6 +129,7 @@ class ShrinkReport:
         reasons = sorted(self.pinned.items(), key=lambda each: -each[1])
         pinned = [f"{count:,} units had to stay: {reason}" for reason, count in reasons]
         yield from _some(pinned)
+        yield from _some([f"FLOPs: {reason}" for reason in self.uncounted])
         yield from _some([f"stays whole: {reason}" for reason in self.unknown])
         yield from _some(list(map(str, self.nearly)))
         yield f"largest difference of the outputs: {self.difference:.1e}, relative, in {self.dtype}"
@@ -135,16 +138,18 @@ class ShrinkReport:
 _COLUMNS = ("layer", "kind", "before", "after", "parameters", "left", "FLOPs", "left")
 
 
-def report_on(model, small, analysis, dead, difference, dtype):
+def report_on(model, small, analysis, dead, difference, dtype, input_shape=None):
     """The `ShrinkReport` of a model and what became of it."""
-    (operations, flops), (small_operations, small_flops) = map(_operations, (model, small))
+    graph, shapes = _graph_of(model, input_shape)
+    small_graph, small_shapes = _graph_of(small, input_shape)
+    flops, small_flops = costs(graph, shapes), costs(small_graph, small_shapes)
     layers = []
-    for old, new in zip(operations, small_operations, strict=True):
+    for old, new in zip(_operations(graph), _operations(small_graph), strict=True):
         if getattr(old, "weights", None):
-            shapes = [tuple(each.weights[0].shape) for each in (old, new)]
+            widths = [tuple(each.weights[0].shape) for each in (old, new)]
             counts = [each.count_params() for each in (old, new)]
             counts += [flops[id(old)], small_flops[id(new)]]
-            layers.append(LayerWidth(old.name, type(old).__name__, *shapes, *counts))
+            layers.append(LayerWidth(old.name, type(old).__name__, *widths, *counts))
     pinned = {}
     for label, reason in analysis.labels.reasons.items():
         if analysis.roots[label] == 0:
@@ -159,6 +164,7 @@ def report_on(model, small, analysis, dead, difference, dtype):
         bytes_before=_bytes(model),
         bytes_after=_bytes(small),
         pinned=pinned,
+        uncounted=unknown_costs(graph, shapes),
         unknown=analysis.notes,
         nearly=nearly_dead(model, analysis, dead),
         difference=difference,
@@ -166,11 +172,15 @@ def report_on(model, small, analysis, dead, difference, dtype):
     )
 
 
-def _operations(model):
-    """The operations of a model, each once, in order, and what each costs."""
+def _graph_of(model, input_shape):
+    """The graph of a model, and the shapes in it."""
     graph = trace(model)
-    operations = {id(call.operation): call.operation for call in graph.calls}
-    return operations.values(), costs(graph, Shapes(open_sizes(model, graph)))
+    return graph, Shapes(open_sizes(model, graph, input_shape))
+
+
+def _operations(graph):
+    """Each once, in order."""
+    return {id(call.operation): call.operation for call in graph.calls}.values()
 
 
 def _bytes(model):

@@ -4,6 +4,7 @@ import warnings
 
 from kerasreg.regularizers.base import validate_count
 from kerasreg.shrinking.analysis import Analysis
+from kerasreg.shrinking.costs.flops import input_shapes
 from kerasreg.shrinking.dead import Dead, find_dead
 from kerasreg.shrinking.rebuild import Rebuild
 from kerasreg.shrinking.report import report_on
@@ -12,7 +13,7 @@ from kerasreg.shrinking.rules import rule_of
 from kerasreg.shrinking.verify import verify
 
 
-def shrink(model, round_to: int = 1):
+def shrink(model, round_to: int = 1, input_shape=None):
     """A smaller model with the same outputs: without the units that are dead.
 
     A unit (neuron, filter, channel) goes if nobody reads it, all weights that would being zero,
@@ -29,6 +30,9 @@ def shrink(model, round_to: int = 1):
         model: a built Functional or Sequential model, nested ones inside of it included.
         round_to: what stays of a width becomes a multiple of this with units that are dead, which
             processors like: 8 or 16. Widths up to it stay whole.
+        input_shape: the shape of one sample, where the model leaves it open, for the FLOPs of the
+            report and the comparison: a tuple; for several inputs a list or a dict of tuples like
+            the inputs. Without it, two sizes are tried.
 
     Returns:
         `(small, report)`: a plain Keras model with the names, dtypes and `trainable` flags of the
@@ -36,8 +40,8 @@ def shrink(model, round_to: int = 1):
         `kerasreg.shrinking.report.ShrinkReport`.
 
     Raises:
-        ValueError: for a subclassed or unbuilt model, or one with quantized layers or adapters, or
-            weights that are not finite.
+        ValueError: for a subclassed or unbuilt model, or one with quantized layers or adapters,
+            weights that are not finite, or an `input_shape` that does not fit.
         RuntimeError: if the outputs were not the same; no model is returned then.
 
     Example:
@@ -51,16 +55,17 @@ def shrink(model, round_to: int = 1):
     """
     require_shrinkable(model, "kerasreg.shrink")
     round_to = validate_count(round_to, "round_to")
+    shapes = input_shapes(model, input_shape)
     small, analysis, dead = _reduce(model, round_to)
 
     def in_float64():
         exact = Rebuild(analysis, Dead.nothing(analysis), "float64").model(model)
         return exact, _reduce(exact, round_to)[0]
 
-    proof = verify(model, small, in_float64)
+    proof = verify(model, small, in_float64, shapes)
     if model.compiled:
         compile_alike(model, small)
-    return small, report_on(model, small, analysis, dead, *proof)
+    return small, report_on(model, small, analysis, dead, *proof, input_shape)
 
 
 def _reduce(model, round_to):

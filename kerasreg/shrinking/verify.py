@@ -20,7 +20,7 @@ _ROUNDINGS = {"float64": 2e-12, "float32": 1e-3}
 _ROUNDING, _SMALL = {"float64": 1e-9, "float32": 2e-6}, 300_000
 
 
-def verify(model, small, in_float64):
+def verify(model, small, in_float64, shapes):
     """`(difference, dtype)` of two models: the largest of their outputs, over random inputs.
 
     It is relative to the largest output. Inputs of unknown sizes are tried in two of them. Models
@@ -28,44 +28,46 @@ def verify(model, small, in_float64):
 
     Args:
         in_float64: gives both models in float64.
+        shapes: those of the inputs, without the batch; None where a size is unknown.
 
     Raises:
         RuntimeError: if it is larger than rounding explains.
     """
     dtype = model.compute_dtype
     dtype = WIDEST if dtype == "float64" else dtype
-    difference = _difference(model, small)
-    _require(difference, dtype, model)
+    difference = _difference(model, small, shapes)
+    _require(difference, dtype, model, shapes)
     in_doubt = not difference <= _ROUNDING.get(dtype, 0.0) or model.count_params() < _SMALL
     if in_doubt and dtype != WIDEST == "float64":
         # Not every layer computes in float64.
         with contextlib.suppress(Exception):
-            difference, dtype = _difference(*in_float64()), "float64"
-        _require(difference, dtype, model)
+            difference, dtype = _difference(*in_float64(), shapes), "float64"
+        _require(difference, dtype, model, shapes)
     return difference, dtype
 
 
-def _require(difference, dtype, model):
+def _require(difference, dtype, model, shapes):
     tolerance = _TOLERANCE.get(dtype, 0.1)
     if not difference <= tolerance:
         # A deep network may blow rounding up: as much as it does with a change of its inputs.
-        tolerance = max(tolerance, _ROUNDINGS.get(dtype, 10.0) * _amplification(model))
+        tolerance = max(tolerance, _ROUNDINGS.get(dtype, 10.0) * _amplification(model, shapes))
     if not difference <= tolerance:
         raise RuntimeError(
             f"`kerasreg.shrink` made a model whose outputs differ by {difference:.1e} relative to "
             f"those of '{model.name}', where {dtype} explains at most {tolerance:.0e}: it is not "
-            "returned. Please report this model."
+            "returned. If layers of your own have rules or inherit from Keras' layers, look there "
+            "first; else please report this model."
         )
 
 
-def _difference(model, small, seed=0):
+def _difference(model, small, shapes, seed=0):
     rng = np.random.default_rng(seed)
     samples = 2 if model.count_params() < _SMALL else 1
-    has_unknown_size = any(None in each.shape[1:] for each in model.inputs)
+    has_unknown_size = any(None in each for each in shapes)
     states = [(each, ops.copy(each.value)) for each in (*_states(model), *_states(small))]
     worst, tried = 0.0, 0
     for size in _SIZES:
-        inputs = [_random(each, size, samples, rng) for each in model.inputs]
+        inputs = _random_inputs(model, shapes, size, samples, rng)
         inputs = tree.pack_sequence_as(functional_of(model)._inputs_struct, inputs)
         try:
             expected = _outputs(model, inputs)
@@ -85,11 +87,10 @@ def _difference(model, small, seed=0):
     return worst
 
 
-def _amplification(model, change=1e-6):
+def _amplification(model, shapes, change=1e-6):
     """How many times as large as a relative change of the inputs that of the outputs is."""
     rng = np.random.default_rng(0)
-    size = _SIZES[0] if any(None in each.shape[1:] for each in model.inputs) else None
-    inputs = [_random(each, size, 1, rng) for each in model.inputs]
+    inputs = _random_inputs(model, shapes, _SIZES[0], 1, rng)
     changed = [
         each * (1 + change * rng.normal(size=each.shape)).astype(each.dtype)
         if each.dtype.kind == "f"
@@ -109,9 +110,15 @@ def _states(model):
     return [*model.non_trainable_variables, *(state for each in recurrent for state in each.states)]
 
 
-def _random(tensor, size, samples, rng):
-    batch, *shape = tensor.shape
-    shape = [batch or samples, *(size if each is None else each for each in shape)]
+def _random_inputs(model, shapes, size, samples, rng):
+    return [
+        _random(tensor, [size if each is None else each for each in shape], samples, rng)
+        for tensor, shape in zip(model.inputs, shapes, strict=True)
+    ]
+
+
+def _random(tensor, shape, samples, rng):
+    shape = [tensor.shape[0] or samples, *shape]
     if keras.backend.is_float_dtype(tensor.dtype):
         return rng.normal(size=shape).astype(tensor.dtype)
     # Small numbers are indices of any table, and valid as masks.

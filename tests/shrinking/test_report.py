@@ -74,6 +74,18 @@ def test_unknown_is_no_guess():
     _, report = kerasreg.shrink(model)
     assert report.flops_before is report.flops_after is report.layers[0].flops_before is None
     assert "| a | Dense | 4x3 | 4x3 | 15 | 15 | ? | ? |" in report.to_markdown()
+    assert report.uncounted == ["'a' has an open size: pass `input_shape`"]
+    assert "FLOPs: 'a' has an open size" in str(report)
+    _, report = kerasreg.shrink(model, input_shape=(5, 4))
+    assert report.flops_before == 5 * (2 * 4 * 3 + 3)
+    assert report.uncounted == []
+
+
+def test_nobody_knows_what_it_costs():
+    x = keras.Input((4,))
+    model = keras.Model(x, layers.Lambda(lambda y: 2 * y, name="double")(layers.Dense(3)(x)))
+    _, report = kerasreg.shrink(model)
+    assert report.uncounted == ["nobody knows what 'double' (Lambda) costs"]
 
 
 def test_everywhere():

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from kerasreg.shrinking.costs import costs, total
+from kerasreg.shrinking.costs import costs, total, unknown_costs
 from kerasreg.shrinking.costs.flops import Shapes, flops, open_sizes
 from kerasreg.shrinking.costs.latency import seconds_of
 
@@ -95,15 +95,16 @@ class Flops(Budget):
     name = "flops"
 
     def __init__(self, removal, given, input_shape=None):
-        if flops(removal.model, input_shape) is None:
+        graph = removal.analysis.graph
+        self._sizes = open_sizes(removal.model, graph, input_shape)
+        unknown = unknown_costs(graph, Shapes(self._sizes))
+        if unknown:
             raise ValueError(
                 "`flops` needs a model whose operations can be counted. Received: "
-                f"'{removal.model.name}', for which `kerasreg.flops` is None. Pass `input_shape` "
+                f"'{removal.model.name}', where {'; '.join(unknown[:5])}. Pass `input_shape` "
                 "where a size is open, and tell what your own layers cost with "
                 "`kerasreg.shrinking.costs.cost_of`."
             )
-        graph = removal.analysis.graph
-        self._sizes = open_sizes(removal.model, graph, input_shape)
         super().__init__(removal, given, input_shape)
 
     def cost(self, share):

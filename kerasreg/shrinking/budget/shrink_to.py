@@ -74,7 +74,7 @@ def shrink_to(
     _require_fit(model, data, fine_tune)
     removal = Removal(model, Rule(Coupled(round_to, min_units), score, scope, include, exclude))
     budget = kind(removal, given[kind.name], input_shape)
-    small, report = _within(budget, removal, round_to)
+    small, report = _within(budget, removal, round_to, input_shape)
     if model.compiled:
         compile_alike(model, small)
     if data is not None and any(
@@ -86,10 +86,11 @@ def shrink_to(
     return small, report
 
 
-def _within(budget, removal, round_to):
+def _within(budget, removal, round_to, input_shape):
     limit = budget.limit
     for _ in range(_TRIES):
-        small, report = shrink(removal.zeroed(budget.smallest_share(limit)), round_to)
+        zeroed = removal.zeroed(budget.smallest_share(limit))
+        small, report = shrink(zeroed, round_to, input_shape)
         excess = budget.excess(small)
         if excess <= 0:
             return small, report

@@ -54,6 +54,20 @@ def cost(call, shape):
         return None
 
 
+def unknown_costs(graph, shape):
+    """`[why the FLOPs of an operation are unknown]`."""
+    found = {}
+    for call in graph.calls:
+        operation = call.operation
+        try:
+            if _function_of(operation)(call, shape) is None:
+                kind = type(operation).__name__
+                found[id(operation)] = f"nobody knows what '{operation.name}' ({kind}) costs"
+        except UnknownSizeError:
+            found[id(operation)] = f"'{operation.name}' has an open size: pass `input_shape`"
+    return list(found.values())
+
+
 def costs(graph, shape):
     """`{id(operation): FLOPs of all of its calls, or None}`."""
     found = {}
