@@ -1,5 +1,6 @@
 """What `kerasreg.shrink` did: numbers and a table."""
 
+import math
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -93,7 +94,7 @@ class ShrinkReport:
 
     def to_markdown(self) -> str:
         """The layers as a table of Markdown, and what else is known as a list."""
-        rows = [_COLUMNS, ["---"] * len(_COLUMNS), *map(_cells, self.layers), self._total()]
+        rows = [_COLUMNS, ["---"] * len(_COLUMNS), *map(_cells, self.layers), _total(self)]
         table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
         return table + "\n\n" + "\n".join(f"- {line}" for line in self._lines())
 
@@ -106,23 +107,22 @@ class ShrinkReport:
 
     def __rich_console__(self, console, options):
         table = Table(title=f"Shrinking of {self.model}", box=SIMPLE, title_justify="left")
+        table.padding = (0, 1, 0, 0)
         # The kinds need too much room here.
         table.add_column("layer", overflow="fold")
         for name in _COLUMNS[2:]:
             table.add_column(name, justify="right", no_wrap=True)
         for each in self.layers:
-            name, _, *cells = _cells(each)
+            name, _, *cells = _cells(each, _short)
             table.add_row(name, *cells)
         table.add_section()
-        name, _, *cells = self._total()
+        name, _, *cells = _total(self, _short)
         table.add_row(name, *cells, style="bold")
         yield table
         yield from self._lines()
 
-    def _total(self):
-        return "total", "", "", "", *_counts(self)
-
     def _lines(self):
+        yield f"parameters: {self.parameters_before:,} -> {self.parameters_after:,}"
         yield f"bytes: {self.bytes_before:,} -> {self.bytes_after:,}"
         if self.latency is not None:
             yield str(self.latency)
@@ -135,7 +135,7 @@ class ShrinkReport:
         yield f"largest difference of the outputs: {self.difference:.1e}, relative, in {self.dtype}"
 
 
-_COLUMNS = ("layer", "kind", "before", "after", "parameters", "left", "FLOPs", "left")
+_COLUMNS = ("layer", "kind", "before", "after", "params", "left", "FLOPs", "left")
 
 
 def report_on(model, small, analysis, dead, difference, dtype, input_shape=None):
@@ -191,14 +191,31 @@ def _itemsize(dtype):
     return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
 
 
-def _cells(row):
+def _exact(count):
+    return f"{count:,}"
+
+
+def _short(count):
+    """With three digits, where the exact number would need much room."""
+    if count < 10_000:
+        return _exact(count)
+    count = float(f"{count:.3g}")
+    digits = int(math.log10(count))
+    return f"{count / 1000 ** (digits // 3):.{2 - digits % 3}f}{' kMGTPE'[digits // 3]}"
+
+
+def _cells(row, form=_exact):
     shapes = ("x".join(map(str, shape)) for shape in (row.before, row.after))
-    return row.name, row.kind, *shapes, *_counts(row)
+    return row.name, row.kind, *shapes, *_counts(row, form)
 
 
-def _counts(row):
+def _total(report, form=_exact):
+    return "total", "", "", "", *_counts(report, form)
+
+
+def _counts(row, form):
     counts = row.parameters_before, row.parameters_after, row.flops_before, row.flops_after
-    return tuple("?" if each is None else f"{each:,}" for each in counts)
+    return tuple("?" if each is None else form(each) for each in counts)
 
 
 def _some(lines):

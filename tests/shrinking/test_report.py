@@ -1,5 +1,6 @@
 """What the report of `shrink` says, in exact numbers."""
 
+import dataclasses
 import json
 
 import keras
@@ -107,6 +108,17 @@ def test_everywhere():
         assert "latency at batch size 1: 2 ms (1.9 to 2.1) -> 1 ms (0.9 to 2), 2 times" in text
         assert "2 units had to stay: an output of the model" in text
         assert "largest difference of the outputs: " in text
+
+
+def test_large_numbers_are_short_where_there_is_little_room():
+    _, report = kerasreg.shrink(residual())
+    counts = 9_999, 10_000, 999_499, 999_500, 45_106_762, 3_100_000_000_000
+    shorts = "9,999", "10.0k", "999k", "1.00M", "45.1M", "3.10T"
+    for exact, short in zip(counts, shorts, strict=True):
+        large = dataclasses.replace(report, flops_before=exact)
+        (total,) = (line for line in str(large).splitlines() if "total" in line)
+        assert f" {short} " in total
+        assert f" {exact:,} " in large.to_markdown()
 
 
 def test_many_reasons_are_cut():
