@@ -6,13 +6,13 @@ TEST := .venv
 OLDEST := .venv-oldest
 TFMOT := .venv-tfmot
 
-.PHONY: demo test test-jax test-torch test-oldest lint benchmark benchmark-tfmot clean
+.PHONY: demo test test-jax test-torch test-hub test-oldest lint benchmark benchmark-tfmot clean
 
 demo: $(DEMO)/ready
 	$(DEMO)/bin/python examples/first_light.py --data $(DATA)
 
 # The wheel is what users install, so the wheel is what is tested: the sources here stay unseen.
-test test-jax test-torch test-oldest: export PYTHONSAFEPATH := 1
+test test-jax test-torch test-hub test-oldest: export PYTHONSAFEPATH := 1
 test: $(TEST)/ready lint
 	$(TEST)/bin/python -m pytest --numprocesses auto --dist loadgroup
 
@@ -26,6 +26,10 @@ CONTRACT := tests/regularizers/test_contract.py tests/constraints tests/proximal
 
 test-jax test-torch: test-%: $(TEST)/ready-%
 	KERAS_BACKEND=$* $(TEST)/bin/python -m pytest --numprocesses auto --dist loadgroup $(CONTRACT)
+
+# Backbones of keras-hub, which is a package of its own.
+test-hub: $(TEST)/ready-hub
+	$(TEST)/bin/python -m pytest --numprocesses auto tests/shrinking/test_hub.py
 
 # The oldest versions that are supported.
 test-oldest: $(OLDEST)/ready
@@ -61,10 +65,11 @@ $(TEST)/ready: $(SOURCES)
 	$(TEST)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps dist/*.whl
 	touch $@
 
-$(TEST)/ready-jax: BACKEND := jax==0.10.2
-$(TEST)/ready-torch: BACKEND := torch==2.13.0
-$(TEST)/ready-jax $(TEST)/ready-torch: $(TEST)/ready
-	$(TEST)/bin/pip install --quiet --disable-pip-version-check '$(BACKEND)'
+$(TEST)/ready-jax: PACKAGE := jax==0.10.2
+$(TEST)/ready-torch: PACKAGE := torch==2.13.0
+$(TEST)/ready-hub: PACKAGE := keras-hub==0.32.0
+$(TEST)/ready-jax $(TEST)/ready-torch $(TEST)/ready-hub: $(TEST)/ready
+	$(TEST)/bin/pip install --quiet --disable-pip-version-check '$(PACKAGE)'
 	touch $@
 
 $(OLDEST)/ready: $(TEST)/ready
