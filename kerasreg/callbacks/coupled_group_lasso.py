@@ -8,7 +8,6 @@ from kerasreg.advice import Deaths
 from kerasreg.callbacks.train_step_callback import TrainStepCallback
 from kerasreg.proximal.coupled import CoupledTraining
 from kerasreg.regularizers.base import validate_factor
-from kerasreg.statistics import nonfinite_paths
 from kerasreg.train_step import FitScope
 
 
@@ -112,14 +111,7 @@ class CoupledGroupLasso(TrainStepCallback):
         deaths = self._deaths.since_last(epoch)
         if deaths is not None:
             warnings.warn(deaths, UserWarning, stacklevel=2)
-        broken = nonfinite_paths(self._training.variables)
-        if broken:
-            warnings.warn(
-                f"NaN or infinite weights after epoch {epoch + 1} in {broken}. Lower the learning "
-                "rate, clip gradients (`clipnorm`), or restore an earlier checkpoint.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+        self.warn_of_nonfinite(self._training.variables, epoch)
 
     def on_train_end(self, logs=None):
         FitScope.of(self.model).leave(self._training.off)

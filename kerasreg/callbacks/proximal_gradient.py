@@ -8,7 +8,6 @@ from kerasreg.callbacks.siblings import put_off, restores_weights
 from kerasreg.callbacks.train_step_callback import TrainStepCallback
 from kerasreg.proximal.polish import polish
 from kerasreg.proximal.training import ProximalTraining
-from kerasreg.statistics import nonfinite_paths
 from kerasreg.train_step import FitScope
 
 
@@ -91,14 +90,7 @@ class ProximalGradient(TrainStepCallback):
     def on_epoch_end(self, epoch, logs=None):
         self._training.require_steps()
         _warn(self._deaths.since_last(epoch))
-        broken = nonfinite_paths(self._training.variables)
-        if broken:
-            warnings.warn(
-                f"NaN or infinite weights after epoch {epoch + 1} in {broken}. Lower the learning "
-                "rate, clip gradients (`clipnorm`), or restore an earlier checkpoint.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+        self.warn_of_nonfinite(self._training.variables, epoch)
 
     def on_train_end(self, logs=None):
         if self.polishes and put_off(self, until=restores_weights):

@@ -1,7 +1,10 @@
 """What callbacks have in common that put something into the compiled train step."""
 
+import warnings
+
 import keras
 
+from kerasreg.statistics import nonfinite_paths
 from kerasreg.train_step import UpdateHook
 
 
@@ -29,6 +32,17 @@ class TrainStepCallback(keras.callbacks.Callback):
         """Forget the hook if nothing is in it: `evaluate` and `predict` take callbacks too."""
         if self.needs_hook and getattr(self.model, "optimizer", None) is not None:
             UpdateHook.of(self.model.optimizer).release()
+
+    def warn_of_nonfinite(self, variables, epoch):
+        """Warn at the end of an epoch if weights are NaN or infinite."""
+        broken = nonfinite_paths(variables)
+        if broken:
+            warnings.warn(
+                f"NaN or infinite weights after epoch {epoch + 1} in {broken}. Lower the learning "
+                "rate, clip gradients (`clipnorm`), or restore an earlier checkpoint.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
     def require_in_step(self, is_in_step):
         """Raise at the end of an epoch if the train step has nothing of ours in it."""

@@ -6,6 +6,7 @@ import numpy as np
 from keras import layers, ops
 
 from kerasreg.batches import Batches, samples_in
+from kerasreg.calls import replaced_call
 from kerasreg.pruning.gradients import gradients_of
 from kerasreg.variables import all_layers, owners, require_compiled
 
@@ -80,9 +81,8 @@ def input_norms(model, variables, x, batch_size=128):
     }
 
 
-@contextlib.contextmanager
 def _watched(layer, variables, squares, hidden):
-    call, own = layer.call, layer.__dict__.get("call")
+    call = layer.call
 
     def watch(*args, **kwargs):
         inputs = args[0] if args else kwargs.get("inputs")
@@ -97,13 +97,7 @@ def _watched(layer, variables, squares, hidden):
                     squares[id(variable)] = squares.get(id(variable), 0.0) + norm
         return call(*args, **kwargs)
 
-    layer.__dict__["call"] = watch
-    try:
-        yield
-    finally:
-        del layer.__dict__["call"]
-        if own is not None:
-            layer.__dict__["call"] = own
+    return replaced_call(layer, watch)
 
 
 def _squared_norm(layer, variable, inputs):

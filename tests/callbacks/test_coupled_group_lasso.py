@@ -12,6 +12,7 @@ import kerasreg
 from kerasreg.callbacks import CoupledGroupLasso, ProximalGradient, Pruning, SparsityLogger
 
 FACTOR = 0.15
+a_width_dies = pytest.mark.filterwarnings("ignore:After epoch .* every weight is zero:UserWarning")
 
 
 def convex():
@@ -151,6 +152,7 @@ def images(samples=64):
     return x.astype("float32"), y
 
 
+@a_width_dies
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_a_residual_network_gets_narrower(optimizer):
     model, (x, y) = residual(), images()
@@ -234,6 +236,7 @@ def attention():
     return randomize(keras.Model(x, y))
 
 
+@a_width_dies
 def test_heads_go_as_a_whole():
     model = attention()
     model.compile(optimizers.Adam(0.02), "mse")
@@ -285,6 +288,7 @@ def test_bad_factor():
         CoupledGroupLasso(-1.0)
 
 
+@a_width_dies
 def test_a_group_of_one_variable():
     """An embedding is all that computes its units."""
     x = keras.Input((5,), dtype="int32")

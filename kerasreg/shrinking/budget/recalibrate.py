@@ -9,6 +9,7 @@ import numpy as np
 from keras import layers, ops, tree
 
 from kerasreg.batches import Batches
+from kerasreg.calls import replaced_call
 from kerasreg.shrinking.costs.inference import without_gradients
 from kerasreg.variables import all_layers, require_built
 
@@ -94,9 +95,8 @@ class _Population:
         self.count = total
 
 
-@contextlib.contextmanager
 def _watched(layer, population):
-    call, own = layer.call, layer.__dict__.get("call")
+    call = layer.call
 
     def watch(inputs, training=None, mask=None):
         numbers, axes = _numbers(layer, inputs, mask)
@@ -110,13 +110,7 @@ def _watched(layer, population):
             layer.moving_variance.assign(variance)
         return call(inputs, training=False, mask=mask)
 
-    layer.__dict__["call"] = watch
-    try:
-        yield
-    finally:
-        del layer.__dict__["call"]
-        if own is not None:
-            layer.__dict__["call"] = own
+    return replaced_call(layer, watch)
 
 
 def _numbers(layer, inputs, mask):
