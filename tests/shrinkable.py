@@ -371,6 +371,22 @@ def query_key_size():
     return model, 4 * 2 * 2 * 9
 
 
+def query_key_size_with_constants(use_bias=True):
+    """Constants go into the biases of queries, which have another size and scale."""
+    layer = layers.MultiHeadAttention(2, 4, use_bias=use_bias, name="attention")
+    model = _attend(layer)
+    kill(model, "before", 3, bias=False)
+    zero_units(layer._query_dense, 2, ["kernel", "bias"])
+    # Before the attention, queries and keys, and values.
+    return model, 3 * 7 + 2 * (9 * 8 - 6 * 4) + 3 * 8
+
+
+def query_key_size_with_new_biases():
+    """As many as there were weights of constants, and that of the way out."""
+    model, gone = query_key_size_with_constants(use_bias=False)
+    return model, gone - 2 * 8 - 8 - 8
+
+
 def value_size():
     """Values that are constant go into the bias of what reads them."""
     layer = layers.MultiHeadAttention(2, 4, value_dim=5, use_bias=False, name="attention")
@@ -783,6 +799,8 @@ CASES = [
     *(
         heads,
         query_key_size,
+        query_key_size_with_constants,
+        query_key_size_with_new_biases,
         value_size,
         attention_inputs,
         cross_attention,

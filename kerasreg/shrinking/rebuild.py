@@ -120,12 +120,19 @@ class Rebuild:
             if layer == id(old):
                 stays = self._kept.mask(labels).all(axis=0)
                 start = values.get(tuple(name), np.zeros(shapes[tuple(name)]))
-                values[tuple(name)] = start + added[stays].reshape(start.shape)
+                added = self._scale_of_bias(old, *name) * added[stays]
+                values[tuple(name)] = start + added.reshape(start.shape)
         for name, variable in pairs:
             # A bias that only others of the same layer need is zero.
             value = values.get(name, np.zeros(variable.shape))
             variable.assign(value.astype(variable.dtype))
         rule_of(old).finish(old, new)
+
+    def _scale_of_bias(self, layer, name, place):
+        """That of a kernel is that of its bias, which may be new."""
+        variables = dict(_named(layer))
+        found = variables.get((name, place), variables.get(("kernel", place)))
+        return self._scales.get(id(found), 1.0)
 
     def _value(self, variable):
         value = np.asarray(ops.convert_to_numpy(variable))

@@ -6,7 +6,7 @@ import pytest
 from couplings import connected, flat, outputs, residual
 from keras import layers, ops
 from precision import ROUNDING
-from shrinkable import dense, randomize
+from shrinkable import CASES, dense, randomize
 
 import kerasreg
 
@@ -27,6 +27,29 @@ def test_all_branches_of_a_residual_network():
         *("a1_norm/moving_mean", "a1_norm/moving_variance"),
     ]
     assert groups.pinned == {"head/bias": "an output of the model"}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_any_units_of_any_group_go(widest, case):
+    """Zero in all of their weights, or only where they are computed, or read, or in kernels."""
+    model, _ = case()
+    rng = np.random.default_rng(len(model.weights))
+    before = model.count_params()
+    for group in kerasreg.coupled_groups(model):
+        units = rng.permutation(group.units)[: group.units // 2]
+        kernels = [each for each in group.producers if len(each.variable.shape) > 1]
+        sides = [
+            side for side in (group.weights, group.producers, group.consumers, kernels) if side
+        ]
+        for member in sides[rng.integers(len(sides))]:
+            value = np.array(ops.convert_to_numpy(member.variable))
+            member.variable.assign(np.where(member.mask(units), 0, value))
+    # It compares the outputs itself.
+    small, report = kerasreg.shrink(model)
+    assert small.count_params() <= before
+    assert report.difference <= ROUNDING
+    again, _ = kerasreg.shrink(small)
+    assert again.count_params() == small.count_params()
 
 
 def test_widths_of_a_concatenation():
