@@ -44,7 +44,7 @@ class Recipe:
 RECIPES = {
     "digits": Recipe(filters=(16, 32), epochs=20, batch_size=32, sparsity=0.5, frequency=10),
     "fashion_mnist": Recipe(
-        filters=(32, 64, 128), epochs=10, batch_size=128, sparsity=0.55, frequency=50
+        filters=(32, 64, 128), epochs=10, batch_size=128, sparsity=0.65, frequency=50
     ),
 }
 

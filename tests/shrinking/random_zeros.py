@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+import kerasreg
 from kerasreg.variables import all_layers
 
 _TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose)
@@ -12,6 +13,9 @@ _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 
 def zero_at_random(model, r):
     """Set some of the weights to zero; `r` are the `Choices` of a seed."""
+    if r.coin(0.3):
+        _coupled(model, r)
+        return
     everything = [_outputs, _inputs, _any_axis, _gains, _whole, _scattered, _nothing]
     habits = r.pick([[_outputs, _gains], [_outputs, _inputs], everything, everything])
     for layer in leaves(model):
@@ -99,6 +103,15 @@ def _scattered(layer, r):
     for kernel in _kernels(layer):
         values = np.array(ops.convert_to_numpy(kernel))
         kernel.assign(np.where(r.rng.random(values.shape) < share, 0, values))
+
+
+def _coupled(model, r):
+    """Half of the units that go together, where they are computed, read, or both."""
+    for group in kerasreg.coupled_groups(model):
+        chosen = _chosen(group.units, r)
+        for member in r.pick([group.weights, group.producers, group.consumers]):
+            values = np.array(ops.convert_to_numpy(member.variable))
+            member.variable.assign(np.where(member.mask(chosen), 0, values))
 
 
 def _nothing(layer, r):
