@@ -33,7 +33,7 @@ def outputs_of(model, inputs):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_exact_and_as_small_as_it_can_be(widest, case, tmp_path):
-    if keras.backend.backend() == "jax" and case.__name__ in TWO_SIZES:
+    if keras.backend.backend() == "jax" and case.__name__.startswith(TWO_SIZES):
         pytest.skip("attention on JAX has one size for keys and values")
     model, gone = case()
     weights = model.get_weights()
