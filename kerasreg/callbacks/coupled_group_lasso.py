@@ -28,7 +28,8 @@ class CoupledGroupLasso(TrainStepCallback):
     with more weights per unit counts (whole heads); the others are in `skipped`.
 
     It goes with `ProximalGradient` in the same fit: L1 on the same weights is then the sparse group
-    lasso. Model and optimizer are as before when the fit is over, and the zeros stay.
+    lasso; and with `PenaltySchedule`. Model and optimizer are as before when the fit is over, and
+    the zeros stay.
 
     Args:
         factor: of the penalty, finite and >= 0.

@@ -5,6 +5,7 @@ import re
 import keras
 from keras import ops
 
+from kerasreg.callbacks.coupled_group_lasso import CoupledGroupLasso
 from kerasreg.callbacks.siblings import reads_logs, run_after
 from kerasreg.train_step import FitScope, TrainedPenalty, finished_updates
 from kerasreg.variables import require_built
@@ -16,7 +17,8 @@ class PenaltySchedule(keras.callbacks.Callback):
     """Multiply the penalties by a number that depends on the step: warm-up, ramp, any schedule.
 
     In step `k` of the optimizer, the loss contains `schedule(k) * penalty` for every weight with a
-    regularizer (ours, Keras' or any other), with or without `ProximalGradient`, in any order.
+    regularizer (ours, Keras' or any other), with or without `ProximalGradient`, and for every group
+    of a `CoupledGroupLasso`, in any order.
     The number is computed in the compiled step: nothing is traced again, and a `fit` that resumes
     from a checkpoint goes on where it was. `logs` gets it at the end of every epoch as
     `penalty_scale`. In `evaluate`, the penalties count as they were written.
@@ -31,12 +33,13 @@ class PenaltySchedule(keras.callbacks.Callback):
             starts after them.
         ramp_steps: after the warm-up, the scale is also multiplied by a number that grows
             linearly from 0 to 1 during this many steps.
-        include: regular expression of the paths of the variables; default all.
+        include: regular expression of the paths of the variables, and of names of coupled groups;
+            default all.
 
     Raises:
         ValueError: for arguments that are none of this; at the start of `fit`, if no variable with
-            a regularizer matches, if two schedules scale the same variable, or for a model
-            without an optimizer.
+            a regularizer and no coupled group matches, if two schedules scale the same one, or for
+            a model without an optimizer.
 
     Example:
 
@@ -73,8 +76,9 @@ class PenaltySchedule(keras.callbacks.Callback):
         return scale
 
     def on_train_begin(self, logs=None):
-        run_after(self, lambda each: reads_logs(each, (_NAME,)))
+        siblings = run_after(self, lambda each: reads_logs(each, (_NAME,)))
         require_built(self.model, "PenaltySchedule")
+        self._coupled = [each for each in siblings if isinstance(each, CoupledGroupLasso)]
         self._variables = self._find_variables()
         self._value()
         scope = FitScope.of(self.model)
@@ -86,7 +90,16 @@ class PenaltySchedule(keras.callbacks.Callback):
 
         for variable in self._variables:
             TrainedPenalty.of(variable, scope.inside).scale = scale
+        self._of_groups = (self._include or "", scale)
+        scope.schedules.append(self._of_groups)
         scope.enter(self._off)
+        self._started = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # Not in `on_train_begin`, where the groups may still come.
+        if not self._started:
+            self._require_groups()
+            self._started = True
 
     def on_epoch_end(self, epoch, logs=None):
         value = self._value()
@@ -108,6 +121,9 @@ class PenaltySchedule(keras.callbacks.Callback):
         return value
 
     def _off(self):
+        schedules = FitScope.of(self.model).schedules
+        if self._of_groups in schedules:
+            schedules.remove(self._of_groups)
         for variable in self._variables:
             if isinstance(variable.regularizer, TrainedPenalty):
                 variable.regularizer.scale = None
@@ -116,12 +132,8 @@ class PenaltySchedule(keras.callbacks.Callback):
     def _find_variables(self):
         penalised = [v for v in self.model.trainable_variables if v.regularizer is not None]
         found = [v for v in penalised if re.search(self._include or "", v.path)]
-        if not found or self.model.optimizer is None:
-            raise ValueError(
-                "PenaltySchedule needs a model that was compiled with an optimizer and has "
-                f"regularizers on trainable variables. Received: '{self.model.name}' with "
-                f"regularizers on {[v.path for v in penalised]} and include={self._include!r}"
-            )
+        if not (found or self._coupled) or self.model.optimizer is None:
+            raise self._nothing_found()
         taken = [v.path for v in found if getattr(v.regularizer, "scale", None) is not None]
         if taken:
             raise ValueError(
@@ -129,6 +141,34 @@ class PenaltySchedule(keras.callbacks.Callback):
                 f"Received two for {taken}"
             )
         return found
+
+    def _nothing_found(self):
+        penalised = [v.path for v in self.model.trainable_variables if v.regularizer is not None]
+        groups = [group.name for callback in self._coupled for group in callback.groups]
+        return ValueError(
+            "PenaltySchedule needs a model that was compiled with an optimizer and has "
+            "regularizers on trainable variables, or a CoupledGroupLasso in the same fit. "
+            f"Received: '{self.model.name}' with regularizers on {penalised}, coupled groups "
+            f"{groups} and include={self._include!r}"
+        )
+
+    def _require_groups(self):
+        schedules = FitScope.of(self.model).schedules
+        groups = [group for callback in self._coupled for group in callback.groups]
+        matches = {
+            group.name: [
+                each for each in schedules if any(re.search(each[0], path) for path in group.paths)
+            ]
+            for group in groups
+        }
+        if not self._variables and not any(self._of_groups in each for each in matches.values()):
+            raise self._nothing_found()
+        taken = [name for name, found in matches.items() if len(found) > 1]
+        if taken:
+            raise ValueError(
+                "Two PenaltySchedules of one fit need coupled groups of their own: use `include`. "
+                f"Received two for {taken}"
+            )
 
 
 def _validate_steps(value, name):

@@ -1,6 +1,7 @@
 """The group lasso of coupled units: several variables, one prox."""
 
 import math
+import re
 
 import keras
 import numpy as np
@@ -40,15 +41,15 @@ class GroupOfProducers:
         arrays = {id(each): host_view(each) for each in self.variables}
         return any(each.gather(arrays[id(each.variable)]).any() for each in self.members)
 
-    def prox(self, tensors, steps):
+    def prox(self, tensors, steps, scale=1.0):
         """The new weights, `{id(variable): tensor}`, from those and a step for each of them.
 
-        `argmin_x  penalty(x) + sum_i (x_i - z_i)^2 / (2 step_i)`: exact, because the groups of all
-        widths have no weight in common.
+        `argmin_x  scale * penalty(x) + sum_i (x_i - z_i)^2 / (2 step_i)`: exact, because the groups
+        of all widths have no weight in common.
         """
         rows = self._rows(tensors)
         every = {key: ops.broadcast_to(step, tensors[key].shape) for key, step in steps.items()}
-        thresholds = self._factor * ops.cast(self._rows(every), rows.dtype)
+        thresholds = self._factor * ops.cast(scale * self._rows(every), rows.dtype)
         rows = group_soft_threshold(rows, thresholds, (1,))
         places = np.cumsum([each.size for each in self.members])[:-1].tolist()
         # TensorFlow cannot split at no place.
@@ -116,7 +117,7 @@ class CoupledTraining(ProximalTraining):
 
     def _make_update(self):
         self._require_one_optimizer()
-        return _CoupledUpdate(self.groups, self.variables, self._hook, self._active)
+        return _CoupledUpdate(self.groups, self.variables, self._hook, self._active, self._scale_of)
 
     def _require_one_optimizer(self):
         for group in self.groups:
@@ -129,9 +130,12 @@ class CoupledTraining(ProximalTraining):
                     "`exclude`."
                 )
 
-    def penalty(self):
-        """The penalty of all groups, a scalar."""
-        return sum(ops.cast(group.value(), "float32") for group in self.groups)
+    def _scale_of(self, group):
+        """By what a schedule multiplies the penalty of a group in this step."""
+        for pattern, scale in self._scope.schedules:
+            if any(re.search(pattern, path) for path in group.group.paths):
+                return scale()
+        return 1.0
 
     def _add_penalties(self):
         self._scope.penalties.append(self._without_gradient)
@@ -144,7 +148,9 @@ class CoupledTraining(ProximalTraining):
             self._scope.model.test_function = None
 
     def _without_gradient(self):
-        return ops.stop_gradient(self.penalty())
+        scale_of = self._scale_of if self._active() else lambda group: 1.0
+        parts = [scale_of(group) * ops.cast(group.value(), "float32") for group in self.groups]
+        return ops.stop_gradient(sum(parts))
 
 
 class _CoupledUpdate(SteppedUpdate):
@@ -153,9 +159,9 @@ class _CoupledUpdate(SteppedUpdate):
     order = 0.5
     state_name = "coupled_gain"
 
-    def __init__(self, groups, variables, hook, active):
+    def __init__(self, groups, variables, hook, active, scale_of):
         super().__init__(variables, hook, active)
-        self._groups = groups
+        self._groups, self._scale_of = groups, scale_of
 
     def __call__(self, hook, variables, learning_rate, before):
         keys = {hook.index(variable): id(variable) for variable in self.variables}
@@ -168,7 +174,7 @@ class _CoupledUpdate(SteppedUpdate):
             # What has no gradient in this step is not trained in it.
             if all(id(variable) in tensors for variable in group.variables):
                 own = {id(variable): steps[id(variable)] for variable in group.variables}
-                tensors.update(group.prox(tensors, own))
+                tensors.update(group.prox(tensors, own, self._scale_of(group)))
         return [
             ops.cast(tensors[key], variable.dtype)
             for key, variable in zip(keys, variables, strict=True)

@@ -19,6 +19,8 @@ class FitScope:
         self.model = model
         #: Functions without arguments that give further penalties of the loss.
         self.penalties = []
+        #: What these are multiplied by: (expression for paths, function that gives a scalar).
+        self.schedules = []
         self._ends = []
         self._depth = 0
         self._optimizer_values = {}

@@ -9,7 +9,13 @@ from keras import layers, ops, optimizers
 from shrinkable import randomize
 
 import kerasreg
-from kerasreg.callbacks import CoupledGroupLasso, ProximalGradient, Pruning, SparsityLogger
+from kerasreg.callbacks import (
+    CoupledGroupLasso,
+    PenaltySchedule,
+    ProximalGradient,
+    Pruning,
+    SparsityLogger,
+)
 
 FACTOR = 0.15
 a_width_dies = pytest.mark.filterwarnings("ignore:After epoch .* every weight is zero:UserWarning")
@@ -131,6 +137,61 @@ def test_the_logged_penalty_is_that_of_the_loss(order, tmp_path):
     tags = read(tmp_path / "train")
     assert tags[f"penalty/coupled/{name}"][-1][1] == pytest.approx(penalty, rel=1e-5)
     assert tags["total/penalty"] == tags[f"penalty/coupled/{name}"]
+
+
+def trained(callbacks, steps=6, **kwargs):
+    """The units and the logs."""
+    model, (x, y) = convex(), data()
+    history = keras.callbacks.History()
+    fit(model, optimizers.SGD(0.5, **kwargs), x, y, [*callbacks, history], steps)
+    return rows({name: map(numpy, model.get_layer(name).weights) for name in "ab"}), history.history
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_schedule_scales_the_penalty(order, momentum):
+    callbacks = [CoupledGroupLasso(0.8), PenaltySchedule(lambda step: 0.5)][::order]
+    units, logs = trained(callbacks, steps=20, momentum=momentum)
+    expected, plain = trained([CoupledGroupLasso(0.4)], steps=20, momentum=momentum)
+    np.testing.assert_allclose(units, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(units == 0, expected == 0)
+    assert 0 < (units == 0).sum() < units.size
+    np.testing.assert_allclose(logs["loss"], plain["loss"], rtol=1e-5)
+    assert logs["penalty_scale"] == [0.5]
+
+
+def test_no_penalty_while_it_warms_up():
+    expected, logs = trained([])
+    for steps, is_penalised in ((6, False), (7, True)):
+        lasso = [CoupledGroupLasso(2.0), PenaltySchedule(warmup_steps=6, include="^a$")]
+        units, found = trained(lasso, steps)
+        assert (units == 0).any() == is_penalised
+        if not is_penalised:
+            np.testing.assert_allclose(units, expected, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(found["loss"], logs["loss"], rtol=1e-5)
+
+
+def test_evaluation_has_the_penalty_as_it_is_written():
+    model, (x, y) = convex(), data()
+    model.compile(optimizers.SGD(0.0), "mse")
+    lasso = CoupledGroupLasso(0.3)
+    history = model.fit(
+        *(x, y),
+        verbose=0,
+        batch_size=40,
+        validation_data=(x, y),
+        callbacks=[PenaltySchedule(lambda step: 0.25), lasso],
+    ).history
+    (penalty,) = lasso.penalties().values()
+    difference = history["val_loss"][0] - history["loss"][0]
+    assert difference == pytest.approx(0.75 * penalty, rel=1e-4)
+
+
+def test_schedules_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"or a CoupledGroupLasso in the same fit.*groups \['a'\]"):
+        trained([PenaltySchedule(include="nothing"), CoupledGroupLasso(0.3)])
+    with pytest.raises(ValueError, match=r"coupled groups of their own.*\['a'\]"):
+        trained([PenaltySchedule(), PenaltySchedule(include="b/"), CoupledGroupLasso(0.3)])
 
 
 def test_no_penalty_before_the_first_fit():
