@@ -103,13 +103,13 @@ class Toolkit:
 
     Attributes:
         name: as printed.
-        library: Keras 3 or tf-keras.
+        package: Keras 3 or tf-keras.
         prune: from a model and the arguments of a schedule to a model and its callbacks.
         strip: from the trained model to one without anything of the toolkit.
     """
 
     name: str
-    library: ModuleType
+    package: ModuleType
     prune: Callable
     strip: Callable
 
@@ -137,8 +137,8 @@ TOOLKITS = (
 def prepare(toolkit, model, schedule, learning_rate=0.001, jit_compile=False):
     """The compiled model and its callbacks; without a schedule it stays dense."""
     model, callbacks = toolkit.prune(model, schedule) if schedule else (model, [])
-    optimizer = toolkit.library.optimizers.Adam(learning_rate)
-    loss = toolkit.library.losses.SparseCategoricalCrossentropy(from_logits=True)
+    optimizer = toolkit.package.optimizers.Adam(learning_rate)
+    loss = toolkit.package.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit_compile)
     return model, callbacks
 
@@ -177,7 +177,7 @@ def contenders():
     for toolkit in TOOLKITS:
         found[dense(toolkit)] = toolkit, None
         # In every fit the schedule of kerasreg begins anew, and that of tfmot goes on.
-        end = STEPS if toolkit.library is keras else ROUNDS * (STEPS + 1)
+        end = STEPS if toolkit.package is keras else ROUNDS * (STEPS + 1)
         for frequency in FREQUENCIES:
             found[f"{toolkit.name}, every {frequency} steps"] = (
                 toolkit,
@@ -194,7 +194,7 @@ def contenders():
 
 def dense(toolkit):
     """The name of the net that is not pruned."""
-    return f"{toolkit.library.__name__} {toolkit.library.__version__}, dense"
+    return f"{toolkit.package.__name__} {toolkit.package.__version__}, dense"
 
 
 def noise(pixels):
@@ -208,7 +208,7 @@ def speed(net, pixels, jit_compile):
     x, y = noise(pixels)
     prepared = {
         name: prepare(
-            toolkit, build(net, toolkit.library, pixels, 0), schedule, jit_compile=jit_compile
+            toolkit, build(net, toolkit.package, pixels, 0), schedule, jit_compile=jit_compile
         )
         for name, (toolkit, schedule) in contenders().items()
     }
@@ -248,9 +248,9 @@ def memory(net, pixels):
 
 def bytes_used(net, pixels, toolkit, schedule):
     """Bytes of the variables that live while the net is trained."""
-    toolkit.library.backend.clear_session()
+    toolkit.package.backend.clear_session()
     before, variables = live_bytes(), Variables()
-    model, callbacks = prepare(toolkit, build(net, toolkit.library, pixels, 0), schedule)
+    model, callbacks = prepare(toolkit, build(net, toolkit.package, pixels, 0), schedule)
     x, y = noise(pixels)
     model.fit(x, y, batch_size=BATCH, verbose=0, callbacks=[*callbacks, variables])
     return variables.bytes - before
@@ -291,15 +291,15 @@ def accuracy(net, data, seeds):
             schedule = gradual(sparsity, steps) if sparsity else None
             for toolkit in TOOLKITS:
                 # Small steps at the end, so that chance moves the test accuracy less.
-                schedules = toolkit.library.optimizers.schedules
+                schedules = toolkit.package.optimizers.schedules
                 decay = schedules.PiecewiseConstantDecay([3 * steps // 4], [1e-3, 1e-4])
-                model = build(net, toolkit.library, x.shape[1], seed)
+                model = build(net, toolkit.package, x.shape[1], seed)
                 model, callbacks = prepare(toolkit, model, schedule, decay)
                 model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0, callbacks=callbacks)
                 test = model.evaluate(data.x_test, data.y_test, verbose=0, return_dict=True)
                 zeros = np.mean(kernels(toolkit.strip(model)) == 0)
                 results.setdefault((sparsity, toolkit.name), []).append((test["accuracy"], zeros))
-                toolkit.library.backend.clear_session()
+                toolkit.package.backend.clear_session()
     rows = []
     for (sparsity, name), runs in results.items():
         tests, zeros = 100 * np.transpose(runs)

@@ -4,9 +4,9 @@ from kerasreg import callbacks, constraints, patterns, regularizers, schedules, 
 from kerasreg.proximal.polish import polish
 from kerasreg.proximal.step_sizes import register_step_size
 from kerasreg.proximal.training import proximal
+from kerasreg.pruning.loop import pruning
 from kerasreg.pruning.one_shot import prune, rewind
 from kerasreg.pruning.threshold import prune_below
-from kerasreg.pruning.training import pruning
 from kerasreg.regularizers.attach import attach, detach
 from kerasreg.saving.report import size_report
 from kerasreg.saving.save import save

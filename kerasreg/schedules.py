@@ -8,7 +8,7 @@ from kerasreg.pruning.schedules import (
     Linear,
     OneShot,
     Polynomial,
-    Schedule,
 )
+from kerasreg.pruning.timeline import Schedule
 
 __all__ = ["Constant", "Cosine", "Function", "Hold", "Linear", "OneShot", "Polynomial", "Schedule"]

@@ -9,8 +9,10 @@ from keras import ops
 
 from kerasreg.callbacks.siblings import prunes, run_after
 from kerasreg.callbacks.train_step_callback import TrainStepCallback
-from kerasreg.pruning.schedules import OnDemand, Run, validate_sparsity
-from kerasreg.pruning.training import PruningTraining, Strategy
+from kerasreg.pruning.schedules import OnDemand
+from kerasreg.pruning.strategy import Strategy
+from kerasreg.pruning.timeline import Run, validate_sparsity
+from kerasreg.pruning.training import PruningTraining
 from kerasreg.train_step import FitScope
 
 _LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.965, 0.98, 0.99)

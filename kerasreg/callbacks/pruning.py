@@ -2,8 +2,9 @@
 
 from kerasreg.callbacks.siblings import prunes, put_off, restores_weights, run_after
 from kerasreg.callbacks.train_step_callback import TrainStepCallback
-from kerasreg.pruning.schedules import Run
-from kerasreg.pruning.training import PruningTraining, Strategy
+from kerasreg.pruning.strategy import Strategy
+from kerasreg.pruning.timeline import Run
+from kerasreg.pruning.training import PruningTraining
 from kerasreg.train_step import FitScope
 
 

@@ -5,7 +5,7 @@ from keras import ops
 
 from kerasreg.pruning.plan import Plan, planned
 from kerasreg.pruning.rule import Rule
-from kerasreg.pruning.schedules import validate_sparsity
+from kerasreg.pruning.timeline import validate_sparsity
 from kerasreg.pruning.units import variables_of
 from kerasreg.variables import host_view, require_built
 

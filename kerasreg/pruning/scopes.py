@@ -5,8 +5,8 @@ import re
 
 import numpy as np
 
-from kerasreg.pruning.schedules import validate_sparsity
 from kerasreg.pruning.selection import nearest_count, weakest
+from kerasreg.pruning.timeline import validate_sparsity
 
 NAMES = ("layer", "global", "erk")
 

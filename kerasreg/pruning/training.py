@@ -1,98 +1,17 @@
 """Switch a model and its optimizer to pruning, and back."""
 
-import contextlib
 import math
-import warnings
 
 import keras
 import numpy as np
 from keras import ops
 
 from kerasreg.pruning.masks import HoldUpdate, RecordUpdate, clear
-from kerasreg.pruning.plan import Plan, planned
-from kerasreg.pruning.regrow import Regrow
-from kerasreg.pruning.rule import Rule
-from kerasreg.pruning.schedules import Hold, Run, standardize_schedule
 from kerasreg.pruning.units import variables_of
-from kerasreg.train_step import UpdateHook, finished_updates, forget_traces
+from kerasreg.train_step import UpdateHook, finished_updates
 from kerasreg.variables import host_view
 
 _ORIGIN = "pruning_origin"
-
-
-class Strategy:
-    """Everything that is decided before there is a model: which weights go, and when."""
-
-    def __init__(
-        self, schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_share
-    ):
-        self.rule = Rule(pattern, score, scope, include, exclude)
-        if schedule is None and self.rule.pattern.final is not None:
-            schedule = self.rule.pattern.final
-        self.schedule = standardize_schedule(schedule)
-        self.hold = bool(hold)
-        self.regrow = None
-        if regrow is not None:
-            self.regrow = Regrow(regrow, regrow_share, self.rule.pattern, self.hold)
-        if self.only_holds:
-            if not self.hold:
-                raise ValueError("The schedule `Hold()` with `hold=False` does nothing.")
-        else:
-            self.rule.check_sparsity(self.schedule.final)
-
-    @property
-    def only_holds(self):
-        """Whether nothing new is pruned."""
-        return isinstance(self.schedule, Hold)
-
-    def plan(self, model, run, caller):
-        """The `Plan` of a run.
-
-        Raises:
-            ValueError: where nothing would ever be pruned, or sparsity falls.
-        """
-        targets, skipped = self.rule.find(model, caller)
-        if self.only_holds:
-            alive = {id(v): host_view(v) != 0 for v in variables_of(targets)}
-            rows = planned(targets, [None] * len(targets), alive)
-            return Plan(model.name, rows, skipped, [], [], 0.0, self.rule.pattern.note)
-        timeline = self.schedule.timeline(run)
-        steps = timeline.due(math.inf if run.steps is None else run.steps)
-        self._require_steps(steps, timeline, run, caller)
-        sparsities = [timeline.sparsity(step) for step in steps]
-        self._require_rise(steps, sparsities)
-        counts = [None] * len(targets)
-        if self.rule.scope.name != "global":
-            counts = self.rule.counts(targets, None, sparsities[-1], self.schedule.final)
-        rows = planned(targets, counts)
-        final, note = sparsities[-1], self.rule.pattern.note
-        return Plan(model.name, rows, skipped, steps, sparsities, final, note)
-
-    def _require_steps(self, steps, timeline, run, caller):
-        if not steps or max(map(timeline.sparsity, steps)) == 0:
-            raise ValueError(
-                f"`{caller}` would never prune anything: the schedule does after {timeline.begin} "
-                f"to {timeline.end} steps, every {timeline.frequency}, and the run has {run.steps} "
-                "steps of the optimizer. Lower `begin_step`, `end_step` or `frequency`, or train "
-                "longer."
-            )
-        final = self.schedule.final
-        if final is not None and timeline.sparsity(steps[-1]) < final - 1e-9:
-            warnings.warn(
-                f"`{caller}` will not reach {final:.1%} zeros: the schedule ends after "
-                f"{timeline.end} steps with that, and the run has {run.steps}, which is enough for "
-                f"{timeline.sparsity(steps[-1]):.1%}. Lower `end_step`, or train longer.",
-                UserWarning,
-                stacklevel=4,
-            )
-
-    def _require_rise(self, steps, sparsities):
-        for step, before, after in zip(steps[1:], sparsities, sparsities[1:], strict=False):
-            if after < before - 1e-9 and self.hold:
-                raise ValueError(
-                    f"The schedule falls from {before} to {after} in step {step}, and with "
-                    "`hold=True` what is pruned stays zero. Pass a rising one, or `hold=False`."
-                )
 
 
 class PruningTraining:
@@ -304,90 +223,3 @@ class PruningTraining:
 
     def _updates_done(self):
         return int(ops.convert_to_numpy(finished_updates(self._hook.optimizer)))
-
-
-class PruningLoop:
-    """What `kerasreg.pruning` gives: call `step()` after every step of the optimizer."""
-
-    def __init__(self, training):
-        self._training = training
-
-    def step(self):
-        """Prune if it is time to, and return whether it was."""
-        return self._training.step()
-
-    @property
-    def pruned(self) -> dict[int, float]:
-        """`{step: sparsity}` of every pruning, over the weights that are pruned."""
-        return self._training.pruned
-
-
-@contextlib.contextmanager
-def pruning(
-    model,
-    optimizer,
-    schedule,
-    pattern="unstructured",
-    score="magnitude",
-    scope="layer",
-    include=None,
-    exclude=None,
-    hold=True,
-    regrow=None,
-    regrow_share=0.3,
-    *,
-    steps=None,
-    steps_per_epoch=None,
-):
-    """Pruning in a loop of one's own.
-
-    Inside, every `optimizer.apply` keeps the pruned weights at zero. Call `step()` after each of
-    them, outside of the compiled function: it prunes when it is time to. On leaving, also through
-    an exception, optimizer and model are as before; the zeros stay.
-
-    Trace your train step (its first call under `tf.function`, `jax.jit`) inside of the context, and
-    let it read the optimizer's variables, `optimizer.variables`: the masks are among them. A
-    stateless loop on JAX writes its state back before `step()` and reads it again behind it.
-
-    Args:
-        model: a built Keras model.
-        optimizer: the Keras optimizer that the loop applies; it is built if it is not.
-        schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_share: see
-            `kerasreg.callbacks.Pruning`.
-        steps: how many steps of the optimizer the loop will make, if the schedule needs it.
-        steps_per_epoch: for schedules in epochs.
-
-    Raises:
-        ValueError: as `Pruning`.
-        RuntimeError: on leaving, if the optimizer went on without masks because the step was
-            traced before, or if `step()` was never called.
-
-    Example:
-
-    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6)])
-    >>> optimizer = keras.optimizers.SGD(0.1)
-    >>> schedule = kerasreg.schedules.OneShot(0.5, step=2)
-    >>> with kerasreg.pruning(model, optimizer, schedule, steps=4) as loop:
-    ...     for _ in range(4):
-    ...         variables = model.trainable_variables
-    ...         optimizer.apply([0 * variable for variable in variables], variables)
-    ...         _ = loop.step()
-    >>> loop.pruned
-    {2: 0.5}
-    """
-    strategy = Strategy(
-        schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_share
-    )
-    run = Run(steps, steps_per_epoch)
-    strategy.plan(model, run, "kerasreg.pruning")
-    training = PruningTraining(model, optimizer, strategy, "kerasreg.pruning")
-    training.on()
-    forget_traces(model)
-    try:
-        training.start(run)
-        yield PruningLoop(training)
-        training.require_steps()
-        training.finish()
-    finally:
-        training.off()
-        forget_traces(model)

@@ -3,20 +3,13 @@
 from kerasreg.regularizers.activity import ActivityEntropy, ActivityKL
 from kerasreg.regularizers.anchored import L1SP, L2SP, WeightedL1
 from kerasreg.regularizers.base import Regularizer
+from kerasreg.regularizers.clipped import MCP, SCAD, CappedL1
+from kerasreg.regularizers.concave import L0, LogSum, Lp, TransformedL1
 from kerasreg.regularizers.elementwise import L1, L1L2, L2, NonNegativeL1
 from kerasreg.regularizers.fused import FusedLasso, TotalVariation
 from kerasreg.regularizers.group import GroupLasso, SparseGroupLasso
 from kerasreg.regularizers.group_nonconvex import GroupL0, GroupMCP, GroupSCAD
 from kerasreg.regularizers.matrix import NuclearNorm, Rank
-from kerasreg.regularizers.nonconvex import (
-    L0,
-    MCP,
-    SCAD,
-    CappedL1,
-    LogSum,
-    Lp,
-    TransformedL1,
-)
 from kerasreg.regularizers.norms import ExclusiveLasso, LInfinity1
 from kerasreg.regularizers.ordered import SLOPE
 from kerasreg.regularizers.orthogonal import ConvOrthogonal, Orthogonal

@@ -21,7 +21,7 @@ import kerasreg
 from kerasreg import patterns, schedules
 from kerasreg.callbacks import ProximalGradient, Pruning, ThresholdPruning
 from kerasreg.pruning.calibration import loss_gradients
-from kerasreg.pruning.schedules import Run
+from kerasreg.pruning.timeline import Run
 from kerasreg.train_step import UpdateHook
 
 #: 16 steps in four epochs: pruned after 2, 4, 6, 8 and 9.

@@ -11,7 +11,7 @@ from watched import Interrupt, Watch, fit, kernel, net
 
 from kerasreg import schedules
 from kerasreg.callbacks import Pruning, SparsityLogger
-from kerasreg.pruning.schedules import Run
+from kerasreg.pruning.timeline import Run
 
 BOTH_ORDERS = pytest.mark.parametrize("order", [1, -1], ids=["pruning first", "pruning last"])
 RAMP = schedules.Polynomial(0.75, begin_step=2, end_step=14, frequency=2)

@@ -9,7 +9,7 @@ from watched import BACKEND, attributes, kernel, net, trained
 import kerasreg
 from kerasreg import schedules
 from kerasreg.pruning.gradients import gradients_of
-from kerasreg.pruning.schedules import Run
+from kerasreg.pruning.timeline import Run
 
 RAMP = schedules.Polynomial(0.75, begin_step=2, end_step=9, frequency=2)
 HIDDEN = {"include": "hidden/kernel"}

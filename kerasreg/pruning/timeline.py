@@ -1,0 +1,191 @@
+"""What a schedule is, and its steps in one run: plain numbers, without a model."""
+
+import math
+import numbers
+from dataclasses import dataclass
+
+_UNITS = ("steps", "epochs", "fraction")
+
+
+@dataclass(frozen=True)
+class Run:
+    """How long a training is. None is unknown."""
+
+    steps: int | None = None
+    steps_per_epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A schedule in the steps of one run: it prunes in `begin`, `begin + frequency`, ..., `end`.
+
+    A frequency that is not whole, which epochs in an accumulation of gradients have, is rounded in
+    each of these steps, so that nothing adds up.
+    """
+
+    schedule: "Schedule"
+    begin: int
+    end: int | float
+    frequency: int | float
+
+    def sparsity(self, step):
+        """The sparsity that a model has after `step` steps, from 0.0 to 1.0."""
+        if step < self.begin:
+            return 0.0
+        return self.schedule.sparsity(min(step, self.end), self.begin, self.end)
+
+    def last_due(self, step):
+        """The last step up to this one in which weights are pruned, or None."""
+        if step < self.begin:
+            return None
+        if step >= self.end:
+            return self.end
+        return self._due(self._count(step))
+
+    def next_due(self, step):
+        """The first step behind this one in which weights are pruned, or None."""
+        if step < self.begin:
+            return self.begin
+        if step >= self.end:
+            return None
+        return min(self._due(self._count(step) + 1), self.end)
+
+    def due(self, steps):
+        """The steps in which weights are pruned, in a run of this length.
+
+        The first alone, where neither the run nor the schedule has an end.
+        """
+        if math.isinf(min(steps, self.end)):
+            return [self.begin]
+        found, step = [], self.next_due(-1)
+        while step is not None and step <= steps:
+            found.append(step)
+            step = self.next_due(step)
+        return found
+
+    def _due(self, count):
+        return self.begin + round(count * self.frequency)
+
+    def _count(self, step):
+        """The last `count` that is due up to this step."""
+        count = int((step - self.begin + 1) // self.frequency) + 1
+        while self._due(count) > step:
+            count -= 1
+        return count
+
+
+class Schedule:
+    """When weights are pruned, and how many: the base class of all schedules.
+
+    Args:
+        begin_step: the first pruning, after this many steps of the optimizer.
+        end_step: the last one, which is always made, whatever `frequency` is. None: at three
+            quarters of the run, so that the model can recover in the rest.
+        frequency: steps of the optimizer between two prunings, or `"epoch"`.
+        unit: what `begin_step` and `end_step` count: `"steps"` of the optimizer (an accumulation
+            of gradients is one step), `"epochs"`, or the `"fraction"` of the run, from 0.0 to 1.0.
+
+    Raises:
+        ValueError: for arguments that are none of this.
+
+    Example:
+
+    >>> class Halfway(kerasreg.schedules.Schedule):
+    ...     def sparsity(self, step, begin, end):
+    ...         return 0.5 if step < end else 0.9
+    >>> Halfway(end_step=100).final
+    0.9
+    """
+
+    def __init__(self, begin_step=0, end_step=None, frequency=100, unit="steps"):
+        if unit not in _UNITS:
+            raise ValueError(f"`unit` must be one of {_UNITS}. Received: unit={unit!r}")
+        self.unit = unit
+        self.begin_step = _validate_time(begin_step, "begin_step", unit)
+        self.end_step = None if end_step is None else _validate_time(end_step, "end_step", unit)
+        if self.end_step is not None and self.end_step < self.begin_step:
+            raise ValueError(
+                "`end_step` must not be before `begin_step`. Received: "
+                f"begin_step={begin_step!r}, end_step={end_step!r}"
+            )
+        is_int = isinstance(frequency, numbers.Integral) and not isinstance(frequency, bool)
+        if frequency != "epoch" and not (is_int and frequency > 0):
+            raise ValueError(
+                '`frequency` must be a number of steps of at least 1, or "epoch". '
+                f"Received: frequency={frequency!r}"
+            )
+        self.frequency = int(frequency) if is_int else frequency
+
+    def sparsity(self, step, begin, end):
+        """The sparsity after `step` steps, of `begin` to `end`: a float from 0.0 to 1.0."""
+        raise NotImplementedError
+
+    @property
+    def final(self):
+        """The sparsity at the end, or None where only the run tells."""
+        return self.sparsity(1, 0, 1)
+
+    def timeline(self, run):
+        """This schedule in the steps of a run.
+
+        Raises:
+            ValueError: where the length of the run is needed and unknown.
+        """
+        begin = self._to_steps(self.begin_step, run, "begin_step")
+        if self.end_step is None:
+            end = max(begin, self._default_end(run))
+        else:
+            end = self._to_steps(self.end_step, run, "end_step")
+        frequency = self.frequency
+        if frequency == "epoch":
+            frequency = _known(run.steps_per_epoch, "frequency='epoch'", "steps_per_epoch")
+        return Timeline(self, begin, end, frequency)
+
+    def _default_end(self, run):
+        return 3 * _known(run.steps, "end_step=None", "steps") // 4
+
+    def _to_steps(self, time, run, name):
+        if self.unit == "epochs":
+            what = f"{name} in epochs"
+            return round(time * _known(run.steps_per_epoch, what, "steps_per_epoch"))
+        if self.unit == "fraction":
+            return round(time * _known(run.steps, f"{name} as a fraction of the run", "steps"))
+        return time
+
+
+def validate_sparsity(value, name):
+    """The float that was given, or a `ValueError`."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 1:
+        raise ValueError(
+            f"`{name}` must be a share from 0.0 to 1.0 (0.9 is 90 % zeros). "
+            f"Received: {name}={value!r}"
+        )
+    return float(value)
+
+
+def _validate_time(value, name, unit):
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    is_whole = is_number and float(value).is_integer()
+    allowed = {
+        "steps": (is_whole, "a number of steps, such as 1000"),
+        "epochs": (is_number, "a number of epochs, such as 2 or 2.5"),
+        "fraction": (is_number and value <= 1, "a share of the run from 0.0 to 1.0"),
+    }
+    fits, expected = allowed[unit]
+    if not fits or not 0 <= value < math.inf:
+        raise ValueError(
+            f"`{name}` must be at least 0 and, with unit={unit!r}, {expected}. "
+            f"Received: {name}={value!r}"
+        )
+    return int(value) if unit == "steps" else float(value)
+
+
+def _known(length, what, name):
+    if length is None:
+        raise ValueError(
+            f"{what} needs to know how long this run is, and `{name}` is unknown (data without a "
+            f"length?). Pass `steps_per_epoch` to `fit`, `{name}` to where no fit is, or times in "
+            "steps."
+        )
+    return length
