@@ -60,7 +60,7 @@ def test_with_the_gradient_of_keras(callback, scale):
     np.testing.assert_allclose(kernel(model), simulated(start, scale, 30, "l2"), atol=1e-5)
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="torch runs eagerly")
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras refuses it on torch")
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_several_steps_per_execution(jit_compile):
     callback, scale = SCHEDULES["ramp"]

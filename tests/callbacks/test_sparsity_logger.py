@@ -109,7 +109,7 @@ def test_every_so_many_iterations_and_every_epoch(tmp_path):
     assert steps(tmp_path / "train") == [0, 3, 4, 6, 8, 9, 12]
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="torch makes one step per execution")
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras refuses it on torch")
 def test_several_steps_per_execution(tmp_path):
     model = net()
     model.compile("sgd", "mse", steps_per_execution=2, **PLAIN)
