@@ -156,10 +156,7 @@ class PenaltySchedule(keras.callbacks.Callback):
         schedules = FitScope.of(self.model).schedules
         groups = [group for callback in self._coupled for group in callback.groups]
         matches = {
-            group.name: [
-                each for each in schedules if any(re.search(each[0], path) for path in group.paths)
-            ]
-            for group in groups
+            group.name: [each for each in schedules if group.matches(each[0])] for group in groups
         }
         if not self._variables and not any(self._of_groups in each for each in matches.values()):
             raise self._nothing_found()

@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 import warnings
 from dataclasses import replace
 
@@ -167,13 +166,12 @@ class SparsityLogger(keras.callbacks.Callback):
 
     def _coupled_penalties(self):
         """`{tag: penalty}` of the groups that other callbacks of this fit penalise."""
-        pattern = re.compile(self._include or "")
         return {
             f"penalty/coupled/{group.name}": penalties[group.name]
             for callback in self._coupled
             for penalties in [callback.penalties()]
             for group in callback.groups
-            if any(map(pattern.search, group.paths))
+            if group.matches(self._include or "")
         }
 
     def _iterations(self):

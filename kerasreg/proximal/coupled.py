@@ -1,7 +1,6 @@
 """The group lasso of coupled units: several variables, one prox."""
 
 import math
-import re
 
 import keras
 import numpy as np
@@ -133,7 +132,7 @@ class CoupledTraining(ProximalTraining):
     def _scale_of(self, group):
         """By what a schedule multiplies the penalty of a group in this step."""
         for pattern, scale in self._scope.schedules:
-            if any(re.search(pattern, path) for path in group.group.paths):
+            if group.group.matches(pattern):
                 return scale()
         return 1.0
 

@@ -121,6 +121,10 @@ class CoupledGroup:
         """Its name, and the paths of its producers: where expressions are looked for."""
         return (self.name, *(each.path for each in self.producers))
 
+    def matches(self, pattern) -> bool:
+        """Whether a regular expression is found in one of its `paths`."""
+        return any(re.search(pattern, path) for path in self.paths)
+
     @property
     def weights(self) -> tuple[Member, ...]:
         """Producers and consumers, without what is passive."""
@@ -162,13 +166,9 @@ def obstacle(group, members, trainable, include, exclude):
         trainable: ids of variables.
         include, exclude: regular expressions, or None.
     """
-
-    def matches(pattern):
-        return any(re.search(pattern, path) for path in group.paths)
-
-    if exclude is not None and matches(exclude):
+    if exclude is not None and group.matches(exclude):
         return "`exclude` matches it"
-    if include is not None and not matches(include):
+    if include is not None and not group.matches(include):
         return "`include` does not match it"
     frozen = [each.path for each in members if id(each.variable) not in trainable]
     return f"'{frozen[0]}' is not trainable" if frozen else None
