@@ -6,6 +6,7 @@ from keras import layers, ops
 
 from kerasreg.homogeneity import LINEAR, OFFSETS, Graph, factors
 from kerasreg.regularizers.keras_own import with_prox
+from kerasreg.texts import listed
 from kerasreg.train_step import plain
 
 #: By which normalizations multiply.
@@ -41,7 +42,7 @@ class Deaths:
         if not names:
             return None
         return (
-            f"After epoch {epoch + 1} every weight is zero in {_listed(names)}: the penalty "
+            f"After epoch {epoch + 1} every weight is zero in {listed(names)}: the penalty "
             "outweighs all that the loss could gain there. Zeros pass nothing on, neither forward "
             "nor back. Lower the factor, or let it grow from a small one."
         )
@@ -61,13 +62,13 @@ def _on_evaded_penalties(model):
         if isinstance(layer, (*LINEAR, layers.Embedding)) and layer.trainable:
             absorbers, variables = graph.absorbers(layer), factors(layer)
             if absorbers and all(map(_shrinks_to_zero, variables)):
-                names = _listed(sorted(each.name for each in absorbers))
+                names = listed(sorted(each.name for each in absorbers))
                 evaded.append(f"{_paths(variables)} (by {names})")
     if not evaded:
         return None
     return (
         "These penalties can be evaded without a zero, by layers behind them that have none: "
-        f"{_listed(sorted(evaded))}. Weights that are c times smaller here and larger there, or "
+        f"{listed(sorted(evaded))}. Weights that are c times smaller here and larger there, or "
         "normalized there, compute the same. Give the layers behind a penalty too (L2 is enough; a "
         "normalization needs it on gamma), or use one without a scale, such as `HoyerSquare`."
     )
@@ -119,9 +120,4 @@ def _has_weight_decay(model):
 
 
 def _paths(variables):
-    return _listed([variable.path for variable in variables])
-
-
-def _listed(texts):
-    more = [f"{len(texts) - 5} more"] if len(texts) > 5 else []
-    return ", ".join([*texts[:5], *more])
+    return listed([variable.path for variable in variables])

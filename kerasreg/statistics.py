@@ -12,7 +12,7 @@ from kerasreg.regularizers.elementwise import L1, L1L2, L2
 from kerasreg.regularizers.keras_own import with_prox
 from kerasreg.regularizers.roles import model_roles
 from kerasreg.train_step import plain
-from kerasreg.variables import require_built, unique_path
+from kerasreg.variables import require_built, require_matches, unique_path
 
 
 @dataclass(frozen=True)
@@ -98,17 +98,13 @@ def statistics(model, include=None) -> ModelStatistics:
     (2, 0.5, 5.0, 1)
     """
     require_built(model, "kerasreg.statistics")
+    require_matches(include, "include", [variable.path for variable in model.weights])
     roles = model_roles(model)
     variables = {}
     for variable in model.weights:
         if include is None or re.search(include, variable.path):
             path = unique_path(variable.path, variables)
             variables[path] = _measure(variable, path, roles.get(id(variable), {}))
-    if not variables:
-        raise ValueError(
-            f"`include` must match the path of a variable. Received: include={include!r}; the "
-            f"paths are {[variable.path for variable in model.weights]}."
-        )
     return ModelStatistics(variables, total(variables.values(), model.name))
 
 

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg.texts import nearest
+
 
 def require_built(model, caller):
     """Raise a `ValueError` that says how to build, unless every variable of the model exists."""
@@ -73,8 +75,8 @@ def require_matches(pattern, name, paths):
         ) from None
     if not found:
         raise ValueError(
-            f"`{name}` must be found in the path of a variable. Received: {name}={pattern!r}; the "
-            f"paths are {list(paths)}."
+            f"`{name}` must be found in the path of a variable. Received: {name}={pattern!r}; "
+            f"{nearest(pattern, paths)}."
         )
 
 

@@ -1,7 +1,5 @@
 """Training that makes whole units of a model zero, wherever their weights are."""
 
-import warnings
-
 from keras import ops
 
 from kerasreg.advice import Deaths
@@ -9,6 +7,7 @@ from kerasreg.callbacks.train_step_callback import TrainStepCallback
 from kerasreg.proximal.coupled import CoupledTraining
 from kerasreg.regularizers.base import validate_factor
 from kerasreg.train_step import FitScope
+from kerasreg.warn import warn
 
 
 class CoupledGroupLasso(TrainStepCallback):
@@ -111,7 +110,7 @@ class CoupledGroupLasso(TrainStepCallback):
         self._training.require_steps()
         deaths = self._deaths.since_last(epoch)
         if deaths is not None:
-            warnings.warn(deaths, UserWarning, stacklevel=2)
+            warn(deaths)
         self.warn_of_nonfinite(self._training.variables, epoch)
 
     def on_train_end(self, logs=None):

@@ -7,6 +7,7 @@ from keras import ops
 
 from kerasreg.callbacks.coupled_group_lasso import CoupledGroupLasso
 from kerasreg.callbacks.siblings import reads_logs, run_after
+from kerasreg.texts import nearest
 from kerasreg.train_step import FitScope, TrainedPenalty, finished_updates
 from kerasreg.variables import require_built
 
@@ -145,11 +146,13 @@ class PenaltySchedule(keras.callbacks.Callback):
     def _nothing_found(self):
         penalised = [v.path for v in self.model.trainable_variables if v.regularizer is not None]
         groups = [group.name for callback in self._coupled for group in callback.groups]
+        wanted = self._include or ""
         return ValueError(
             "PenaltySchedule needs a model that was compiled with an optimizer and has "
             "regularizers on trainable variables, or a CoupledGroupLasso in the same fit. "
-            f"Received: '{self.model.name}' with regularizers on {penalised}, coupled groups "
-            f"{groups} and include={self._include!r}"
+            f"Received: '{self.model.name}' and include={self._include!r}; of variables with "
+            f"regularizers, {nearest(wanted, penalised)}; of coupled groups, "
+            f"{nearest(wanted, groups)}"
         )
 
     def _require_groups(self):

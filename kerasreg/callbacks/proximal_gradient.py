@@ -1,7 +1,6 @@
 """Exact zeros from the penalties that a model already has."""
 
 import inspect
-import warnings
 
 from kerasreg.advice import Deaths, advice
 from kerasreg.callbacks.siblings import put_off, restores_weights
@@ -9,6 +8,7 @@ from kerasreg.callbacks.train_step_callback import TrainStepCallback
 from kerasreg.proximal.polish import polish
 from kerasreg.proximal.training import ProximalTraining
 from kerasreg.train_step import FitScope
+from kerasreg.warn import warn
 
 
 class ProximalGradient(TrainStepCallback):
@@ -102,7 +102,7 @@ class ProximalGradient(TrainStepCallback):
 
 def _warn(text):
     if text is not None:
-        warnings.warn(text, UserWarning, stacklevel=3)
+        warn(text)
 
 
 def _validate_polish(arguments):

@@ -2,7 +2,6 @@
 
 import math
 import numbers
-import warnings
 
 import numpy as np
 from keras import ops
@@ -14,6 +13,7 @@ from kerasreg.pruning.strategy import Strategy
 from kerasreg.pruning.timeline import Run, validate_sparsity
 from kerasreg.pruning.training import PruningTraining
 from kerasreg.train_step import FitScope
+from kerasreg.warn import warn
 
 _LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.965, 0.98, 0.99)
 
@@ -130,11 +130,9 @@ class PruneUntil(TrainStepCallback):
 
     def on_train_end(self, logs=None):
         if self._level < len(self._levels) and not self.model.stop_training:
-            warnings.warn(
+            warn(
                 f"PruneUntil ran out of epochs at a sparsity of {self.sparsity}: pass more to "
-                "`fit` to find out how far it can go.",
-                UserWarning,
-                stacklevel=2,
+                "`fit` to find out how far it can go."
             )
         if self._good is not None:
             self._restore()

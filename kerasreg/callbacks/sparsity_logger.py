@@ -2,7 +2,6 @@
 
 import math
 import os
-import warnings
 from dataclasses import replace
 
 import keras
@@ -13,6 +12,8 @@ from kerasreg.callbacks.siblings import put_off, reads_logs, restores_weights, r
 from kerasreg.callbacks.threshold_pruning import ThresholdPruning
 from kerasreg.statistics import statistics
 from kerasreg.tensorboard.events import ScalarWriter, shared_callback
+from kerasreg.texts import listed
+from kerasreg.warn import warn
 
 _TOTALS = ("sparsity", "penalty", "dead_units")
 _METRICS = (*_TOTALS, "zeros", "l1", "l2", "max", "dead_inputs", "nonfinite")
@@ -105,11 +106,10 @@ class SparsityLogger(keras.callbacks.Callback):
             if value is not None:
                 logs[name] = float(value)
         if self._iterations() == self._begun_at:
-            warnings.warn(
+            warn(
                 "The optimizer of `compile` made no update in this fit, and SparsityLogger counts "
                 f"its iterations: all points are at step {self._begun_at}.",
                 RuntimeWarning,
-                stacklevel=2,
             )
 
     def on_train_end(self, logs=None):
@@ -157,10 +157,9 @@ class SparsityLogger(keras.callbacks.Callback):
         if numbers.total.nonfinite and not self._warned:
             self._warned = True
             broken = [row.path for row in numbers if row.nonfinite]
-            warnings.warn(
-                f"NaN or infinite weights after {step} iterations in {broken}.",
+            warn(
+                f"NaN or infinite weights after {step} iterations in {listed(broken)}.",
                 RuntimeWarning,
-                stacklevel=3,
             )
         return numbers
 

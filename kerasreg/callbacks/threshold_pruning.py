@@ -1,13 +1,13 @@
 """Threshold pruning during `fit`."""
 
 import math
-import warnings
 
 from kerasreg.callbacks.siblings import prunes, put_off, restores_weights, run_after
 from kerasreg.callbacks.train_step_callback import TrainStepCallback
 from kerasreg.pruning.masks import HoldUpdate, zero_averages
 from kerasreg.pruning.threshold import ThresholdRule, epochs_to_prune
 from kerasreg.train_step import FitScope, UpdateHook
+from kerasreg.warn import warn
 
 
 class ThresholdPruning(TrainStepCallback):
@@ -106,11 +106,10 @@ class ThresholdPruning(TrainStepCallback):
             self.pruned["end"] = self._rule.apply(self._targets)
         missed = sorted(epoch for epoch in self._epochs if epoch > self._last_epoch)
         if missed:
-            warnings.warn(
+            warn(
                 f"ThresholdPruning did not prune at {missed}: the fit ended after epoch "
                 f"{self._last_epoch}.",
                 RuntimeWarning,
-                stacklevel=2,
             )
         if self._hold:
             self._update.reset()

@@ -1,11 +1,11 @@
 """What callbacks have in common that put something into the compiled train step."""
 
-import warnings
-
 import keras
 
 from kerasreg.statistics import nonfinite_paths
+from kerasreg.texts import listed
 from kerasreg.train_step import UpdateHook
+from kerasreg.warn import warn
 
 
 class TrainStepCallback(keras.callbacks.Callback):
@@ -37,11 +37,10 @@ class TrainStepCallback(keras.callbacks.Callback):
         """Warn at the end of an epoch if weights are NaN or infinite."""
         broken = nonfinite_paths(variables)
         if broken:
-            warnings.warn(
-                f"NaN or infinite weights after epoch {epoch + 1} in {broken}. Lower the learning "
-                "rate, clip gradients (`clipnorm`), or restore an earlier checkpoint.",
+            warn(
+                f"NaN or infinite weights after epoch {epoch + 1} in {listed(broken)}. Lower the "
+                "learning rate, clip gradients (`clipnorm`), or restore an earlier checkpoint.",
                 RuntimeWarning,
-                stacklevel=3,
             )
 
     def require_in_step(self, is_in_step):

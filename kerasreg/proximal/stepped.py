@@ -1,12 +1,11 @@
 """Updates that know the effective step of the optimizer before them."""
 
-import warnings
-
 from keras import ops
 
 import kerasreg.proximal.keras_steps  # noqa: F401  (fills the table of step sizes)
 from kerasreg.proximal.step_sizes import StepSize, float32
 from kerasreg.train_step import Update
+from kerasreg.warn import warn
 
 
 class SteppedUpdate(Update):
@@ -27,7 +26,7 @@ class SteppedUpdate(Update):
         parts = {id(part): part for part, _ in map(hook.part_of, self.variables)}
         self._steps = {key: StepSize(part) for key, part in parts.items()}
         for sentence in {steps.approximate for steps in self._steps.values()} - {None}:
-            warnings.warn(f"{sentence}.", UserWarning, stacklevel=7)
+            warn(f"{sentence}.")
 
     def create_state(self, hook):
         self._gains = {}

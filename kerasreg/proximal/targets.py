@@ -8,6 +8,7 @@ from keras import ops
 from kerasreg.constraints import Projection
 from kerasreg.regularizers.base import Regularizer
 from kerasreg.regularizers.keras_own import with_prox
+from kerasreg.texts import listed
 from kerasreg.train_step import plain
 
 
@@ -76,7 +77,8 @@ def find_targets(model, caller):
             f"'{model.name}'. Expected one of `kerasreg.regularizers` with a prox, or Keras' L1, "
             "L2, L1L2 (or a constraint of `kerasreg.constraints`); received "
             + (
-                f"regularizers with a gradient only on {others}, which train without `{caller}`."
+                f"regularizers with a gradient only on {listed(others)}, which train without "
+                f"`{caller}`."
                 if others
                 else "no regularizer at all. Pass `kernel_regularizer=` to the layers, or use "
                 "`kerasreg.attach(model, rules)`."

@@ -7,6 +7,7 @@ import numpy as np
 
 from kerasreg.pruning.selection import nearest_count, weakest
 from kerasreg.pruning.timeline import validate_sparsity
+from kerasreg.texts import nearest
 
 NAMES = ("layer", "global", "erk")
 
@@ -50,7 +51,7 @@ class Scope:
         if unused:
             raise ValueError(
                 f"`scope` must have expressions that are found in the paths of pruned variables. "
-                f"Received: {unused}; the paths are {paths}."
+                f"Received: {unused}; {nearest(unused[0], paths)}."
             )
 
     def shares(self, targets, sparsity, final):

@@ -1,7 +1,6 @@
 """What is decided before training: which weights go, and when."""
 
 import math
-import warnings
 
 from kerasreg.pruning.plan import Plan, planned
 from kerasreg.pruning.regrow import Regrow
@@ -9,6 +8,7 @@ from kerasreg.pruning.rule import Rule
 from kerasreg.pruning.schedules import Hold, standardize_schedule
 from kerasreg.pruning.units import variables_of
 from kerasreg.variables import host_view
+from kerasreg.warn import warn
 
 
 class Strategy:
@@ -69,12 +69,10 @@ class Strategy:
             )
         final = self.schedule.final
         if final is not None and timeline.sparsity(steps[-1]) < final - 1e-9:
-            warnings.warn(
+            warn(
                 f"`{caller}` will not reach {final:.1%} zeros: the schedule ends after "
                 f"{timeline.end} steps with that, and the run has {run.steps}, which is enough for "
-                f"{timeline.sparsity(steps[-1]):.1%}. Lower `end_step`, or train longer.",
-                UserWarning,
-                stacklevel=4,
+                f"{timeline.sparsity(steps[-1]):.1%}. Lower `end_step`, or train longer."
             )
 
     def _require_rise(self, steps, sparsities):

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from kerasreg.statistics import nonfinite_paths
+from kerasreg.texts import nearest
 from kerasreg.variables import require_built
 
 
@@ -80,10 +81,11 @@ class ThresholdRule:
             if pattern is not None and not any(re.search(pattern, v.path) for v in trainable)
         ]
         if unused or idle or not targets:
+            wanted = " ".join(map(str, [*idle, *unused]))
             raise ValueError(
                 f"{self._received([*idle, *unused])} select no variable to prune in "
                 f"'{model.name}'. Expected expressions that are found in the paths of its "
-                f"trainable variables: {[v.path for v in trainable]}."
+                f"trainable variables; {nearest(wanted, [v.path for v in trainable])}."
             )
         return targets
 
@@ -92,9 +94,9 @@ class ThresholdRule:
         broken = nonfinite_paths([variable for variable, _ in targets])
         if broken:
             raise ValueError(
-                f"Pruning needs finite weights. Received: NaN or infinite weights in {broken}, "
-                "which no threshold can judge. Lower the learning rate, or restore an earlier "
-                "checkpoint."
+                f"Pruning needs finite weights. Received: NaN or infinite weights in "
+                f"{broken[:10]}, which no threshold can judge. Lower the learning rate, or restore "
+                "an earlier checkpoint."
             )
         return {variable.path: self._prune(variable, limit) for variable, limit in targets}
 

@@ -12,6 +12,7 @@ from kerasreg.regularizers.record import (
     save_recorded,
 )
 from kerasreg.regularizers.roles import model_roles
+from kerasreg.texts import nearest
 from kerasreg.train_step import forget_traces
 from kerasreg.variables import all_layers, owners, require_built
 
@@ -158,7 +159,7 @@ def _matches_nothing(model, pattern):
         paths = [variable.path for variable in found]
         reason = f"it matches {paths[:5]}, which are not trainable, so no penalty would reach them"
     else:
-        reason = f"the trainable variables are {trainable}"
+        reason = f"of trainable variables, {nearest(pattern, trainable)}"
     return f"The rule {pattern!r} applies to no trainable variable of '{model.name}': {reason}."
 
 

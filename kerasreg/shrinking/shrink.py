@@ -1,7 +1,5 @@
 """From zeros to a smaller plain Keras model with the same outputs."""
 
-import warnings
-
 from kerasreg.regularizers.base import validate_count
 from kerasreg.shrinking.analysis import Analysis
 from kerasreg.shrinking.costs.flops import input_shapes
@@ -11,6 +9,7 @@ from kerasreg.shrinking.report import report_on
 from kerasreg.shrinking.requirements import require_shrinkable
 from kerasreg.shrinking.rules import rule_of
 from kerasreg.shrinking.verify import verify
+from kerasreg.warn import warn
 
 
 def shrink(model, round_to: int = 1, input_shape=None):
@@ -84,9 +83,7 @@ def compile_alike(model, small):
     try:
         small.compile_from_config(model.get_compile_config())
     except Exception as error:  # Keras raises whatever a custom object raises.
-        warnings.warn(
+        warn(
             f"The model that `kerasreg.shrink` returns is not compiled: '{model.name}' was "
-            f"compiled with what Keras cannot save ({error}). Compile it.",
-            UserWarning,
-            stacklevel=3,
+            f"compiled with what Keras cannot save ({error}). Compile it."
         )
