@@ -43,6 +43,12 @@ class Anchored(Regularizer):
             return type(self)(**arguments).for_variable(variable, roles)
         return super().for_variable(variable, roles)
 
+    def for_part(self, moved, cut):
+        if self._array is None:
+            return self
+        arguments = self._arguments()
+        return type(self)(**{**arguments, self._argument: moved(arguments[self._argument])})
+
     def _constant(self, weights):
         dtype = keras.backend.standardize_dtype(weights.dtype)
         return ops.convert_to_tensor(self._array.astype(dtype))
@@ -193,6 +199,11 @@ class WeightedL1(Anchored):
         self._array = self.weights
         if self.pilot is not None:
             self._array = _adaptive(self.pilot, self.gamma)
+
+    def for_part(self, moved, cut):
+        if self.weights is None:
+            return super().for_part(moved, cut)
+        return type(self)(self.l1, weights=cut(self.weights), gamma=self.gamma)
 
     def _value(self, weights):
         return self.l1 * ops.sum(self._constant(weights) * absolute(weights))

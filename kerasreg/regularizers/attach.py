@@ -25,6 +25,7 @@ def attach(model, rules):
     `keras.models.load_model` in a process that has imported kerasreg. A compiled model stays
     compiled. `keras.models.clone_model` copies the layers by their configs: it keeps what these
     hold, but not what is on custom layers and on projections inside of attention.
+    `kerasreg.shrink` keeps all of them.
 
     Args:
         model: a built Keras model.

@@ -36,6 +36,15 @@ class Penalty(keras.regularizers.Regularizer):
         self.check(variable.shape, variable.path)
         return self
 
+    def for_part(self, moved, cut):
+        """This penalty of fewer weights: `kerasreg.shrink` calls it.
+
+        Args:
+            moved: maps an array like the weights as the weights are mapped.
+            cut: takes the part that stays of such an array, as it is.
+        """
+        return self
+
     def _value(self, weights):
         raise NotImplementedError
 

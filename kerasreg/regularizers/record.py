@@ -11,6 +11,8 @@ import functools
 
 import keras
 
+from kerasreg.warn import warn
+
 #: A variable remembers here what was attached to it; its `regularizer` changes while it trains.
 _ATTACHED = "_kerasreg_attached"
 
@@ -51,6 +53,11 @@ class _Attached:
 
     def __new__(cls, *args, **kwargs):
         # `keras.models.clone_model` makes a model of the same class: it has nothing attached.
+        warn(
+            "The new model has no penalty where `kerasreg.attach` put one that no layer keeps in "
+            "its config (on custom layers, on projections inside of attention). Call "
+            "`kerasreg.attach` for it too."
+        )
         return _plain_class_of(cls)(*args, **kwargs)
 
     def save(self, filepath, *args, **kwargs):

@@ -1,5 +1,6 @@
 """The same model with fewer coordinates."""
 
+import functools
 import warnings
 from collections import Counter
 
@@ -9,6 +10,7 @@ from keras import ops, tree
 
 from kerasreg.shrinking.copies import copy_of
 from kerasreg.shrinking.graph import functional_of, is_model, nodes_of
+from kerasreg.shrinking.penalties import carry_penalties
 from kerasreg.shrinking.rules import rule_of
 
 
@@ -56,14 +58,26 @@ class Rebuild:
             if isinstance(new, keras.layers.Layer) and not is_model(operation):
                 self._set_weights(operation, new)
         # Those outside come first: they set what is inside of them, too.
-        for old, new in zip(model._flatten_layers(), small._flatten_layers(), strict=True):
+        for old, new in zip(_computing(model), _computing(small), strict=True):
             new.trainable = old.trainable
         for operation, new in self._new.values():
             if isinstance(new, keras.layers.Layer) and not is_model(operation):
                 flags = {name: variable.trainable for name, variable in _named(operation)}
                 for name, variable in _paired(operation, new):
                     variable.trainable = flags.get(name, variable.trainable)
+        if self._dtype is None:
+            carry_penalties(small, self._twins())
         return small
+
+    def _twins(self):
+        """`(old variable, new variable, how arrays move with it, how they are cut)`."""
+        for operation, new in self._new.values():
+            if isinstance(new, keras.layers.Layer) and not is_model(operation):
+                old = dict(_named(operation))
+                for name, variable in _paired(operation, new):
+                    if name in old:
+                        moved = functools.partial(self._moved, old[name])
+                        yield old[name], variable, moved, functools.partial(self._cut, old[name])
 
     def _model(self, model):
         functional = functional_of(model)
@@ -135,16 +149,28 @@ class Rebuild:
         return self._scales.get(id(found), 1.0)
 
     def _value(self, variable):
-        value = np.asarray(ops.convert_to_numpy(variable))
+        return self._moved(variable, np.asarray(ops.convert_to_numpy(variable)))
+
+    def _moved(self, variable, value):
         if id(variable) in self._dead.carried:
             axis, matrix = self._dead.carried[id(variable)]
             moved = np.tensordot(matrix, value.astype("float64"), (1, axis))
             value = np.moveaxis(moved, 0, axis)
+        value = self._cut(variable, value)
+        scale = self._scales.get(id(variable), 1.0)
+        return value if scale == 1.0 else value.astype("float64") * scale
+
+    def _cut(self, variable, value):
         found = self._analysis.slices.get(id(variable))
         for axis, labels in (found.axes if found else {}).items():
             value = np.compress(self._kept.mask(labels), value, axis=axis)
-        scale = self._scales.get(id(variable), 1.0)
-        return value if scale == 1.0 else value.astype("float64") * scale
+        return value
+
+
+def _computing(model):
+    # An inner model may share its inputs with the outer one; its copy has its own.
+    layers = model._flatten_layers()
+    return [each for each in layers if not isinstance(each, keras.layers.InputLayer)]
 
 
 def _named(layer):
