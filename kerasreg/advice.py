@@ -8,7 +8,9 @@ from kerasreg.homogeneity import LINEAR, OFFSETS, Graph, factors
 from kerasreg.regularizers.keras_own import with_prox
 from kerasreg.texts import listed
 from kerasreg.train_step import plain
+from kerasreg.warn import noted
 
+_SEARCH = "The search for layers that became zero"
 #: By which normalizations multiply.
 _GAINS = ("gamma", "scale")
 #: A penalty that makes zeros makes them of such weights with such a step.
@@ -16,8 +18,14 @@ _SMALL, _LARGE_STEP = 1e-3, 1e8
 
 
 def advice(model):
-    """What is wrong with the penalties of a compiled model that have a prox; None if nothing is."""
-    texts = [_on_evaded_penalties(model), _on_offsets(model)]
+    """What is wrong with the penalties of a compiled model; None if nothing is.
+
+    An adviser that fails is a warning.
+    """
+    texts = []
+    for adviser in ADVISERS:
+        with noted("A check of the penalties"):
+            texts.append(adviser(model))
     return " ".join(text for text in texts if text) or None
 
 
@@ -29,16 +37,25 @@ class Deaths:
     """
 
     def __init__(self, parts):
-        self._alive = [(name, has_weights) for name, has_weights in parts if has_weights()]
+        self._alive = []
+        with noted(_SEARCH):
+            self._alive = [part for part in parts if part[1]()]
 
     @classmethod
     def of_variables(cls, variables):
         return cls([(each.path, partial(_has_weights, each)) for each in variables])
 
     def since_last(self, epoch):
-        """A text about those that died since the last call; None if none did."""
-        dead = [number for number, (_, has_weights) in enumerate(self._alive) if not has_weights()]
-        names = [self._alive.pop(number)[0] for number in reversed(dead)][::-1]
+        """A text about those that died since the last call; None if none did.
+
+        What fails is a warning, once, and ends the search.
+        """
+        parts, self._alive, names = self._alive, [], []
+        with noted(_SEARCH):
+            have_weights = [has_weights() for _, has_weights in parts]
+            found = list(zip(parts, have_weights, strict=True))
+            self._alive = [part for part, alive in found if alive]
+            names = [name for (name, _), alive in found if not alive]
         if not names:
             return None
         return (
@@ -87,6 +104,10 @@ def _on_offsets(model):
         "layers give out. Penalise the kernels alone, as with "
         '`kerasreg.attach(model, {"kernel": penalty})`.'
     )
+
+
+#: Functions of a compiled model that give a text, or None.
+ADVISERS = [_on_evaded_penalties, _on_offsets]
 
 
 def _penalty(variable):

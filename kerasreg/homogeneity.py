@@ -1,10 +1,12 @@
 """Which layers undo the scale of another: in a ReLU network, `W1 -> c W1` and `W2 -> W2 / c`."""
 
 from collections import defaultdict
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import keras
 from keras import layers
+
+from kerasreg.degrees import Probe
 
 _CONV = ("Conv{}D", "Conv{}DTranspose", "DepthwiseConv{}D", "SeparableConv{}D")
 _POOLING = ("MaxPooling{}D", "AveragePooling{}D", "GlobalMaxPooling{}D", "GlobalAveragePooling{}D")
@@ -41,12 +43,51 @@ _ACTIVATIONS = (
 OFFSETS = ("bias", "beta")
 
 
-class Call(NamedTuple):
-    """One use of a layer; tensors are hashable names."""
+#: Without weights, and homogeneous in some of their inputs, or only with some arguments.
+_PROBED = (layers.Dot, layers.Multiply, layers.Rescaling)
 
-    layer: keras.layers.Layer
+
+@dataclass
+class Call:
+    """One use of a layer, an operator or a function of `keras.ops`; tensors are hashable names."""
+
+    layer: keras.Operation
     inputs: list
     outputs: list
+    probe: Probe
+
+    @property
+    def has_weights(self):
+        """Whether it may have weights that multiply. A layer of an unknown kind may."""
+        is_layer = isinstance(self.layer, layers.Layer)
+        return is_layer and not (isinstance(self.layer, _PROBED) or _passes(self.layer))
+
+    def follow(self, scaled):
+        """The tensors of a call without weights that are scaled with these; None if it cannot be.
+
+        A product is scaled when one of its factors is, a sum when all that it adds is.
+        """
+        for chosen in (scaled.intersection(self.inputs), self._scalable):
+            degrees = self._degrees([each in chosen for each in self.inputs])
+            found = dict(zip(self.outputs, degrees, strict=True))
+            if all(
+                degree == 1 or (degree == 0 and output not in scaled)
+                for output, degree in found.items()
+            ):
+                return [*chosen, *(output for output, degree in found.items() if degree)]
+        return None
+
+    @property
+    def _scalable(self):
+        """The inputs that are no indices or conditions."""
+        pairs = zip(self.inputs, self.probe.is_float, strict=True)
+        return {tensor for tensor, is_float in pairs if is_float}
+
+    def _degrees(self, is_scaled):
+        if not _passes(self.layer):
+            return self.probe.degrees(is_scaled)
+        degree = 1 if all(is_scaled) else None if any(is_scaled) else 0
+        return [degree] * len(self.outputs)
 
 
 class Graph:
@@ -89,19 +130,20 @@ class Graph:
                 return []
             scaled.add(tensor)
             producer = self._producer[tensor]
-            if _passes(producer.layer):
-                # A sum is scaled when all that it adds is.
-                queue += [*producer.inputs, *producer.outputs]
-            elif _scales(producer.layer):
+            if producer.has_weights:
+                if not _scales(producer.layer):
+                    return []
                 sources.add(producer.layer)
                 queue += [each for call in self._calls[producer.layer] for each in call.outputs]
-            else:
-                return []
-            for consumer in self._consumers[tensor]:
-                if _passes(consumer.layer):
-                    queue += consumer.outputs
-        users = {call.layer: None for tensor in scaled for call in self._consumers[tensor]}
-        absorbers = [each for each in users if each not in sources and not _passes(each)]
+            for call in (producer, *self._consumers[tensor]):
+                if not call.has_weights:
+                    more = call.follow(scaled)
+                    if more is None:
+                        return []
+                    queue += more
+        readers = [call for tensor in scaled for call in self._consumers[tensor]]
+        users = dict.fromkeys(call.layer for call in readers if call.has_weights)
+        absorbers = [each for each in users if each not in sources]
         undone = all(_absorbs(each) and self._reads(each) <= scaled for each in absorbers)
         # What is scaled by its input needs no weights of another size.
         return absorbers if undone and not self._reads(source) & scaled else []
@@ -171,7 +213,7 @@ def _calls(model, name):
             outer |= zip(map(id, layer.outputs), writes, strict=False)
             yield from _calls(layer, _renamed(outer, (layer, index)))
         else:
-            yield Call(layer, list(reads), list(writes))
+            yield Call(layer, list(reads), list(writes), Probe(node))
 
 
 def _renamed(outer, call):

@@ -1,7 +1,9 @@
 """Warnings that point at the line of the user's own code."""
 
+import contextlib
 import sys
 import warnings
+from collections.abc import Iterator
 
 # Python 3.12 has `skip_file_prefixes` for this; 3.11 does not.
 _LIBRARIES = frozenset(
@@ -31,6 +33,23 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
         module=frame.f_globals.get("__name__") or "<unknown>",
         registry=frame.f_globals.setdefault("__warningregistry__", {}),
     )
+
+
+@contextlib.contextmanager
+def noted(what: str) -> Iterator[None]:
+    """A warning in place of any exception inside: advice and logs never stop a training.
+
+    Args:
+        what: that failed, as the subject of a sentence.
+    """
+    try:
+        yield
+    except Warning:
+        # Who turns warnings into errors wants them.
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        warn(f"{what} failed, and the training goes on without it. {reason}", RuntimeWarning)
 
 
 def _users_frame():

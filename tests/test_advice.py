@@ -1,14 +1,19 @@
 """Warnings that help: who gets one, and who does not."""
 
+import re
+import warnings
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 from problems import diabetes, linear
 
 import kerasreg
-from kerasreg.advice import Deaths, advice
-from kerasreg.callbacks import ProximalGradient
+from kerasreg.advice import ADVISERS, Deaths, advice
+from kerasreg.callbacks import CoupledGroupLasso, PenaltySchedule, ProximalGradient
+from kerasreg.proximal.coupled import GroupOfProducers
 from kerasreg.regularizers import L0, L1, L2, GroupLasso, HoyerSquare
 
 SPARSE = {"kernel_regularizer": L1(0.1)}
@@ -133,6 +138,74 @@ for _activation in ("linear", "relu", "leaky_relu"):
         "first/kernel (by last)",
     )
 
+
+def through(function, first=SPARSE, shape=(10,), **kwargs):
+    """A penalised layer, a function of its output and another one's, and a layer behind."""
+    inputs = keras.Input(shape)
+    x = dense("first", **first)(inputs)
+    return keras.Model(inputs, dense("last", **kwargs)(function(x, inputs)))
+
+
+def gated(x, inputs):
+    return x * dense("gate", activation="sigmoid")(inputs)
+
+
+def gated_by_itself(x, _):
+    return x * ops.sigmoid(dense("gate", activation=None)(x))
+
+
+def normalized(x, _):
+    return ops.normalize(x, axis=-1)
+
+
+def operators_in_a_nested_model(x, _):
+    inputs = keras.Input((4,))
+    nested = keras.Model(inputs, [ops.relu(-inputs), inputs[:, ::2] / 2.0])
+    return ops.concatenate(nested(x), axis=-1)
+
+
+OPERATORS = {
+    "x + layer(x)": lambda x, _: x + dense("other", **SPARSE)(x),
+    "relu": lambda x, _: ops.relu(x),
+    "a negative number": lambda x, _: -2.0 * x,
+    "a division": lambda x, _: x / np.full((1, 4), 3.0, "float32"),
+    "itself": lambda x, _: x - ops.flip(x, axis=-1) + ops.abs(x),
+    "concatenate": lambda x, _: ops.concatenate([x, ops.leaky_relu(x)], axis=-1),
+    "reshape and mean": lambda x, _: ops.mean(ops.reshape(x, (-1, 2, 2)), axis=1),
+    "transpose": lambda x, _: ops.transpose(ops.reshape(x, (-1, 2, 2)), (0, 2, 1))[:, 0],
+    "max and min": lambda x, _: ops.max(x, axis=-1, keepdims=True) + ops.minimum(x, 0.0),
+    "items": lambda x, _: ops.stack([x[:, 0], x[:, -1]], axis=-1),
+    "several outputs": lambda x, _: ops.multiply(*ops.split(x, 2, axis=-1)[:1], 3.0),
+    "where": lambda x, _: ops.where(x > 0, x, 0.1 * x),
+    "matmul": lambda x, _: ops.matmul(x, np.ones((4, 3), "float32")),
+    "a gate": gated,
+    "a gate as a layer": lambda x, i: layers.Multiply()([x, dense("gate")(i)]),
+    "a gate that takes it up": gated_by_itself,
+    "rescaling": lambda x, _: layers.Rescaling(0.5)(x),
+    "a cast": lambda x, _: ops.cast(x, "float16"),
+    "a nested model": operators_in_a_nested_model,
+}
+BREAKS = {
+    "the input is added": lambda x, i: x + i[:, :4],
+    "a number is added": lambda x, _: x + 1.0,
+    "one minus": lambda x, _: 1.0 - x,
+    "a square": lambda x, _: x * x,
+    "a quotient": lambda x, _: 1.0 / x,
+    "a bound": lambda x, _: ops.clip(x, 0.0, 6.0),
+    "a floor": lambda x, _: ops.maximum(x, 1.0),
+    "tanh": lambda x, _: ops.tanh(x),
+    "softmax": lambda x, _: ops.softmax(x),
+    "exp": lambda x, _: ops.exp(x),
+    "an offset": lambda x, _: layers.Rescaling(0.5, 0.5)(x),
+    "with the input": lambda x, i: ops.concatenate([x, i], axis=-1),
+    "a gate with a penalty": lambda x, _: x * dense("gate", **SMALL)(x),
+    "a frozen reader besides": lambda x, _: x * frozen(dense("gate", activation="tanh"))(x),
+    "an unknown layer": lambda x, _: layers.Lambda(ops.sin)(x) + x,
+}
+for _name, _function in OPERATORS.items():
+    EVADED[f"operators: {_name}"] = (partial(through, _function), "first/kernel")
+
+
 FINE = {
     "one layer": lambda: linear(10, L1(0.1)),
     "all have one": lambda: sequential(dense("a", **SPARSE), dense("b", **SPARSE)),
@@ -165,6 +238,12 @@ FINE = {
     "a function": lambda: between(layers.Lambda(keras.ops.sin)),
     "shared with a penalty behind": lambda: siamese(**SMALL),
 }
+for _name, _function in BREAKS.items():
+    FINE[f"operators: {_name}"] = partial(through, _function)
+for _name in ("x + layer(x)", "a gate", "relu"):
+    FINE[f"operators: {_name}, a penalty behind"] = partial(
+        through, OPERATORS[_name], kernel_regularizer=L2(0.1)
+    )
 for _activation in ("tanh", "sigmoid", "gelu", "elu", "softmax"):
     FINE[_activation] = lambda activation=_activation: sequential(
         dense("a", **{**SPARSE, "activation": activation}), dense("b")
@@ -275,3 +354,79 @@ def test_what_is_zero_before_training_did_not_die():
     a.assign(np.zeros((2, 2)))
     assert f"After epoch 4 every weight is zero in {a.path}:" in deaths.since_last(3)
     assert deaths.since_last(4) is None
+
+
+def test_what_is_warned_about_is_free_behind_operators():
+    x = np.random.default_rng(0).normal(size=(5, 10)).astype("float32")
+    for name, function in OPERATORS.items():
+        model = through(function)
+        absorbers = re.search(r"first/kernel[^(]*\(by (.*?)\)", advice(model))[1].split(", ")
+        before = keras.ops.convert_to_numpy(model(x))
+        for layer in model.layers:
+            if layer.name == "first":
+                for variable in layer.trainable_variables:
+                    variable.assign(0.25 * variable)
+            if layer.name in absorbers:
+                layer.kernel.assign(4.0 * layer.kernel)
+        after = keras.ops.convert_to_numpy(model(x))
+        np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def transformer_with_operators():
+    inputs = keras.Input((5,), dtype="int32")
+    x = layers.Embedding(7, 4, name="ids")(inputs)
+    x = x * 2.0 + layers.Embedding(5, 4, name="places")(ops.arange(5))
+    attention = layers.MultiHeadAttention(2, 2, kernel_regularizer=L1(1e-3), name="attention")
+    x = x + attention(x, x)
+    x = x + dense("down", activation=None, **SPARSE)(ops.gelu(dense("up", 6, **SPARSE)(x)))
+    return keras.Model(inputs, dense("head", 1, activation=None)(ops.mean(x, axis=1)))
+
+
+@pytest.mark.parametrize("make", [transformer_with_operators, lambda: through(gated)])
+def test_operators_behind_a_penalised_layer_do_not_stop_a_fit(make):
+    model = make()
+    model.compile("sgd", "mse")
+    x, y = np.ones((4, *model.input_shape[1:])), np.ones((4, *model.output_shape[1:]))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(x, y, verbose=0, callbacks=[ProximalGradient()])
+    texts = [str(each.message) for each in caught if each.category is not DeprecationWarning]
+    assert not [text for text in texts if "failed" in text], texts
+
+
+def broken(*_):
+    raise AttributeError("'Add' object has no attribute 'trainable'")
+
+
+def test_an_adviser_that_fails_is_a_note(monkeypatch):
+    monkeypatch.setattr("kerasreg.advice.ADVISERS", [broken, *ADVISERS])
+    model = sequential(dense("a", **SPARSE), dense("b", 1))
+    model.compile("sgd", "mse")
+    with pytest.warns() as caught:
+        text = advice(model)
+    assert "a/kernel (by b)" in text
+    assert "A check of the penalties failed" in str(caught[0].message)
+    assert "no attribute 'trainable'" in str(caught[0].message)
+
+
+def test_callbacks_whose_advice_and_logs_fail_train_on(monkeypatch):
+    x, y = diabetes()
+
+    def train(*callbacks):
+        keras.utils.set_random_seed(0)
+        model = sequential(dense("a", **SPARSE), dense("b", 1))
+        model.compile(keras.optimizers.SGD(1e-3), "mse")
+        with pytest.warns():
+            history = model.fit(x, y, epochs=2, verbose=0, callbacks=list(callbacks))
+        return history.history["loss"]
+
+    def all_of_them():
+        schedule, coupled = PenaltySchedule(lambda step: 0.5), CoupledGroupLasso(1e-3)
+        return [schedule, coupled, ProximalGradient()]
+
+    expected = train(*all_of_them())
+    monkeypatch.setattr("kerasreg.advice.ADVISERS", [broken])
+    monkeypatch.setattr("kerasreg.advice._has_weights", broken)
+    monkeypatch.setattr(GroupOfProducers, "has_weights", broken)
+    monkeypatch.setattr("kerasreg.callbacks.train_step_callback.nonfinite_paths", broken)
+    assert train(*all_of_them()) == expected

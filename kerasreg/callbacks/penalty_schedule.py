@@ -10,6 +10,7 @@ from kerasreg.callbacks.siblings import reads_logs, run_after
 from kerasreg.texts import nearest
 from kerasreg.train_step import FitScope, TrainedPenalty, finished_updates
 from kerasreg.variables import require_built
+from kerasreg.warn import noted
 
 _NAME = "penalty_scale"
 
@@ -81,7 +82,7 @@ class PenaltySchedule(keras.callbacks.Callback):
         require_built(self.model, "PenaltySchedule")
         self._coupled = [each for each in siblings if isinstance(each, CoupledGroupLasso)]
         self._variables = self._find_variables()
-        self._value()
+        _require_scale(*self._last_scale())
         scope = FitScope.of(self.model)
         # Not `self.model` in the step: on JAX, asking for it sets its variables.
         optimizer = self.model.optimizer
@@ -103,23 +104,22 @@ class PenaltySchedule(keras.callbacks.Callback):
             self._started = True
 
     def on_epoch_end(self, epoch, logs=None):
-        value = self._value()
-        if logs is not None:
-            logs[_NAME] = value
+        last = None
+        with noted("Logging `penalty_scale`"):
+            last = self._last_scale()
+        if last is not None:
+            _require_scale(*last)
+            if logs is not None:
+                logs[_NAME] = last[1]
 
     def on_train_end(self, logs=None):
         FitScope.of(self.model).leave(self._off)
 
-    def _value(self):
-        """The scale of the last step."""
+    def _last_scale(self):
+        """`(step, scale)` of the last step."""
         done = int(ops.convert_to_numpy(finished_updates(self.model.optimizer)))
-        value = float(ops.convert_to_numpy(self.scale(max(done - 1, 0))))
-        if not 0 <= value < float("inf"):
-            raise ValueError(
-                "The `schedule` of PenaltySchedule must give finite numbers >= 0. Received: "
-                f"{value} in step {max(done - 1, 0)}"
-            )
-        return value
+        step = max(done - 1, 0)
+        return step, float(ops.convert_to_numpy(self.scale(step)))
 
     def _off(self):
         schedules = FitScope.of(self.model).schedules
@@ -169,6 +169,14 @@ class PenaltySchedule(keras.callbacks.Callback):
                 "Two PenaltySchedules of one fit need coupled groups of their own: use `include`. "
                 f"Received two for {taken}"
             )
+
+
+def _require_scale(step, value):
+    if not 0 <= value < float("inf"):
+        raise ValueError(
+            "The `schedule` of PenaltySchedule must give finite numbers >= 0. Received: "
+            f"{value} in step {step}"
+        )
 
 
 def _validate_steps(value, name):

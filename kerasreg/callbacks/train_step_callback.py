@@ -5,7 +5,7 @@ import keras
 from kerasreg.statistics import nonfinite_paths
 from kerasreg.texts import listed
 from kerasreg.train_step import UpdateHook
-from kerasreg.warn import warn
+from kerasreg.warn import noted, warn
 
 
 class TrainStepCallback(keras.callbacks.Callback):
@@ -35,7 +35,9 @@ class TrainStepCallback(keras.callbacks.Callback):
 
     def warn_of_nonfinite(self, variables, epoch):
         """Warn at the end of an epoch if weights are NaN or infinite."""
-        broken = nonfinite_paths(variables)
+        broken = []
+        with noted("The search for NaN and infinite weights"):
+            broken = nonfinite_paths(variables)
         if broken:
             warn(
                 f"NaN or infinite weights after epoch {epoch + 1} in {listed(broken)}. Lower the "

@@ -1,0 +1,83 @@
+"""What an operation makes of the scale of its inputs, found out by running it."""
+
+import functools
+import math
+
+import numpy as np
+from keras import ops, tree
+
+#: Powers of two, so that floating point numbers scale without rounding; far enough apart that a
+#: function with a bound (`relu6`) meets it.
+_SCALES = (2.0**-10, 2.0**10)
+#: Larger inputs (in numbers) would cost more than an advice is worth.
+_LARGEST = 2**24
+
+
+class Probe:
+    """One use of an operation without weights, such as an operator or a function of `keras.ops`.
+
+    Args:
+        node: the Keras node of the call.
+    """
+
+    def __init__(self, node):
+        self._node = node
+        self._degrees = functools.cache(self._measure)
+
+    def degrees(self, is_scaled):
+        """Per output 1 if it scales with these inputs, 0 if it does not change, else None.
+
+        Args:
+            is_scaled: a bool for each of the node's input tensors.
+        """
+        return self._degrees(tuple(is_scaled))
+
+    @property
+    def is_float(self):
+        """For each of the node's input tensors, whether it has floating point numbers."""
+        return ["float" in each.dtype for each in self._node.input_tensors]
+
+    @functools.cached_property
+    def _inputs(self):
+        """`{id(tensor): array}` for the tensors that come in."""
+        rng = np.random.default_rng(0)
+        return {id(each): _random(rng, each) for each in self._node.input_tensors}
+
+    def _measure(self, is_scaled):
+        sizes = [math.prod(_shape(each)) for each in self._node.input_tensors]
+        if sum(sizes) > _LARGEST:
+            return [None] * len(self._node.output_tensors)
+        try:
+            plain, *others = [self._run(is_scaled, scale) for scale in (1.0, *_SCALES)]
+        except Exception:
+            # Sizes that are open may not be any.
+            return [None] * len(self._node.output_tensors)
+        return [_degree(first, several) for first, *several in zip(plain, *others, strict=True)]
+
+    def _run(self, is_scaled, scale):
+        filled = {
+            id(tensor): ops.convert_to_tensor(self._inputs[id(tensor)] * (scale if yes else 1))
+            for tensor, yes in zip(self._node.input_tensors, is_scaled, strict=True)
+        }
+        args, kwargs = self._node.arguments.fill_in(filled)
+        found = tree.flatten(self._node.operation.call(*args, **kwargs))
+        return [np.asarray(ops.convert_to_numpy(each), "float64") for each in found]
+
+
+def _degree(plain, scaled):
+    for degree in (1, 0):
+        pairs = zip(scaled, _SCALES, strict=True)
+        if all(np.allclose(each, plain * scale**degree, 1e-5, 0.0) for each, scale in pairs):
+            return degree
+    return None
+
+
+def _shape(tensor):
+    return [2 if size is None else size for size in tensor.shape]
+
+
+def _random(rng, tensor):
+    shape = _shape(tensor)
+    if "float" in tensor.dtype:
+        return rng.normal(size=shape).astype("float32")
+    return rng.integers(0, 2, shape).astype(tensor.dtype)
