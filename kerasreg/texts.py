@@ -11,7 +11,7 @@ def listed(texts, limit=5):
     return ", ".join([*texts[:limit], *more])
 
 
-def nearest(pattern, paths, limit=10):
+def nearest(pattern, paths, names="paths", limit=10):
     """What a message says of the paths that a regular expression could have meant.
 
     All of them if they are few, else those that look most like it.
@@ -21,10 +21,10 @@ def nearest(pattern, paths, limit=10):
     """
     paths = list(dict.fromkeys(paths))
     if len(paths) <= limit:
-        return f"the paths are {paths}"
+        return f"the {names} are {paths}"
     wanted = re.sub(r"[^\w/-]", "", str(pattern)) or str(pattern)
     found = sorted(paths, key=lambda path: -_likeness(wanted, path))[:limit]
-    return f"the nearest of the {len(paths)} paths are {found}"
+    return f"the nearest of the {len(paths)} {names} are {found}"
 
 
 def _likeness(wanted, path):

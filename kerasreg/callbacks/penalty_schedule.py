@@ -150,9 +150,9 @@ class PenaltySchedule(keras.callbacks.Callback):
         return ValueError(
             "PenaltySchedule needs a model that was compiled with an optimizer and has "
             "regularizers on trainable variables, or a CoupledGroupLasso in the same fit. "
-            f"Received: '{self.model.name}' and include={self._include!r}; of variables with "
-            f"regularizers, {nearest(wanted, penalised)}; of coupled groups, "
-            f"{nearest(wanted, groups)}"
+            f"Received: '{self.model.name}' and include={self._include!r}; "
+            f"{nearest(wanted, penalised, 'variables with a regularizer')}; "
+            f"{nearest(wanted, groups, 'coupled groups')}"
         )
 
     def _require_groups(self):

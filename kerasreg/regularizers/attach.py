@@ -160,7 +160,7 @@ def _matches_nothing(model, pattern):
         paths = [variable.path for variable in found]
         reason = f"it matches {paths[:5]}, which are not trainable, so no penalty would reach them"
     else:
-        reason = f"of trainable variables, {nearest(pattern, trainable)}"
+        reason = nearest(pattern, trainable, "trainable variables")
     return f"The rule {pattern!r} applies to no trainable variable of '{model.name}': {reason}."
 
 

@@ -188,7 +188,9 @@ def test_evaluation_has_the_penalty_as_it_is_written():
 
 
 def test_schedules_that_do_not_fit():
-    with pytest.raises(ValueError, match=r"or a CoupledGroupLasso in the same fit.*groups \['a'\]"):
+    with pytest.raises(
+        ValueError, match=r"or a CoupledGroupLasso in the same fit.*groups are \['a'\]"
+    ):
         trained([PenaltySchedule(include="nothing"), CoupledGroupLasso(0.3)])
     with pytest.raises(ValueError, match=r"coupled groups of their own.*\['a'\]"):
         trained([PenaltySchedule(), PenaltySchedule(include="b/"), CoupledGroupLasso(0.3)])
