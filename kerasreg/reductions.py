@@ -11,7 +11,10 @@ _BLOCK = 65_536
 
 
 def measure(variable, groups):
-    """`(zeros, nonfinite, l1, l2, max, {name: dead groups})`; `groups` is `{name: Groups}`."""
+    """`(zeros, nonfinite, l1, l2, max, {name: is zero})`; `groups` is `{name: Groups}`.
+
+    What is zero is a bool array, one per group: whether all of its weights are.
+    """
     on_host = _is_on_host(variable)
     return (measure_on_host if on_host else measure_on_device)(variable, groups)
 
@@ -50,15 +53,22 @@ def measure_on_host(variable, groups):
             largest = float(np.maximum(largest, top))
             l1 += float(block.sum())
             squares += float(np.square(block, out=block).sum())
-    dead = {name: _dead(array, each, zeros) for name, each in groups.items()}
+    dead = {name: zero_groups(array, each, zeros) for name, each in groups.items()}
     return zeros, nonfinite, l1, math.sqrt(squares), largest, dead
 
 
-def _dead(array, groups, zeros):
+def zero_groups(array, groups, zeros=math.inf):
+    """Which groups have only zeros: a bool array. `zeros` is how many there are at most."""
     view, axes = groups.layout(array.shape)
     if zeros < groups.size(array.shape):
-        return 0
-    return int(np.count_nonzero(~np.not_equal(array, 0).reshape(view).any(axis=axes)))
+        return np.zeros(count_groups(groups, array.shape), bool)
+    return ~np.not_equal(array, 0).reshape(view).any(axis=axes).reshape(-1)
+
+
+def count_groups(groups, shape):
+    """How many groups there are."""
+    view, axes = groups.layout(shape)
+    return math.prod(size for axis, size in enumerate(view) if axis not in axes)
 
 
 def measure_on_device(variable, groups):
@@ -73,16 +83,21 @@ def measure_on_device(variable, groups):
     root = ops.sqrt(ops.sum(ops.square(magnitude / unit)))
     sums = ops.stack([ops.sum(magnitude), root, unit, largest])
     masks = [ops.logical_not(nonzero), ops.logical_not(ops.isfinite(magnitude))]
+    counts = [ops.reshape(ops.sum(ops.cast(mask, "int32")), (1,)) for mask in masks]
     for each in groups.values():
         view, axes = each.layout(variable.shape)
-        masks.append(ops.logical_not(ops.any(ops.reshape(nonzero, view), axis=axes)))
-    counts = ops.stack([ops.sum(ops.cast(mask, "int32")) for mask in masks])
+        zero = ops.logical_not(ops.any(ops.reshape(nonzero, view), axis=axes))
+        counts.append(ops.cast(ops.reshape(zero, (-1,)), "int32"))
     # Two transfers, each of which waits for the device.
     l1, root, unit, largest = map(float, ops.convert_to_numpy(sums))
     # XLA's maximum may lose a NaN, its sum does not.
     largest = l1 if math.isnan(l1) else largest
-    zeros, nonfinite, *dead = map(int, ops.convert_to_numpy(counts))
-    return zeros, nonfinite, l1, root * unit, largest, dict(zip(groups, dead, strict=True))
+    sizes = [count_groups(each, variable.shape) for each in groups.values()]
+    (zeros, nonfinite), *dead = np.split(
+        np.asarray(ops.convert_to_numpy(ops.concatenate(counts))), np.cumsum([2, *sizes])[:-1]
+    )
+    dead = {name: each.astype(bool) for name, each in zip(groups, dead, strict=True)}
+    return int(zeros), int(nonfinite), l1, root * unit, largest, dead
 
 
 def _is_on_host(variable):

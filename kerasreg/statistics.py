@@ -2,7 +2,8 @@
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from keras import ops
@@ -12,6 +13,7 @@ from kerasreg.regularizers.elementwise import L1, L1L2, L2
 from kerasreg.regularizers.keras_own import with_prox
 from kerasreg.regularizers.roles import model_roles
 from kerasreg.train_step import plain
+from kerasreg.units import joint_units
 from kerasreg.variables import require_built, require_matches, unique_path
 
 
@@ -29,8 +31,9 @@ class Statistics:
         l2: `sqrt(sum w^2)`.
         max: `max |w|`.
         penalty: value of the variable's regularizer; 0.0 without one.
-        units: number of output units or filters; None where the layer is unknown.
-        dead_units: how many of them have only zero weights; None where the layer is unknown.
+        units: number of units or filters that it gives out; None where the layer is unknown, or
+            another variable of it counts them.
+        dead_units: how many of them give out the same for every input; None like `units`.
         inputs: number of input features or channels; None where the layer has none.
         dead_inputs: how many of them have only zero weights; None where the layer has none.
         regularized: whether a regularizer is on it.
@@ -50,6 +53,44 @@ class Statistics:
     inputs: int | None
     dead_inputs: int | None
     regularized: bool
+    #: `{role: bool array}`, True for units, inputs and heads without a weight.
+    _dead: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+
+    def left(self, role: str = "output", names: Sequence[str] | None = None) -> list:
+        """Which units, inputs or heads are left: those that are not dead.
+
+        Args:
+            role: `"output"`: the units; `"input"`: the inputs that are read; `"head"`: the heads of
+                an attention that have a weight in this variable.
+            names: of all of them, in their order. Default: they are called by their indices.
+
+        Returns:
+            A list of indices, or of names.
+
+        Raises:
+            ValueError: where this variable has none of these, or for another number of names.
+
+        Example:
+
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([np.array([[2.0], [0.0], [1.0]])])
+        >>> kernel, = kerasreg.statistics(model)
+        >>> kernel.left("input"), kernel.left("input", names=["age", "sex", "bmi"])
+        ([0, 2], ['age', 'bmi'])
+        """
+        if role not in self._dead:
+            raise ValueError(
+                f"`role` must be one of those of '{self.path}': {sorted(self._dead)}. "
+                f"Received: role={role!r}"
+            )
+        dead = self._dead[role]
+        if names is not None and len(names) != len(dead):
+            raise ValueError(
+                f"`names` must have one name for each of the {len(dead)} of '{self.path}' that are "
+                f"role={role!r}. Received: {len(names)} names"
+            )
+        found = np.flatnonzero(~dead).tolist()
+        return found if names is None else [names[index] for index in found]
 
     @property
     def sparsity(self) -> float:
@@ -82,9 +123,11 @@ def statistics(model, include=None) -> ModelStatistics:
         include: regular expression; only variables with a path in which it is found are measured.
 
     Returns:
-        A `ModelStatistics`. Dead units are counted on kernels: units, filters or heads' features
-        whose incoming weights are all exactly zero. What a layer of an unknown kind has as units
-        is None, not a guess.
+        A `ModelStatistics`. A unit (neuron, filter, feature of a head) is dead if its layer gives
+        out the same there for every input, as `kerasreg.shrink` sees it: its column of the kernel
+        is zero; in a recurrent layer, all that moves its state. Units that several variables
+        compute together count once, at the first of these. What a layer of an unknown kind has as
+        units is None, not a guess.
 
     Raises:
         ValueError: for an unbuilt model, or an `include` that matches no variable.
@@ -100,11 +143,13 @@ def statistics(model, include=None) -> ModelStatistics:
     require_built(model, "kerasreg.statistics")
     require_matches(include, "include", [variable.path for variable in model.weights])
     roles = model_roles(model)
+    joint = joint_units(model, roles)
     variables = {}
     for variable in model.weights:
         if include is None or re.search(include, variable.path):
             path = unique_path(variable.path, variables)
-            variables[path] = _measure(variable, path, roles.get(id(variable), {}))
+            own = roles.get(id(variable), {})
+            variables[path] = _measure(variable, path, own, joint.get(id(variable), False))
     return ModelStatistics(variables, total(variables.values(), model.name))
 
 
@@ -141,13 +186,19 @@ def nonfinite_paths(variables) -> list[str]:
     return [variable.path for variable in variables if not is_finite(variable)]
 
 
-def _measure(variable, path, roles):
+def _measure(variable, path, roles, joint):
     shape = tuple(variable.shape)
     # Biases and norms have units too, but their zeros kill none.
     has_units = len(shape) > 1 and variable.name != "bias"
-    roles = {role: roles[role] for role in ("output", "input") if has_units and role in roles}
+    roles = {role: groups for role, groups in roles.items() if has_units}
+    if joint is not False:
+        roles.pop("output", None)
     zeros, nonfinite, l1, l2, largest, dead = measure(variable, roles)
-    counts = {role: _count(groups, shape) for role, groups in roles.items()}
+    if joint:
+        dead["output"] = joint()
+    counts = {role: (len(each), int(each.sum())) for role, each in dead.items()}
+    units, dead_units = counts.get("output", (None, None))
+    inputs, dead_inputs = counts.get("input", (None, None))
     regularizer = variable.regularizer if variable.trainable else None
     return Statistics(
         path=path,
@@ -159,17 +210,13 @@ def _measure(variable, path, roles):
         l2=l2,
         max=largest,
         penalty=0.0 if regularizer is None else _penalty(regularizer, variable, l1, l2),
-        units=counts.get("output"),
-        dead_units=dead.get("output"),
-        inputs=counts.get("input"),
-        dead_inputs=dead.get("input"),
+        units=units,
+        dead_units=dead_units,
+        inputs=inputs,
+        dead_inputs=dead_inputs,
         regularized=regularizer is not None,
+        _dead=dead,
     )
-
-
-def _count(groups, shape):
-    view, axes = groups.layout(shape)
-    return math.prod(size for axis, size in enumerate(view) if axis not in axes)
 
 
 def _penalty(regularizer, variable, l1, l2):

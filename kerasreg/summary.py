@@ -11,7 +11,7 @@ _COLUMNS = {
     "weights": lambda row: f"{row.size:,}",
     "zeros": lambda row: f"{row.zeros:,}",
     "sparsity": lambda row: _percent(row),
-    "dead units": lambda row: _dead(row, row.dead_units, row.units),
+    "dead units": lambda row: _dead_units(row),
     "dead inputs": lambda row: _dead(row, row.dead_inputs, row.inputs),
     "L1": lambda row: f"{row.l1:.4g}",
     "L2": lambda row: f"{row.l2:.4g}",
@@ -109,6 +109,12 @@ def _percent(row):
     if 0.9995 <= row.sparsity < 1:
         return ">99.9%"
     return f"{row.sparsity:.1%}"
+
+
+def _dead_units(row):
+    # What has inputs is known: another variable of the layer counts its units.
+    is_counted = row.units is None and row.inputs is not None
+    return "" if is_counted else _dead(row, row.dead_units, row.units)
 
 
 def _dead(row, dead, count):

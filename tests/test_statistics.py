@@ -126,9 +126,11 @@ def test_units_of_layers(layer, shape, name, units, inputs):
     layer = layer.from_config(layer.get_config())
     model = keras.Sequential([keras.Input(shape), layer])
     kernel = next(v for v in model.weights if v.name == name)
-    w = np.ones(kernel.shape)
-    w[..., -1] = 0
-    kernel.assign(w)
+    for variable in model.weights:
+        w = np.ones(variable.shape)
+        if variable.name != "depthwise_kernel":
+            w[..., -1] = 0
+        variable.assign(w)
     row = kerasreg.statistics(model)[kernel.path]
     assert (row.units, row.dead_units, row.inputs) == (units, 1, inputs)
 
@@ -151,10 +153,15 @@ def test_a_recurrent_unit_is_dead_when_all_of_its_gates_are(layer, gates):
         w[..., 0::5] = 0
         w[..., 1] = 0
         variable.assign(w)
-    rows = {row.path.split("/")[-1]: row for row in kerasreg.statistics(model)}
-    found = [(rows[k].units, rows[k].dead_units) for k in ("kernel", "recurrent_kernel")]
-    assert found == [(5, 1), (5, 1)]
+    statistics = kerasreg.statistics(model)
+    rows = {row.path.split("/")[-1]: row for row in statistics}
+    assert (rows["kernel"].units, rows["kernel"].dead_units) == (5, 1)
+    assert rows["kernel"].left() == [1, 2, 3, 4]
     assert rows["kernel"].shape == (2, 5 * gates)
+    # Both kernels compute the same units.
+    assert (rows["recurrent_kernel"].units, statistics.total.dead_units) == (None, 1)
+    model.layers[0].cell.recurrent_kernel.assign(np.ones((5, 5 * gates)))
+    assert kerasreg.statistics(model).total.dead_units == 0
 
 
 BIASES = {

@@ -17,10 +17,11 @@ from kerasreg.shrinking.rules.base import (
     rule_for,
 )
 from kerasreg.shrinking.rules.linear import read_kernel
+from kerasreg.units import CANDIDATES, silent
 
-#: The number of gates, and which of them is the candidate for the state.
-_GATES = {"SimpleRNNCell": (1, 0), "LSTMCell": (4, 2), "GRUCell": (3, 2)}
-_GATES |= {f"ConvLSTM{size}Cell": (4, 2) for size in ("", "1D", "2D", "3D")}
+#: The number of gates.
+_GATES = {"SimpleRNNCell": 1, "LSTMCell": 4, "GRUCell": 3}
+_GATES |= {f"ConvLSTM{size}Cell": 4 for size in ("", "1D", "2D", "3D")}
 
 
 @rule_for(layers.SimpleRNN, layers.LSTM, layers.GRU, layers.RNN)
@@ -42,7 +43,7 @@ class Recurrent(Rule):
         tensor, states, cell = call.inputs[0], _states(call), layer.cell
         axis = _features(layer, tensor)
         pin_other_axes(tensor, axis, call, analysis)
-        gates = _GATES[type(cell).__name__][0]
+        gates = _GATES[type(cell).__name__]
         units = analysis.labels.new(cell.kernel.shape[-1] // gates)
         columns = np.tile(units, gates)
         analysis.slice(cell.kernel, {-2: tensor.label(axis), -1: columns})
@@ -72,7 +73,7 @@ class Recurrent(Rule):
         if units is None:
             return []
         tensor, cell = call.inputs[0], layer.cell
-        columns = np.tile(units, _GATES[type(cell).__name__][0])
+        columns = np.tile(units, _GATES[type(cell).__name__])
         axis = _features(layer, tensor)
         inputs = read_kernel(
             cell.kernel,
@@ -124,24 +125,20 @@ class Recurrent(Rule):
     def _zero(self, call):
         """Which units are always zero."""
         cell, tensor = call.operation.cell, call.inputs[0]
-        gates, candidate = _GATES[type(cell).__name__]
+        gates = _GATES[type(cell).__name__]
+        candidate = CANDIDATES[gates]
         size = cell.kernel.shape[-1] // gates
         part = slice(candidate * size, (candidate + 1) * size)
-        kernel = numpy(cell.kernel)[..., part].reshape(-1, cell.kernel.shape[-2], size)
-        recurrent = numpy(cell.recurrent_kernel)[..., part].reshape(-1, size, size)
         varies = tensor.constant(_features(call.operation, tensor)) != 0
-        zero = ~(kernel[:, varies] != 0).any(axis=(0, 1))
+        can_be = np.ones(size, bool)
         if cell.bias is not None:
-            zero &= (numpy(cell.bias)[..., part].reshape(-1, size) == 0).all(axis=0)
+            can_be &= (numpy(cell.bias)[..., part].reshape(-1, size) == 0).all(axis=0)
         for state in _states(call):
-            zero &= state.constant(_features(call.operation, state)) == 0
+            can_be &= state.constant(_features(call.operation, state)) == 0
         if call.operation.stateful or apply_to(cell.activation, np.zeros(1))[0] != 0:
-            zero[:] = False
-        before = None
-        while before is None or (before != zero).any():
-            before = zero.copy()
-            zero &= ~(recurrent[:, ~zero] != 0).any(axis=(0, 1))
-        return zero
+            can_be[:] = False
+        kernel = numpy(cell.kernel)[..., varies, part]
+        return silent(kernel, numpy(cell.recurrent_kernel)[..., part], can_be)
 
 
 @rule_for(layers.Bidirectional)
