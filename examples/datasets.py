@@ -1,7 +1,10 @@
 """The data of the examples: real, small, and where possible already on your disk."""
 
+import argparse
 import gzip
 import os
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +45,22 @@ class Dataset:
 def load(name: str, folder: str | None = None) -> Dataset:
     """Load `"digits"` or `"fashion_mnist"`; only the latter looks into `folder`."""
     return digits() if name == "digits" else fashion_mnist(folder)
+
+
+def add_arguments(parser: argparse.ArgumentParser, names: Iterable[str]):
+    """Let the user choose one of the datasets of these names, for `load_chosen`."""
+    parser.add_argument("--data", choices=sorted(names), default="digits")
+    parser.add_argument("--folder", help="where the files of Fashion-MNIST are")
+
+
+def load_chosen(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Dataset:
+    """Load what the user chose, or end the program with what to do."""
+    if arguments.folder and arguments.data != "fashion_mnist":
+        parser.error("--folder needs --data fashion_mnist")
+    try:
+        return load(arguments.data, arguments.folder)
+    except FileNotFoundError as error:
+        sys.exit(str(error))
 
 
 def digits() -> Dataset:
@@ -120,7 +139,7 @@ def _download():
 def _not_found(reason):
     return FileNotFoundError(
         f"Fashion-MNIST was not found: {reason}.\nThree ways to get it:\n"
-        "  1. pass --folder FOLDER, or set FASHION_MNIST=FOLDER, with the four files\n"
+        "  1. set FASHION_MNIST=FOLDER, or pass --folder FOLDER, with the four files\n"
         f"     {' '.join(FILES)}\n"
         "  2. on Debian or Ubuntu: apt install dataset-fashion-mnist\n"
         "  3. go online once: Keras downloads it and keeps it in ~/.keras/datasets"

@@ -241,15 +241,9 @@ def mosaic(kernel: np.ndarray, image_shape: tuple[int, int], scale: Normalize) -
 def main():
     """Train, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", choices=RECIPES, default="digits")
-    parser.add_argument("--folder", help="where the files of Fashion-MNIST are")
+    datasets.add_arguments(parser, RECIPES)
     arguments = parser.parse_args()
-    if arguments.folder and arguments.data != "fashion_mnist":
-        parser.error("--folder needs --data fashion_mnist")
-    try:
-        data = datasets.load(arguments.data, arguments.folder)
-    except FileNotFoundError as error:
-        sys.exit(str(error))
+    data = datasets.load_chosen(parser, arguments)
 
     console = Console()
     console.print(

@@ -178,11 +178,10 @@ def results(numbers: dict) -> Table:
 def main():
     """See the head of this file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", choices=sorted(RECIPES), default="digits")
-    parser.add_argument("--data-dir", help="a folder with the files of Fashion-MNIST")
+    datasets.add_arguments(parser, RECIPES)
     parser.add_argument("--output", type=Path, help="a folder for the picture and the numbers")
     arguments = parser.parse_args()
-    data = datasets.load(arguments.data, arguments.data_dir)
+    data = datasets.load_chosen(parser, arguments)
     recipe = RECIPES[arguments.data]
     folder = arguments.output or Path("demo") / arguments.data
     folder.mkdir(parents=True, exist_ok=True)

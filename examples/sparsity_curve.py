@@ -20,7 +20,6 @@ repeated. The numbers are printed; the picture goes to the same folder.
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -360,17 +359,11 @@ def draw(sparse: dict[str, list[Point]], dense: Point, title: str, path: Path):
 def main():
     """Train, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", choices=RECIPES, default="digits")
-    parser.add_argument("--folder", help="where the files of Fashion-MNIST are")
+    datasets.add_arguments(parser, RECIPES)
     parser.add_argument("--penalties", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--seeds", type=int, help="how many; default 1, for Fashion-MNIST 3")
     arguments = parser.parse_args()
-    if arguments.folder and arguments.data != "fashion_mnist":
-        parser.error("--folder needs --data fashion_mnist")
-    try:
-        data = datasets.load(arguments.data, arguments.folder)
-    except FileNotFoundError as error:
-        sys.exit(str(error))
+    data = datasets.load_chosen(parser, arguments)
 
     console = Console()
     output = Path("demo", arguments.data)

@@ -144,7 +144,7 @@ def statistics(model, include=None) -> ModelStatistics:
     require_matches(include, "include", [variable.path for variable in model.weights])
     roles = model_roles(model)
     joint = joint_units(model, roles)
-    variables = {}
+    variables: dict[str, Statistics] = {}
     for variable in model.weights:
         if include is None or re.search(include, variable.path):
             path = unique_path(variable.path, variables)

@@ -56,7 +56,7 @@ class ProximalGradient(TrainStepCallback):
     def __init__(self, polish=None):
         super().__init__()
         self._polish = _validate_polish(polish)
-        #: What polishing did in the last fit: a `kerasreg.proximal.polish.Polished`, or None.
+        #: What polishing did in the last fit: what `kerasreg.polish` returns, or None.
         self.polished = None
         self._training = None
         self._started = False

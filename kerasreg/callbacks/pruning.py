@@ -98,7 +98,7 @@ class Pruning(TrainStepCallback):
             print_fn: called once with the table as plain text; default prints in colour.
 
         Returns:
-            A `kerasreg.pruning.plan.Plan`.
+            A `Plan`, as `kerasreg.prune` returns it.
 
         Raises:
             ValueError: as `fit` would, above all if nothing would ever be pruned.

@@ -19,8 +19,8 @@ class _Entry:
     approximate: str | None
 
 
-_TABLE = {}
-_REFUSALS = {}
+_TABLE: dict[type, _Entry] = {}
+_REFUSALS: dict[str, str] = {}
 
 
 def register_step_size(optimizer_class, *, before=None, momentum=False, approximate=None):

@@ -77,7 +77,7 @@ class Coupled(Pattern):
 
 @dataclass(frozen=True)
 class CoupledTarget:
-    """A width that is pruned: as `kerasreg.pruning.units.Target`, of several variables."""
+    """A width that is pruned: as `Target` in `units.py`, of several variables."""
 
     group: CoupledGroup
     units: Units

@@ -31,7 +31,7 @@ def prune(
         pattern, score, scope, include, exclude: see `kerasreg.callbacks.Pruning`.
 
     Returns:
-        A `kerasreg.pruning.plan.Plan`: what was pruned, and what not and why. `print()` it.
+        A `Plan`: what was pruned, and what not and why. `print()` it.
 
     Raises:
         ValueError: for bad arguments, an unbuilt model, an expression that matches nothing, or NaN

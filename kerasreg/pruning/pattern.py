@@ -34,7 +34,7 @@ class Pattern:
         return find_targets(model, self, include, exclude, caller)
 
     #: What to know when reading the `Plan`, or None.
-    note = None
+    note: str | None = None
 
     @property
     def final(self):

@@ -118,9 +118,8 @@ def size_report(model) -> SizeReport:
     if model.compiled and model.optimizer is not None:
         measured["optimizer"] = _bytes_of(model.optimizer.variables)
     with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
         for form, (name, write) in _files(model).items():
-            measured |= _measure_file(form, folder / name, write)
+            measured |= _measure_file(form, pathlib.Path(folder, name), write)
     stock = measured["model.save"]
     sizes = {form: _size(form, value, stock) for form, value in measured.items()}
     return SizeReport(model.name, sizes)

@@ -61,10 +61,10 @@ def shrink(model, round_to: int = 1, input_shape=None):
         exact = Rebuild(analysis, Dead.nothing(analysis), "float64").model(model)
         return exact, _reduce(exact, round_to)[0]
 
-    proof = verify(model, small, in_float64, shapes)
+    difference, dtype = verify(model, small, in_float64, shapes)
     if model.compiled:
         compile_alike(model, small)
-    return small, report_on(model, small, analysis, dead, *proof, input_shape)
+    return small, report_on(model, small, analysis, dead, difference, dtype, input_shape)
 
 
 def _reduce(model, round_to):

@@ -16,7 +16,7 @@ class Update:
     """
 
     #: Lower comes first: shrink, then mask.
-    order = 0
+    order: float = 0
     #: Whether it changes weights, and does not only look at them.
     changes_weights = True
     #: Whether `__call__` takes all variables of an optimizer at once: a list of them, a list of

@@ -16,7 +16,7 @@ class Removal:
 
     Args:
         model: a built model.
-        rule: a `kerasreg.pruning.rule.Rule` for coupled units.
+        rule: the `Rule` of a pruning of coupled units.
 
     Attributes:
         analysis: that of the model.

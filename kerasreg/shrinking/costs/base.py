@@ -1,8 +1,10 @@
 """The registry of what operations cost."""
 
 import math
+from collections.abc import Callable
 
-_COSTS, _OPS = {}, {}
+_COSTS: dict[type, Callable] = {}
+_NAMED: dict[tuple[str, str], Callable] = {}
 
 
 class UnknownSizeError(ValueError):
@@ -35,15 +37,22 @@ def cost_of(*classes):
     return register
 
 
-def cost_of_ops(*names):
-    """Register what the operations of `keras.ops` cost whose classes have these names."""
+def cost_of_classes(module, *names):
+    """Register what the classes of these names cost, in modules that begin with `module`.
+
+    For classes without a public place: Keras may move them, so nothing here imports them.
+    """
 
     def register(function):
-        # The classes of `keras.ops` in a graph have no public place.
-        _OPS.update(dict.fromkeys(names, function))
+        _NAMED.update(dict.fromkeys([(module, name) for name in names], function))
         return function
 
     return register
+
+
+def cost_of_ops(*names):
+    """Register what operations of `keras.ops` cost: their classes have no public place."""
+    return cost_of_classes("keras.src.ops.", *names)
 
 
 def cost(call, shape):
@@ -93,8 +102,10 @@ def _function_of(operation):
     for cls in type(operation).__mro__:
         if cls in _COSTS:
             return _COSTS[cls]
-    if type(operation).__module__.startswith("keras.src.ops."):
-        return _OPS.get(type(operation).__name__, _unknown)
+    cls = type(operation)
+    for (module, name), function in _NAMED.items():
+        if cls.__name__ == name and cls.__module__.startswith(module):
+            return function
     return _unknown
 
 

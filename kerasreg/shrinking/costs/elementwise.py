@@ -2,11 +2,7 @@
 
 from keras import layers
 
-# Layers of architectures that Keras ships, which have no public place.
-from keras.src.applications.convnext import LayerScale, StochasticDepth
-from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
-
-from kerasreg.shrinking.costs.base import cost_of, cost_of_ops, count
+from kerasreg.shrinking.costs.base import cost_of, cost_of_classes, cost_of_ops, count
 
 _RANDOM = [cls for name, cls in vars(layers).items() if name.startswith("Random")]
 
@@ -14,14 +10,15 @@ _RANDOM = [cls for name, cls in vars(layers).items() if name.startswith("Random"
 @cost_of(*(layers.Activation, layers.ELU, layers.LeakyReLU, layers.PReLU, layers.ReLU))
 @cost_of(layers.Softmax, layers.BatchNormalization, layers.GroupNormalization)
 @cost_of(layers.LayerNormalization, layers.RMSNormalization, layers.UnitNormalization)
-@cost_of(layers.Normalization, layers.Rescaling, layers.Masking, LayerScale)
+@cost_of(layers.Normalization, layers.Rescaling, layers.Masking)
 @cost_of(layers.Add, layers.Average, layers.Maximum, layers.Minimum, layers.Multiply)
-@cost_of(layers.Subtract, CustomScaleLayer)
+@cost_of(layers.Subtract)
 @cost_of(layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)
 @cost_of(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
 @cost_of(layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D)
 @cost_of(layers.GlobalAveragePooling3D, layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D)
 @cost_of(layers.GlobalMaxPooling3D)
+@cost_of_classes("keras.src.applications.", "CustomScaleLayer", "LayerScale")
 @cost_of_ops("Abs", "Absolute", "Add", "Amax", "Amin", "All", "Any", "AveragePool", "BatchNorm")
 @cost_of_ops("Ceil", "Celu", "Clip", "Cos", "Cosh", "CountNonzero", "Cumprod", "Cumsum", "Divide")
 @cost_of_ops("DivideNoNan", "Elu", "Equal", "Erf", "Erfc", "Exp", "Expm1", "Floor", "FloorDivide")
@@ -47,11 +44,12 @@ def _upsampling(call, shape):
 
 @cost_of(layers.ActivityRegularization, layers.AlphaDropout, layers.Dropout)
 @cost_of(layers.GaussianDropout, layers.GaussianNoise, layers.SpatialDropout1D)
-@cost_of(layers.SpatialDropout2D, layers.SpatialDropout3D, StochasticDepth, *_RANDOM)
+@cost_of(layers.SpatialDropout2D, layers.SpatialDropout3D, *_RANDOM)
 @cost_of(layers.Concatenate, layers.Embedding, layers.Flatten, layers.Identity, layers.Permute)
 @cost_of(layers.RepeatVector, layers.Reshape, layers.UpSampling1D, layers.UpSampling3D)
 @cost_of(layers.CenterCrop, layers.Cropping1D, layers.Cropping2D, layers.Cropping3D)
 @cost_of(layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
+@cost_of_classes("keras.src.applications.", "StochasticDepth")
 @cost_of_ops("BroadcastTo", "Cast", "Concatenate", "ConvertToTensor", "Copy", "DepthToSpace")
 @cost_of_ops("ExpandDims", "Flip", "Fliplr", "Flipud", "GetItem", "Hsplit", "Hstack", "Identity")
 @cost_of_ops("Moveaxis", "OneHot", "OnesLike", "Pad", "PadImages", "CropImages", "Ravel", "Repeat")

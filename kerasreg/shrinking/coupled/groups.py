@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -96,7 +97,7 @@ class CoupledGroup:
     @property
     def parameters(self) -> int:
         """How many weights go with one unit, each counted once."""
-        taken = {}
+        taken: dict[int, tuple[Any, dict[int, int]]] = {}
         for each in self.members:
             along = taken.setdefault(id(each.variable), (each.variable, {}))[1]
             along[each.axis] = along.get(each.axis, 0) + each.indices.shape[1]

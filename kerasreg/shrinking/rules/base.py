@@ -7,7 +7,8 @@ from keras import ops
 
 from kerasreg.shrinking.precision import compute
 
-_RULES, _NAMED = {}, {}
+_RULES: dict[type, "Rule"] = {}
+_NAMED: dict[tuple[str, str], "Rule"] = {}
 _HARMLESS = {"build", "get_config", "from_config", "compute_output_shape", "compute_mask"}
 
 
