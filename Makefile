@@ -1,22 +1,22 @@
-# Two commands for a fresh machine: `make demo` and `make test`. Each makes its own environment.
+# Two commands for a fresh machine: `make demo` and `make test`. They make their environment first.
 PYTHON ?= python3
 DATA ?= digits
-DEMO := .venv-demo
-TEST := .venv
-OLDEST := .venv-oldest
-TFMOT := .venv-tfmot
+VENV := .venv
+LOCK := requirements/lock.txt
 
-.PHONY: demo test test-jax test-torch test-hub test-oldest lint benchmark benchmark-tfmot clean
+.PHONY: demo test test-jax test-torch test-hub test-oldest test-newest test-nightly lint lock
+.PHONY: environments benchmark benchmark-tfmot clean
 
-demo: $(DEMO)/ready
-	$(DEMO)/bin/python examples/first_light.py --data $(DATA)
+demo: $(VENV)/ready-demo
+	$(VENV)/bin/python examples/first_light.py --data $(DATA)
 
 # The wheel is what users install, so the wheel is what is tested: the sources here stay unseen.
-test test-jax test-torch test-hub test-oldest: export PYTHONSAFEPATH := 1
-test: $(TEST)/ready lint
-	$(TEST)/bin/python -m pytest --numprocesses auto --dist loadgroup
+test test-jax test-torch test-hub test-oldest test-newest test-nightly: export PYTHONSAFEPATH := 1
+test: $(VENV)/ready lint
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadgroup
 
-# What depends on the backend, on the other two. All tests: `make test-jax CONTRACT=tests`.
+# What depends on the backend, on the other two, where there is no TensorFlow.
+# All tests: `make test-jax CONTRACT=tests`.
 CONTRACT := tests/regularizers/test_contract.py tests/constraints tests/proximal/test_every_penalty.py \
 	tests/proximal/test_every_optimizer.py tests/proximal/test_training_modes.py \
 	tests/proximal/test_polish.py tests/callbacks/test_penalty_schedule.py tests/pruning \
@@ -24,67 +24,107 @@ CONTRACT := tests/regularizers/test_contract.py tests/constraints tests/proximal
 	tests/callbacks/test_prune_until.py tests/shrinking/test_shrink.py \
 	--deselect tests/pruning/test_together.py::test_architectures
 
-test-jax test-torch: test-%: $(TEST)/ready-%
-	KERAS_BACKEND=$* $(TEST)/bin/python -m pytest --numprocesses auto --dist loadgroup $(CONTRACT)
+test-jax test-torch: test-%: $(VENV)-%/ready
+	KERAS_BACKEND=$* $(VENV)-$*/bin/python -m pytest --numprocesses auto --dist loadgroup $(CONTRACT)
 
 # Backbones of keras-hub, which is a package of its own.
-test-hub: $(TEST)/ready-hub
-	$(TEST)/bin/python -m pytest --numprocesses auto tests/shrinking/test_hub.py
+test-hub: $(VENV)/ready-hub
+	$(VENV)/bin/python -m pytest --numprocesses auto tests/shrinking/test_hub.py
 
 # The oldest versions that are supported.
-test-oldest: $(OLDEST)/ready
-	$(OLDEST)/bin/python -m pytest tests/callbacks/test_proximal_gradient.py tests/proximal/test_training.py
+test-oldest: $(VENV)-oldest/ready
+	$(VENV)-oldest/bin/python -m pytest tests/callbacks/test_proximal_gradient.py \
+		tests/proximal/test_training.py
 
-lint: $(TEST)/ready
-	$(TEST)/bin/ruff check .
-	$(TEST)/bin/ruff format --check .
+# The newest versions of everything, and what the next Keras is going to be.
+test-nightly: $(VENV)-nightly/keras
+test-newest test-nightly: test-%: $(VENV)-%/ready
+	$(VENV)-$*/bin/python -m pytest --numprocesses auto --dist loadgroup
 
-benchmark: $(TEST)/ready
+lint: $(VENV)/ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+benchmark: $(VENV)/ready
 	for script in $(filter-out benchmarks/peer_%,$(wildcard benchmarks/*.py)); do \
-		$(TEST)/bin/python $$script; done
+		$(VENV)/bin/python $$script; done
 
 # Beside the toolkit that only tf-keras has. Some of it: `make benchmark-tfmot ONLY=--speed`.
-benchmark-tfmot: $(TFMOT)/ready
-	$(TFMOT)/bin/python benchmarks/peer_tfmot.py $(ONLY)
+benchmark-tfmot: $(VENV)-tfmot/ready
+	$(VENV)-tfmot/bin/python benchmarks/peer_tfmot.py $(ONLY)
 
-SOURCES := pyproject.toml $(shell find kerasreg -name '*.py')
+# Renews the versions that are tested; CUDA's are left out: torch pins those of its own build.
+COMPILE := $(VENV)-build/bin/uv pip compile pyproject.toml --quiet --upgrade --universal \
+	--python-version 3.11 --no-annotate --no-header
+lock: $(VENV)-build/ready
+	$(VENV)-build/bin/pip install $(QUIET) --upgrade uv
+	$(COMPILE) --all-extras --fork-strategy fewest --constraint requirements/hold.txt \
+		--output-file $(LOCK)
+	sed -i.all -E '/^(cuda|nvidia|triton)/d' $(LOCK) && rm $(LOCK).all
+	$(COMPILE) --extra tensorflow --extra test --resolution lowest-direct \
+		--output-file requirements/oldest.txt
 
-$(DEMO)/ready: $(SOURCES)
-	@echo "Making the environment of the demo in $(DEMO), a minute or two (TensorFlow is large) ..."
-	$(PYTHON) -m venv $(DEMO)
-	$(DEMO)/bin/pip install --quiet --disable-pip-version-check '.[plots]' scikit-learn
-	touch $@
+.DELETE_ON_ERROR:
 
-$(TEST)/ready: $(SOURCES)
-	@echo "Making the environment of the tests in $(TEST), a minute or two (TensorFlow is large) ..."
-	$(PYTHON) -m venv $(TEST)
-	$(TEST)/bin/pip install --quiet --disable-pip-version-check build
+# What the environments have is in $(LOCK), but for those of other versions. Modules are compiled
+# when they are imported: most never are.
+QUIET := --quiet --disable-pip-version-check --no-compile
+# `$(call environment,extras,versions)` in the folder of the target: the wheel with these extras.
+define environment
+@echo "Making the environment $(@D), a minute or two ..."
+$(PYTHON) -m venv $(@D)
+$(@D)/bin/pip install $(QUIET) "$$(ls dist/*.whl)[$(strip $(1))]" $(2)
+$(@D)/bin/pip install $(QUIET) --force-reinstall --no-deps dist/*.whl
+touch $@
+endef
+
+# All of them, for `make --jobs 2 environments`.
+environments: $(VENV)/ready $(VENV)-jax/ready $(VENV)-torch/ready $(VENV)-oldest/ready
+
+dist/ready: export PIP_CONSTRAINT := $(LOCK)
+dist/ready: export PIP_BUILD_CONSTRAINT := $(LOCK)
+dist/ready: pyproject.toml $(shell find kerasreg -name '*.py') | $(VENV)-build/ready
 	rm -rf dist
-	$(TEST)/bin/python -m build --wheel --outdir dist . > /dev/null
-	$(TEST)/bin/pip install --quiet --disable-pip-version-check "$$(ls dist/*.whl)[dev]"
-	$(TEST)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps dist/*.whl
+	$(VENV)-build/bin/pip wheel $(QUIET) --no-deps --wheel-dir dist .
 	touch $@
 
-$(TEST)/ready-jax: PACKAGE := jax==0.10.2
-$(TEST)/ready-torch: PACKAGE := torch==2.13.0
-$(TEST)/ready-hub: PACKAGE := keras-hub==0.32.0
-$(TEST)/ready-jax $(TEST)/ready-torch $(TEST)/ready-hub: $(TEST)/ready
-	$(TEST)/bin/pip install --quiet --disable-pip-version-check '$(PACKAGE)'
+$(VENV)-build/ready:
+	$(PYTHON) -m venv $(@D)
 	touch $@
 
-$(OLDEST)/ready: $(TEST)/ready
-	@echo "Making the environment of the oldest versions in $(OLDEST) ..."
-	$(PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/pip install --quiet --disable-pip-version-check dist/*.whl \
-		keras==3.10.0 'tensorflow==2.18.*' 'numpy<2.1' hypothesis pytest scikit-learn
+$(VENV)/ready-demo: dist/ready $(LOCK)
+	$(call environment,demo,--constraint $(LOCK))
+
+$(VENV)/ready: $(VENV)/ready-demo
+	$(VENV)/bin/pip install $(QUIET) "$$(ls dist/*.whl)[dev]" --constraint $(LOCK)
 	touch $@
 
-$(TFMOT)/ready: $(SOURCES)
-	@echo "Making the environment of the TensorFlow toolkit in $(TFMOT) ..."
-	$(PYTHON) -m venv $(TFMOT)
-	$(TFMOT)/bin/pip install --quiet --disable-pip-version-check . scikit-learn \
-		keras==3.15.1 'tensorflow==2.21.*' 'tf-keras==2.21.*' tensorflow-model-optimization==0.8.1
+$(VENV)/ready-hub: $(VENV)/ready
+	$(VENV)/bin/pip install $(QUIET) "$$(ls dist/*.whl)[hub]" --constraint $(LOCK)
 	touch $@
+
+$(VENV)-jax/ready $(VENV)-torch/ready: $(VENV)-%/ready: dist/ready $(LOCK)
+	$(call environment,test$(comma)$*,--constraint $(LOCK))
+
+$(VENV)-oldest/ready: dist/ready requirements/oldest.txt
+	$(call environment,test$(comma)tensorflow,--constraint requirements/oldest.txt)
+
+# Made every time, since there may be newer versions. The nightly Keras is a package of another name
+# in the same folder.
+.PHONY: $(VENV)-newest/ready $(VENV)-nightly/ready
+$(VENV)-newest/ready $(VENV)-nightly/ready: dist/ready
+	$(call environment,test$(comma)tensorflow,--upgrade --upgrade-strategy eager)
+
+$(VENV)-nightly/keras: $(VENV)-nightly/ready
+	$(@D)/bin/pip uninstall --quiet --yes keras
+	$(@D)/bin/pip install $(QUIET) --force-reinstall --no-deps --pre keras-nightly
+
+$(VENV)-tfmot/ready: dist/ready
+	$(call environment,demo,keras==3.15.1 'tensorflow==2.21.*' 'tf-keras==2.21.*' \
+		tensorflow-model-optimization==0.8.1)
+
+comma := ,
 
 clean:
-	rm -rf $(DEMO) $(TEST) $(OLDEST) $(TFMOT) dist build demo logs
+	rm -rf $(VENV) $(VENV)-* dist build demo logs

@@ -26,7 +26,7 @@ def main(monkeypatch):
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_missing_data_names_a_flag_that_the_script_has(name, main, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match="has no train-images.*--folder FOLDER") as stopped:
+    with pytest.raises(SystemExit, match="has no train-images") as stopped:
         main(name, "--data", "fashion_mnist", "--folder", tmp_path)
     advised = set(re.findall(r"--[a-z-]+", str(stopped.value)))
     assert advised == {"--folder"}
@@ -43,16 +43,11 @@ def test_every_flag_that_is_documented_exists():
     """Of every `python folder/script.py --flag` in pages, docstrings and the Makefile."""
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "Makefile"]
     pages += [*ROOT.glob("examples/*.py"), *ROOT.glob("benchmarks/*.py")]
-    commands = [
-        found
-        for page in pages
-        for found in re.findall(
-            r"((?:examples|benchmarks)/\w+\.py)(( -\S+| \w+)+)", page.read_text()
-        )
-    ]
+    text = "\n".join(page.read_text() for page in pages)
+    commands = re.findall(r"((?:examples|benchmarks)/\w+\.py)((?: -\S+| \w+)+)", text)
     assert len(commands) > 5
     shared = (ROOT / "examples/datasets.py").read_text()
-    for script, arguments, _ in commands:
+    for script, arguments in commands:
         source = (ROOT / script).read_text() + shared
         for flag in re.findall(r"--[a-z-]+", arguments):
             assert f'add_argument("{flag}"' in source, f"{script} {flag}"
