@@ -22,6 +22,7 @@ CONTRACT := tests/regularizers/test_contract.py tests/constraints tests/proximal
 	tests/proximal/test_polish.py tests/callbacks/test_penalty_schedule.py tests/pruning \
 	tests/callbacks/test_pruning.py tests/callbacks/test_pruning_resumed.py \
 	tests/callbacks/test_prune_until.py tests/shrinking/test_shrink.py \
+	tests/tensorboard tests/callbacks/test_sparsity_logger.py tests/test_imports.py \
 	--deselect tests/pruning/test_together.py::test_architectures
 
 test-jax test-torch: test-%: $(VENV)-%/ready

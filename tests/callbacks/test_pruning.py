@@ -1,6 +1,7 @@
 """Exact zeros after every step, as many as were asked for, whatever trains the model."""
 
 import keras
+import needs
 import numpy as np
 import pytest
 from keras import layers, optimizers
@@ -312,6 +313,7 @@ def test_weights_that_someone_sets_get_their_zeros_back():
     assert (kernel(model) == 0).sum() == 24
 
 
+@needs.TENSORFLOW
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras' export of a SavedModel fails on torch")
 # What Keras passes to JAX.
 @pytest.mark.filterwarnings("ignore:The `native_serialization` parameter:DeprecationWarning")

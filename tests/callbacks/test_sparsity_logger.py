@@ -1,6 +1,7 @@
 """The event files hold what NumPy computes from checkpoints of the same steps."""
 
 import keras
+import needs
 import numpy as np
 import pytest
 from event_files import by_numpy, event_files, read, stock_tags
@@ -68,6 +69,7 @@ def test_every_batch(tmp_path):
     assert_numpys(tmp_path / "train", steps)
 
 
+@needs.TENSORFLOW
 @pytest.mark.parametrize("order", [1, -1], ids=["stock first", "stock last"])
 @pytest.mark.parametrize("update_freq", ["epoch", 3])
 def test_in_the_file_of_the_stock_callback(tmp_path, order, update_freq):
@@ -78,6 +80,7 @@ def test_in_the_file_of_the_stock_callback(tmp_path, order, update_freq):
     assert len(event_files(tmp_path / "train")) == 1
 
 
+@needs.TENSORFLOW
 @pytest.mark.parametrize("order", [1, -1], ids=["stock first", "stock last"])
 def test_the_stock_callback_sees_the_totals(tmp_path, order):
     stock = keras.callbacks.TensorBoard(tmp_path)
@@ -85,6 +88,7 @@ def test_the_stock_callback_sees_the_totals(tmp_path, order):
     assert {"epoch_loss", *(f"epoch_{key}" for key in KEYS)} <= set(stock_tags(tmp_path / "train"))
 
 
+@needs.TENSORFLOW
 def test_another_folder_than_the_stock_callback(tmp_path):
     stock = keras.callbacks.TensorBoard(tmp_path / "stock")
     fit(sparse(), [stock, SparsityLogger(tmp_path / "own")], epochs=1)
@@ -160,7 +164,9 @@ def test_a_fit_after_an_interrupted_one(tmp_path):
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["logger first", "logger last"])
-@pytest.mark.parametrize("stock", [[], [keras.callbacks.TensorBoard]])
+@pytest.mark.parametrize(
+    "stock", [[], pytest.param([keras.callbacks.TensorBoard], marks=needs.TENSORFLOW)]
+)
 def test_the_final_state_is_that_of_the_model(tmp_path, order, stock):
     model = sparse()
     best = keras.callbacks.EarlyStopping(

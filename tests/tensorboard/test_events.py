@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import keras
+import needs
 import numpy as np
 import pytest
 from event_files import event_files, read
@@ -63,6 +64,7 @@ def test_a_folder_below_a_file(tmp_path):
         ScalarWriter(tmp_path / "file" / "run")
 
 
+@needs.TENSORFLOW
 def test_into_the_file_of_the_stock_callback(tmp_path):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     stock = keras.callbacks.TensorBoard(tmp_path, write_graph=False)
