@@ -34,8 +34,8 @@ def shrink(model, round_to: int = 1, input_shape=None):
             the inputs. Without it, two sizes are tried.
 
     Returns:
-        `(small, report)`: a plain Keras model with the names, dtypes, `trainable` flags and penalties
-        of the original, compiled alike (with a fresh state of the optimizer), and a
+        `(small, report)`: a plain Keras model with the names, dtypes, `trainable` flags and
+        penalties of the original, compiled alike (with a fresh state of the optimizer), and a
         `kerasreg.shrinking.report.ShrinkReport`.
 
     Raises:
