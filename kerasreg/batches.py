@@ -31,6 +31,11 @@ class Batches:
                 f"x={type(x).__name__}, y={type(y).__name__}"
             )
 
+    @property
+    def are_arrays(self):
+        """Whether they are parts of arrays, and not batches that somebody else has made."""
+        return self._arrays
+
     def __len__(self):
         return self._count
 

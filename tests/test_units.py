@@ -204,7 +204,11 @@ def test_what_is_left_by_index_and_by_name():
     without(model.get_layer("a").kernel, 2, axis=0)
     assert row.left() == [0, 2, 3, 5]
     names = ["age", "sex", "bmi", "bp"]
-    assert kerasreg.statistics(model)["sequential/a/kernel"].left("input", names) == ["age", "sex", "bp"]
+    assert kerasreg.statistics(model)["sequential/a/kernel"].left("input", names) == [
+        "age",
+        "sex",
+        "bp",
+    ]
     with pytest.raises(ValueError, match=r"one name for each of the 4 of '.*a/kernel'.*3 names"):
         row.left("input", names[:3])
     with pytest.raises(ValueError, match=r"`role` must be one of.*'input', 'output'.*role='head'"):

@@ -74,6 +74,7 @@ class CoupledGroupLasso(TrainStepCallback):
     def on_train_begin(self, logs=None):
         scope = FitScope.of(self.model)
         try:
+            self.require_known_variables()
             self._training = CoupledTraining(
                 *(self.model, self.model.optimizer, self._factor, self._include, self._exclude),
                 caller="CoupledGroupLasso",

@@ -4,8 +4,9 @@ import inspect
 
 from kerasreg.advice import Deaths, advice
 from kerasreg.callbacks.siblings import put_off, restores_weights
-from kerasreg.callbacks.train_step_callback import TrainStepCallback
-from kerasreg.proximal.polish import polish
+from kerasreg.callbacks.train_step_callback import TrainStepCallback, ending
+from kerasreg.proximal.polish import Polishing, polish
+from kerasreg.proximal.rates import positive_rates
 from kerasreg.proximal.training import ProximalTraining
 from kerasreg.train_step import FitScope
 from kerasreg.warn import warn
@@ -31,10 +32,13 @@ class ProximalGradient(TrainStepCallback):
     Args:
         polish: a dict of arguments of `kerasreg.polish` (besides the model), such as
             `{"x": x_train, "y": y_train}`: at the end of `fit`, a few steps with the gradient of
-            all of this data clear the false non-zeros of mini-batch noise.
+            all of this data clear the false non-zeros of mini-batch noise. Where a schedule or a
+            callback has lowered the learning rate to 0, an earlier one is taken. Polishing that
+            fails is a warning, so that `fit` returns its History.
 
     Raises:
-        ValueError: for a `polish` that is no such dict; at the start of `fit`, for a model that is
+        ValueError: for a `polish` that is no such dict, or that `kerasreg.polish` would refuse
+            (known at the start of `fit`); at the start of `fit`, for a model that is
             not built, without a regularizer that has a prox, with an axis that its weights do not
             have, or with an optimizer whose step is unknown.
         RuntimeError: at the end of the first epoch, if the model's train step does not apply the
@@ -69,13 +73,17 @@ class ProximalGradient(TrainStepCallback):
     def on_train_begin(self, logs=None):
         scope = FitScope.of(self.model)
         try:
+            self.require_known_variables()
             self._training = ProximalTraining(
                 self.model, self.model.optimizer, "ProximalGradient", scope.inside
             )
+            if self.polishes:
+                self._polishing()
         except ValueError:
             scope.release()
             self.release_unused()
             raise
+        self.polished, self._rates = None, {}
         self._started = False
         self._training.on()
         scope.enter(self._training.off)
@@ -88,6 +96,8 @@ class ProximalGradient(TrainStepCallback):
             self._started = True
 
     def on_epoch_end(self, epoch, logs=None):
+        if self.polishes:
+            self._rates |= positive_rates(self.model.optimizer)
         self._training.require_steps()
         _warn(self._deaths.since_last(epoch))
         self.warn_of_nonfinite(self._training.variables, epoch)
@@ -97,7 +107,17 @@ class ProximalGradient(TrainStepCallback):
             return
         FitScope.of(self.model).leave(self._training.off)
         if self.polishes:
-            self.polished = polish(self.model, **self._polish)
+            with ending(self, "polish"):
+                self.polished = self._polishing().run(self._rates)
+
+    def _polishing(self):
+        given = inspect.signature(polish).bind(self.model, **self._polish)
+        given.apply_defaults()
+        given = given.arguments
+        data = (given["x"], given["y"], given["sample_weight"], given["batch_size"])
+        return Polishing(
+            self.model, data, given["steps"], given["debias_steps"], given["learning_rate"]
+        )
 
 
 def _warn(text):

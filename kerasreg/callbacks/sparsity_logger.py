@@ -10,6 +10,7 @@ from keras import ops
 from kerasreg.callbacks.coupled_group_lasso import CoupledGroupLasso
 from kerasreg.callbacks.siblings import put_off, reads_logs, restores_weights, run_after
 from kerasreg.callbacks.threshold_pruning import ThresholdPruning
+from kerasreg.callbacks.train_step_callback import ending
 from kerasreg.statistics import statistics
 from kerasreg.tensorboard.events import ScalarWriter, shared_callback
 from kerasreg.texts import listed
@@ -115,8 +116,10 @@ class SparsityLogger(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         if put_off(self, until=_changes_weights, together_with=_reads_totals):
             return
-        self._write()
-        self._writer.close()
+        with ending(self, "log the final state"):
+            self._write()
+        with ending(self, "close its file"):
+            self._writer.close()
 
     def _target(self, siblings):
         """The folder of the run, and the stock callback that has an event file open in it."""

@@ -3,7 +3,7 @@
 import math
 
 from kerasreg.callbacks.siblings import prunes, put_off, restores_weights, run_after
-from kerasreg.callbacks.train_step_callback import TrainStepCallback
+from kerasreg.callbacks.train_step_callback import TrainStepCallback, ending
 from kerasreg.pruning.masks import HoldUpdate, zero_averages
 from kerasreg.pruning.threshold import ThresholdRule, epochs_to_prune
 from kerasreg.train_step import FitScope, UpdateHook
@@ -103,7 +103,8 @@ class ThresholdPruning(TrainStepCallback):
         if (self._hold or not self._epochs) and put_off(self, until=restores_weights):
             return
         if not self._epochs:
-            self.pruned["end"] = self._rule.apply(self._targets)
+            with ending(self, "prune"):
+                self.pruned["end"] = self._rule.apply(self._targets)
         missed = sorted(epoch for epoch in self._epochs if epoch > self._last_epoch)
         if missed:
             warn(

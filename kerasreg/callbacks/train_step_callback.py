@@ -1,11 +1,35 @@
 """What callbacks have in common that put something into the compiled train step."""
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 
 from kerasreg.statistics import nonfinite_paths
 from kerasreg.texts import listed
 from kerasreg.train_step import UpdateHook
 from kerasreg.warn import noted, warn
+
+
+@contextlib.contextmanager
+def ending(callback: keras.callbacks.Callback, task: str) -> Iterator[None]:
+    """Make what fails in `on_train_end` a warning: Keras returns no `History` past an exception.
+
+    One rule for all callbacks: what makes a training wrong is an error as early as it can be known,
+    in the first batches or at the end of an epoch. When the fit is over, nothing is an error.
+
+    Args:
+        callback: whose `on_train_end` it is.
+        task: what it does there, for the warning: "could not ...".
+    """
+    try:
+        yield
+    except Exception as error:
+        warn(
+            f"`{type(callback).__name__}` could not {task} when the fit ended. The training itself "
+            f"is complete. {type(error).__name__}: {error}",
+            RuntimeWarning,
+        )
 
 
 class TrainStepCallback(keras.callbacks.Callback):
@@ -32,6 +56,13 @@ class TrainStepCallback(keras.callbacks.Callback):
         """Forget the hook if nothing is in it: `evaluate` and `predict` take callbacks too."""
         if self.needs_hook and getattr(self.model, "optimizer", None) is not None:
             UpdateHook.of(self.model.optimizer).release()
+
+    def require_known_variables(self):
+        """Raise a `ValueError` where Keras' train step would meet variables it cannot train."""
+        model = self.model
+        is_built = getattr(model.optimizer, "built", False)
+        if is_built and type(model).train_step is keras.Model.train_step:
+            UpdateHook.of(model.optimizer).require_known(model.trainable_variables)
 
     def warn_of_nonfinite(self, variables, epoch):
         """Warn at the end of an epoch if weights are NaN or infinite."""

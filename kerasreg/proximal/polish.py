@@ -2,18 +2,24 @@
 
 import contextlib
 import math
+import numbers
 from dataclasses import dataclass
+from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
 from kerasreg.batches import Batches, samples_in
 from kerasreg.proximal.frozen_steps import FrozenSteps, present_steps
+from kerasreg.proximal.rates import without_zero_rates
 from kerasreg.proximal.targets import find_targets
 from kerasreg.proximal.training import proximal
 from kerasreg.pruning.masks import HoldUpdate
-from kerasreg.train_step import TrainedPenalty, UpdateHook, borrowed, forget_traces
+from kerasreg.train_step import TrainedPenalty, UpdateHook, borrowed, forget_traces, require_idle
 from kerasreg.variables import require_built, require_compiled
+
+_NAME = "kerasreg.polish"
 
 
 @dataclass(frozen=True)
@@ -35,16 +41,16 @@ class Polished:
 
 
 def polish(
-    model,
-    x,
-    y=None,
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
     *,
-    sample_weight=None,
-    batch_size=1024,
-    steps=20,
-    debias_steps=0,
-    learning_rate=None,
-):
+    sample_weight: Any = None,
+    batch_size: int | None = 1024,
+    steps: int = 20,
+    debias_steps: int = 0,
+    learning_rate: float | None = None,
+) -> Polished:
     """Take a few prox steps with the gradient of all data, to clear false non-zeros.
 
     The noise of mini-batches keeps weights alive that the optimum has at exactly zero. Each step
@@ -61,7 +67,8 @@ def polish(
         steps: proximal steps, each one pass over the data.
         debias_steps: steps after those without the penalties that have a prox, in which zeros
             stay zeros: the refit that removes the shrinkage of the weights that are left.
-        learning_rate: plain gradient steps of this size, in place of those of the optimizer.
+        learning_rate: plain gradient steps of this size, in place of those of the optimizer. Where
+            the optimizer's own rate has come to 0, the mean rate of its schedule is taken.
 
     The objective is that of training, on the same batches: in a model with Dropout it is a random
     number, and so is the decision to take a step back. BatchNormalization goes on averaging.
@@ -71,7 +78,10 @@ def polish(
 
     Raises:
         ValueError: for a model that is not built or compiled or has no penalty with a prox, for
-            data without a length, or for an optimizer with a learning rate of zero.
+            data without targets or without a length, or for an optimizer with a learning rate of
+            zero that has no schedule.
+        RuntimeError: in a `fit` or loop in which something of kerasreg trains this model. The
+            weights are then as before, as after every error.
 
     Example:
 
@@ -83,34 +93,94 @@ def polish(
     >>> kerasreg.polish(model, x, y=x[:, :1]).zeros_after
     1
     """
-    require_built(model, "kerasreg.polish")
-    for name, value in (("steps", steps), ("debias_steps", debias_steps)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ValueError(f"`{name}` must be an int of at least 0. Received: {name}={value!r}")
-    if learning_rate is not None and not learning_rate > 0:
-        raise ValueError(f"`learning_rate` must be above 0. Received: {learning_rate!r}")
-    require_compiled(model, "kerasreg.polish")
-    targets = [target.variable for target in find_targets(model, "kerasreg.polish")]
-    data = Batches(x, y, sample_weight, batch_size, "kerasreg.polish")
-    with _borrowed(model, data, learning_rate) as optimizer:
-        zeros = _zeros(targets)
-        with proximal(model, optimizer):
-            before, after, taken = _descend(model, optimizer, data, steps)
-        if debias_steps:
-            optimizer.scale.assign(1.0)
-            with _unpenalised(model, optimizer, targets):
-                _, _, more = _descend(model, optimizer, data, debias_steps)
-            taken += more
-    return Polished(zeros, _zeros(targets), before, after, taken)
+    require_built(model, _NAME)
+    require_idle(model, _NAME)
+    data = (x, y, sample_weight, batch_size)
+    return Polishing(model, data, steps, debias_steps, learning_rate).run()
+
+
+class Polishing:
+    """The arguments of `polish`, checked, and what it does with them.
+
+    Args:
+        data: `(x, y, sample_weight, batch_size)`.
+
+    The other arguments are those of `polish`.
+
+    Raises:
+        ValueError: as `polish`, for what can be told before.
+    """
+
+    def __init__(self, model, data, steps, debias_steps, learning_rate):
+        for name, value in (("steps", steps), ("debias_steps", debias_steps)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise ValueError(
+                    f"`{name}` must be an int of at least 0. Received: {name}={value!r}"
+                )
+        if learning_rate is not None and not _is_rate(learning_rate):
+            raise ValueError(
+                "`learning_rate` must be above 0 and finite, or None for that of the optimizer. "
+                f"Received: learning_rate={learning_rate!r}"
+            )
+        require_compiled(model, _NAME)
+        self._model = model
+        self._steps, self._debias_steps = steps, debias_steps
+        self._learning_rate = learning_rate
+        self._data = Batches(*data, _NAME)
+        if self._data.are_arrays:
+            _require_targets(model, data[1])
+        self._targets = [target.variable for target in find_targets(model, _NAME)]
+        self._build_optimizer()
+
+    def run(self, last_rates=None):
+        """Polish.
+
+        Args:
+            last_rates: what `positive_rates` gave before, for a learning rate that is 0 now.
+
+        Returns:
+            `Polished`.
+        """
+        model = self._model
+        with _borrowed(model, self._data, self._learning_rate, last_rates or {}) as optimizer:
+            zeros = _zeros(self._targets)
+            with proximal(model, optimizer):
+                before, after, taken = _descend(model, optimizer, self._data, self._steps)
+            if self._debias_steps:
+                optimizer.scale.assign(1.0)
+                with _unpenalised(model, optimizer, self._targets):
+                    _, _, more = _descend(model, optimizer, self._data, self._debias_steps)
+                taken += more
+        return Polished(zeros, _zeros(self._targets), before, after, taken)
+
+    def _build_optimizer(self):
+        optimizer, variables = self._model.optimizer, self._model.trainable_variables
+        if not optimizer.built:
+            optimizer.build(variables)
+        hook = UpdateHook.of(optimizer)
+        try:
+            hook.require_known(variables)
+        finally:
+            hook.release()
+        if self._learning_rate is None:
+            # Some optimizers have no step size that is known without a gradient.
+            present_steps(optimizer, variables)
 
 
 def _descend(model, optimizer, data, steps):
-    """`(objective before, after, steps that lowered it)`."""
-    taken, first = 0, None
+    """`(objective before, after, steps that lowered it)`; weights are as before if it fails."""
     kept = _weights(model)
+    try:
+        return _descended(model, optimizer, data, steps, kept)
+    except BaseException:
+        _set_weights(model, kept)
+        raise
+
+
+def _descended(model, optimizer, data, steps, kept):
+    taken, first = 0, None
     best = first = _pass(model, data)
     if not math.isfinite(first):
-        _set_weights(model, kept)
         raise ValueError(
             f"The objective of '{model.name}' is {first} before any step of polishing: "
             "look for NaN or infinity in weights and data."
@@ -134,6 +204,7 @@ def _pass(model, data):
     """The objective of the present weights; ends with one step of the optimizer."""
     total, samples = 0.0, 0
     for batch in data:
+        _require_targets(model, batch[1] if len(batch) > 1 else None)
         model.reset_metrics()
         loss = model.train_on_batch(*batch, return_dict=True)["loss"]
         size = samples_in(batch)
@@ -150,24 +221,41 @@ def _set_weights(model, values):
         variable.assign(value)
 
 
+def _require_targets(model, y):
+    """Raise unless the loss of the model has something to compare the outputs with."""
+    is_own = any(
+        getattr(type(model), name) is not getattr(keras.Model, name)
+        for name in ("train_step", "compute_loss")
+    )
+    if y is None and model.loss is not None and not is_own:
+        raise ValueError(
+            f"`{_NAME}` needs targets, `y`, because '{model.name}' was compiled with the loss "
+            f"{model.loss!r}. Received: y=None. Pass `y`, or batches `(x, y)`."
+        )
+
+
+def _is_rate(value):
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_number and 0 < value < math.inf
+
+
 def _zeros(variables):
     return sum(int(np.sum(ops.convert_to_numpy(variable) == 0)) for variable in variables)
 
 
 @contextlib.contextmanager
-def _borrowed(model, data, learning_rate):
+def _borrowed(model, data, learning_rate, last_rates):
     """The model with an optimizer of ours in place of its own."""
     own, variables = model.optimizer, model.trainable_variables
-    if not own.built:
-        own.build(variables)
     if learning_rate is None:
-        steps = present_steps(own, variables)
+        with without_zero_rates(own, last_rates):
+            steps = present_steps(own, variables)
     else:
         steps = [np.float32(learning_rate)] * len(variables)
     if not any(np.any(step > 0) for step in steps):
         raise ValueError(
             "`kerasreg.polish` takes the present learning rate of the optimizer, which is 0. "
-            "Pass `learning_rate`."
+            "Pass `learning_rate`, such as `learning_rate=0.01`."
         )
     scale = float(own.dynamic_scale) if hasattr(own, "dynamic_scale") else None
     accumulation = len(data) if len(data) > 1 else None

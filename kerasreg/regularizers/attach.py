@@ -13,7 +13,7 @@ from kerasreg.regularizers.record import (
 )
 from kerasreg.regularizers.roles import model_roles
 from kerasreg.texts import nearest
-from kerasreg.train_step import forget_traces
+from kerasreg.train_step import forget_traces, require_idle
 from kerasreg.variables import all_layers, owners, require_built
 
 
@@ -41,6 +41,9 @@ def attach(model, rules):
     Raises:
         ValueError: for an unbuilt model, a rule that is none or applies to no trainable variable,
             or an axis that a matched variable does not have. Nothing is attached then.
+        RuntimeError: in a `fit` or loop in which `ProximalGradient`, `PenaltySchedule` or
+            `kerasreg.proximal` trains the penalties. In any other, a callback may call it: it
+            holds from the next batch on.
 
     Example:
 
@@ -51,6 +54,7 @@ def attach(model, rules):
     {'hidden/kernel': GroupLasso(factor=0.1, axis=0, gates=1)}
     """
     require_built(model, "kerasreg.attach")
+    require_idle(model, "kerasreg.attach")
     attached = _match(model, rules)
     put(model, attached)
     return {variable.path: regularizer for variable, regularizer in attached}
@@ -70,6 +74,7 @@ def detach(model):
 
     Raises:
         ValueError: for an unbuilt model.
+        RuntimeError: as `attach`.
 
     Example:
 
@@ -80,6 +85,7 @@ def detach(model):
     {'hidden/kernel': L1(l1=0.1)}
     """
     require_built(model, "kerasreg.detach")
+    require_idle(model, "kerasreg.detach")
     layer_of = owners(model)
     removed = {}
     for variable in model.weights:

@@ -15,6 +15,7 @@ Keras tracks, serializes and saves nothing of it:
 
 from kerasreg.train_step.fit import FitScope, borrowed, forget_traces
 from kerasreg.train_step.penalties import TrainedPenalty, plain
+from kerasreg.train_step.running import require_idle
 from kerasreg.train_step.updates import Update, UpdateHook, finished_updates, sum_over_replicas
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "finished_updates",
     "forget_traces",
     "plain",
+    "require_idle",
     "sum_over_replicas",
 ]

@@ -3,6 +3,7 @@
 import contextlib
 
 import keras
+from keras import ops
 
 
 class FitScope:
@@ -32,6 +33,12 @@ class FitScope:
             scope = model.__dict__[cls._ATTRIBUTE] = cls(model)
             scope._patch()
         return scope
+
+    @classmethod
+    def is_entered(cls, model):
+        """Whether a fit has changed something in the model, and nothing has undone it so far."""
+        scope = model.__dict__.get(cls._ATTRIBUTE)
+        return scope is not None and bool(scope._ends)
 
     def inside(self):
         return self._depth > 0
@@ -111,19 +118,27 @@ def _optimizer_values(model, state, *_):
 
 def forget_traces(model):
     """Make Keras compile the steps of a model anew: they have the present penalties in them."""
-    if getattr(model, "compiled", False):
-        model.train_function = None
-        model.test_function = None
+    if not getattr(model, "compiled", False):
+        return
+    # A fit that is running calls whatever is there, and makes none.
+    if model.train_function is not None:
+        model.make_train_function(force=True)
+    if model.test_function is not None:
+        model.make_test_function(force=True)
 
 
 @contextlib.contextmanager
 def borrowed(model, optimizer):
     """The model with this optimizer in place of its own."""
     own, model.optimizer = model.optimizer, optimizer
+    # A fit that is running goes on with its metrics.
+    metrics = [(v, ops.convert_to_numpy(v).copy()) for v in model.metrics_variables]
     forget_traces(model)
     try:
         yield
     finally:
         model.optimizer = own
         model.reset_metrics()
+        for variable, value in metrics:
+            variable.assign(value)
         forget_traces(model)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kerasreg.texts import listed
 from kerasreg.train_step.state import State, StateKeeper
 
 
@@ -119,7 +120,22 @@ class UpdateHook:
 
     def require_known(self, variables):
         """Raise a `ValueError` for variables that the optimizer was not built with."""
-        self.optimizer._check_variables_are_known(variables)
+        try:
+            self.optimizer._check_variables_are_known(variables)
+        except ValueError:
+            unknown = [v.path for v in variables if not self._knows(v)]
+            raise ValueError(
+                f"The optimizer does not know these trainable variables: {listed(unknown)}. It was "
+                "built before they became trainable, or for another model. Call "
+                "`model.compile(...)` with a new optimizer after you change `trainable`."
+            ) from None
+
+    def _knows(self, variable):
+        try:
+            self.optimizer._check_variables_are_known([variable])
+        except ValueError:
+            return False
+        return True
 
     def add(self, update):
         """Run `update` from the next traced step on."""
