@@ -5,6 +5,7 @@ import functools
 import keras
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.linear_model import ElasticNet, Lasso
 
 import kerasreg
 
@@ -25,6 +26,8 @@ def decorrelated():
     x, y = diabetes()
     y = np.concatenate([y, x[:, 2:3] - y, 0.5 * y + x[:, 8:9]], axis=1)
     left, _, _ = np.linalg.svd(x.astype("float64"), full_matrices=False)
+    # The signs of singular vectors are those that the machine's LAPACK happens to choose.
+    left *= np.sign(left[np.abs(left).argmax(0), range(left.shape[1])])
     return (left * np.sqrt(len(x))).astype("float32"), y
 
 
@@ -33,6 +36,25 @@ def breast_cancer():
     """`(x, y)`, standardised: 569 tumours, 30 features, y is 0 or 1."""
     x, y = load_breast_cancer(return_X_y=True)
     return _standardised(x), y[:, None].astype("float32")
+
+
+def solution(model, x, y):
+    """The weights `(features, outputs)` of a linear model of scikit-learn, in float64.
+
+    Exact to more than any test asks for, and far from where the rounding of a machine's kernels
+    decides whether it has converged.
+    """
+    if isinstance(model, ElasticNet):
+        model.set_params(tol=1e-10, max_iter=100_000)
+    x, y = np.asarray(x, "float64"), np.asarray(y, "float64")
+    model.fit(x, y[:, 0] if y.shape[1] == 1 else y)
+    return np.atleast_2d(model.coef_).T
+
+
+def lasso(x, y, factor, **kwargs):
+    """The minimiser of `mean((x w - y)^2) + factor * sum(|w|)`: scikit-learn halves the error."""
+    factor *= y.shape[1]
+    return solution(Lasso(alpha=factor / 2, fit_intercept=False, **kwargs), x, y)
 
 
 def linear(features, regularizer, units=1, **kwargs):

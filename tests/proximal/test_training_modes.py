@@ -6,8 +6,8 @@
 import keras
 import numpy as np
 import pytest
-from problems import batches, compile_fast, diabetes, kernel, linear, train
-from sklearn.linear_model import ElasticNet, Lasso
+from problems import batches, compile_fast, diabetes, kernel, lasso, linear, solution, train
+from sklearn.linear_model import ElasticNet
 
 import kerasreg
 from kerasreg.callbacks import PenaltySchedule, ProximalGradient, ThresholdPruning
@@ -21,14 +21,12 @@ has_multi_optimizer = pytest.mark.skipif(
 
 
 def reference(model=None):
-    x, y = (part.astype("float64") for part in diabetes())
-    model = model or Lasso(alpha=FACTOR / 2, fit_intercept=False, tol=1e-12)
-    return model.fit(x, y).coef_[:, None]
+    return lasso(*diabetes(), FACTOR) if model is None else solution(model, *diabetes())
 
 
 def objective(w):
     x, y = diabetes()
-    return np.mean((y - x @ w) ** 2) + FACTOR * np.abs(w).sum()
+    return np.mean((y - x.astype("float64") @ w) ** 2) + FACTOR * np.abs(w).sum()
 
 
 def assert_lasso(w, tolerance=1e-5):
@@ -155,7 +153,7 @@ def test_weight_decay_is_a_ridge_besides_the_objective():
     model.compile(keras.optimizers.SGD(0.05, weight_decay=0.3), "mse")
     train(model, x, y, 600)
     alpha = FACTOR / 2 + 0.3 / 2
-    net = ElasticNet(alpha=alpha, l1_ratio=FACTOR / 2 / alpha, fit_intercept=False, tol=1e-12)
+    net = ElasticNet(alpha=alpha, l1_ratio=FACTOR / 2 / alpha, fit_intercept=False)
     np.testing.assert_allclose(kernel(model), reference(net), atol=1e-4)
     np.testing.assert_array_equal(kernel(model) == 0, reference(net) == 0)
 
@@ -232,7 +230,6 @@ def test_everything_at_once():
     model.compile(optimizer, "mse", jit_compile=BACKEND != "torch")
     callbacks = [PenaltySchedule(ramp_steps=100), ProximalGradient()]
     train(model, x, y, 2000, callbacks)
-    x, y = x.astype("float64"), y.astype("float64")
-    expected = Lasso(alpha=FACTOR / 2, fit_intercept=False, tol=1e-12).fit(x, y).coef_[:, None]
+    expected = lasso(x, y, FACTOR)
     np.testing.assert_array_equal(kernel(model) == 0, expected == 0)
     np.testing.assert_allclose(kernel(model), expected, atol=1e-4)

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from problems import diabetes, kernel, linear, train
-from sklearn.linear_model import Lasso, Ridge
+from problems import diabetes, kernel, lasso, linear, solution, train
+from sklearn.linear_model import Ridge
 from tensors import BACKEND, DTYPES, array, compiled, tensor
 
 import kerasreg
@@ -247,17 +247,15 @@ def test_attached_ones_in_files(penalty, name, tmp_path):
 # Training
 
 
-def solution(penalty, x, y, w0):
+def minimiser(penalty, x, y, w0):
     """The minimiser of `mean((x w - y)^2) + penalty(w)`: by `w - w0`, or by the scale of w."""
     if isinstance(penalty, WeightedL1):
         scale = abs(w0) / penalty.l1
-        lasso = Lasso(0.5, fit_intercept=False, tol=1e-12, max_iter=100_000)
-        return lasso.fit(x * scale.T, y).coef_[:, None] * scale
+        return lasso(x * scale.T, y, 1.0) * scale
     if isinstance(penalty, L2SP):
-        other = Ridge(len(x) * penalty.l2, fit_intercept=False)
-    else:
-        other = Lasso(penalty.l1 / 2, fit_intercept=False, tol=1e-12, max_iter=100_000)
-    return w0 + np.reshape(other.fit(x, y - x @ w0).coef_, (-1, 1))
+        ridge = Ridge(len(x) * penalty.l2, fit_intercept=False)
+        return w0 + solution(ridge, x, y - x @ w0)
+    return w0 + lasso(x, y - x @ w0, penalty.l1)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -272,7 +270,7 @@ def test_training_reaches_the_known_optimum(penalty, optimizer):
     model.compile(steps[optimizer], "mse")
     train(model, x, y, 1500)
     w = kernel(model)
-    expected = solution(penalty, x.astype("float64"), y.astype("float64"), start.astype("float64"))
+    expected = minimiser(penalty, x.astype("float64"), y.astype("float64"), start.astype("float64"))
     np.testing.assert_allclose(w, expected, atol=2e-4)
     if isinstance(penalty, L1SP):
         same = w == start
@@ -289,8 +287,7 @@ def test_nonnegative_training_reaches_the_known_optimum():
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
     train(model, x, y, 1500)
     w = kernel(model)
-    lasso = Lasso(0.01, fit_intercept=False, positive=True, tol=1e-12, max_iter=100_000)
-    expected = lasso.fit(x.astype("float64"), y).coef_[:, None]
+    expected = lasso(x, y, 0.02, positive=True)
     np.testing.assert_allclose(w, expected, atol=1e-5)
     np.testing.assert_array_equal(w == 0, expected == 0)
     assert (w >= 0).all()
