@@ -59,7 +59,7 @@ benchmark-tfmot: $(VENV)-tfmot/ready
 COMPILE := $(VENV)-build/bin/uv pip compile pyproject.toml --quiet --upgrade --universal \
 	--python-version 3.11 --no-annotate --no-header
 lock: $(VENV)-build/ready
-	$(VENV)-build/bin/pip install $(QUIET) --upgrade uv
+	$(VENV)-build/bin/pip $(INSTALL) --upgrade uv
 	$(COMPILE) --all-extras --fork-strategy fewest --constraint requirements/hold.txt \
 		--output-file $(LOCK)
 	sed -i.all -E '/^(cuda|nvidia|triton)/d' $(LOCK) && rm $(LOCK).all
@@ -70,13 +70,14 @@ lock: $(VENV)-build/ready
 
 # What the environments have is in $(LOCK), but for those of other versions. Modules are compiled
 # when they are imported: most never are.
-QUIET := --quiet --disable-pip-version-check --no-compile
+QUIET := --quiet --disable-pip-version-check
+INSTALL := install $(QUIET) --no-compile
 # `$(call environment,extras,versions)` in the folder of the target: the wheel with these extras.
 define environment
 @echo "Making the environment $(@D), a minute or two ..."
 $(PYTHON) -m venv $(@D)
-$(@D)/bin/pip install $(QUIET) "$$(ls dist/*.whl)[$(strip $(1))]" $(2)
-$(@D)/bin/pip install $(QUIET) --force-reinstall --no-deps dist/*.whl
+$(@D)/bin/pip $(INSTALL) "$$(ls dist/*.whl)[$(strip $(1))]" $(2)
+$(@D)/bin/pip $(INSTALL) --force-reinstall --no-deps dist/*.whl
 touch $@
 endef
 
@@ -98,11 +99,11 @@ $(VENV)/ready-demo: dist/ready $(LOCK)
 	$(call environment,demo,--constraint $(LOCK))
 
 $(VENV)/ready: $(VENV)/ready-demo
-	$(VENV)/bin/pip install $(QUIET) "$$(ls dist/*.whl)[dev]" --constraint $(LOCK)
+	$(VENV)/bin/pip $(INSTALL) "$$(ls dist/*.whl)[dev]" --constraint $(LOCK)
 	touch $@
 
 $(VENV)/ready-hub: $(VENV)/ready
-	$(VENV)/bin/pip install $(QUIET) "$$(ls dist/*.whl)[hub]" --constraint $(LOCK)
+	$(VENV)/bin/pip $(INSTALL) "$$(ls dist/*.whl)[hub]" --constraint $(LOCK)
 	touch $@
 
 $(VENV)-jax/ready $(VENV)-torch/ready: $(VENV)-%/ready: dist/ready $(LOCK)
@@ -119,7 +120,7 @@ $(VENV)-newest/ready $(VENV)-nightly/ready: dist/ready
 
 $(VENV)-nightly/keras: $(VENV)-nightly/ready
 	$(@D)/bin/pip uninstall --quiet --yes keras
-	$(@D)/bin/pip install $(QUIET) --force-reinstall --no-deps --pre keras-nightly
+	$(@D)/bin/pip $(INSTALL) --force-reinstall --no-deps --pre keras-nightly
 
 $(VENV)-tfmot/ready: dist/ready
 	$(call environment,demo,keras==3.15.1 'tensorflow==2.21.*' 'tf-keras==2.21.*' \
