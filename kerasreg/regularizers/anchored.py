@@ -1,11 +1,13 @@
 """Penalties of single weights that know an array: reference weights, or a factor for each."""
 
+import functools
+
 import keras
 import numpy as np
 from keras import ops
 
 from kerasreg.proximal import operators
-from kerasreg.regularizers.arrays import array_argument, encode
+from kerasreg.regularizers.arrays import PackedArray, array_argument, encode, unpacked
 from kerasreg.regularizers.base import Regularizer, absolute, validate_above, validate_factor
 
 #: Pilot weights nearer to zero than this count as this large.
@@ -22,32 +24,40 @@ class Anchored(Regularizer):
 
     _argument = "reference"
 
+    @functools.cached_property
+    def _array(self):
+        """The array, unpacked when weights of its shape are there."""
+        return unpacked(self._given())
+
+    def _given(self):
+        return self._arguments()[self._argument]
+
     def check(self, shape, name="weights"):
-        argument, shape = self._argument, tuple(shape)
-        if self._array is None:
+        argument, shape, given = self._argument, tuple(shape), self._given()
+        if given is None:
             raise ValueError(
                 f"`{type(self).__name__}` has no `{argument}` for {name} of shape {shape}. Pass "
                 f"`{argument}=`, an array of this shape, or use `kerasreg.attach(model, rules)` on "
                 "the finished model, which takes the present values of each variable. Received: "
                 f"{argument}=None"
             )
-        if self._array.shape != shape:
+        if given.shape != shape:
             raise ValueError(
                 f"`{argument}` must have the shape of {name}, {shape}. Received: {argument} of "
-                f"shape {self._array.shape}"
+                f"shape {given.shape}"
             )
 
     def for_variable(self, variable, roles):
-        if self._array is None:
+        if self._given() is None:
             arguments = {**self._arguments(), self._argument: variable}
             return type(self)(**arguments).for_variable(variable, roles)
         return super().for_variable(variable, roles)
 
     def for_part(self, moved, cut):
-        if self._array is None:
+        if self._given() is None:
             return self
         arguments = self._arguments()
-        return type(self)(**{**arguments, self._argument: moved(arguments[self._argument])})
+        return type(self)(**{**arguments, self._argument: moved(unpacked(self._given()))})
 
     def _constant(self, weights):
         dtype = keras.backend.standardize_dtype(weights.dtype)
@@ -55,7 +65,7 @@ class Anchored(Regularizer):
 
     def get_config(self):
         return {
-            name: encode(value) if isinstance(value, np.ndarray) else value
+            name: encode(value) if isinstance(value, (np.ndarray, PackedArray)) else value
             for name, value in self._arguments().items()
         }
 
@@ -95,7 +105,7 @@ class L2SP(Anchored):
 
     def __init__(self, l2=0.01, reference=None):
         self.l2 = validate_factor(l2, "l2")
-        self._array = array_argument(reference, "reference")
+        self._reference = array_argument(reference, "reference")
 
     def _value(self, weights):
         return self.l2 * ops.sum(ops.square(weights - self._constant(weights)))
@@ -106,7 +116,7 @@ class L2SP(Anchored):
         return operators.shrink_towards(weights, self.l2 * step, self._constant(weights))
 
     def _arguments(self):
-        return {"l2": self.l2, "reference": self._array}
+        return {"l2": self.l2, "reference": self._reference}
 
 
 @keras.saving.register_keras_serializable("kerasreg")
@@ -137,7 +147,7 @@ class L1SP(Anchored):
 
     def __init__(self, l1=0.01, reference=None):
         self.l1 = validate_factor(l1, "l1")
-        self._array = array_argument(reference, "reference")
+        self._reference = array_argument(reference, "reference")
 
     def _value(self, weights):
         return self.l1 * ops.sum(absolute(weights - self._constant(weights)))
@@ -148,7 +158,7 @@ class L1SP(Anchored):
         return operators.soft_threshold_towards(weights, self.l1 * step, self._constant(weights))
 
     def _arguments(self):
-        return {"l1": self.l1, "reference": self._array}
+        return {"l1": self.l1, "reference": self._reference}
 
 
 @keras.saving.register_keras_serializable("kerasreg")
@@ -192,18 +202,27 @@ class WeightedL1(Anchored):
                 "`weights` and `pilot` exclude each other. Received: both, of shapes "
                 f"{self.weights.shape} and {self.pilot.shape}"
             )
-        if self.weights is not None and (self.weights < 0).any():
-            raise ValueError(
-                f"`weights` must not be negative. Received: a smallest one of {self.weights.min()}"
-            )
-        self._array = self.weights
+        if not any(isinstance(each, PackedArray) for each in (self.weights, self.pilot)):
+            _ = self._array  # For its errors.
+
+    @functools.cached_property
+    def _array(self):
         if self.pilot is not None:
-            self._array = _adaptive(self.pilot, self.gamma)
+            return _adaptive(unpacked(self.pilot), self.gamma)
+        weights = unpacked(self.weights)
+        if weights is not None and (weights < 0).any():
+            raise ValueError(
+                f"`weights` must not be negative. Received: a smallest one of {weights.min()}"
+            )
+        return weights
+
+    def _given(self):
+        return self.pilot if self.weights is None else self.weights
 
     def for_part(self, moved, cut):
         if self.weights is None:
             return super().for_part(moved, cut)
-        return type(self)(self.l1, weights=cut(self.weights), gamma=self.gamma)
+        return type(self)(self.l1, weights=cut(unpacked(self.weights)), gamma=self.gamma)
 
     def _value(self, weights):
         return self.l1 * ops.sum(self._constant(weights) * absolute(weights))
@@ -236,6 +255,6 @@ def _adaptive(pilot, gamma):
 
 
 def _text(value):
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, PackedArray)):
         return f"<{value.dtype} array of shape {value.shape}>"
     return repr(value)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from kerasreg.proximal import operators
+from kerasreg.regularizers.at_build import frame_of_add_weight
 from kerasreg.regularizers.base import Penalty, Regularizer, absolute, safe_sqrt, validate_factor
 from kerasreg.regularizers.groups import Groups
 from kerasreg.regularizers.roles import groups_of
@@ -16,6 +17,21 @@ class GroupPenalty(Penalty):
 
     def __init__(self, axis=-1, gates=1):
         self.groups = Groups(axis, gates)
+
+    @property
+    def __class__(self):
+        groups = vars(self).get("groups")
+        if groups is not None and isinstance(groups.axis, str):
+            self._refuse_layer()
+        return type(self)
+
+    def _refuse_layer(self):
+        """Raise where a layer that is being built has been given this penalty."""
+        frame = frame_of_add_weight(self)
+        if frame is not None:
+            layer, name, shape = (frame.f_locals[key] for key in ("self", "name", "shape"))
+            shape = (shape,) if isinstance(shape, int) else tuple(shape or ())
+            self.check(shape, f"'{layer.name}/{name}'")
 
     def check(self, shape, name="weights"):
         self.groups.check(shape, name)
@@ -75,7 +91,7 @@ class GroupLasso(GroupRegularizer):
     | SimpleRNN, GRU, LSTM `(input, gates * units)` | unit of every gate | -1 with gates=1, 3, 4 |
 
     With `kerasreg.attach`, which knows the layer, `axis` may be a name instead: `"output"`,
-    `"input"` or `"head"`.
+    `"input"` or `"head"`. As an argument of a layer, a name is an error when the layer is built.
 
     The prox is exact for one step per weight too, as Adam needs: a group is zero iff
     `||w_g / step_g|| <= factor * sqrt(d_g)`.

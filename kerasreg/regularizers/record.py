@@ -11,6 +11,7 @@ import functools
 
 import keras
 
+from kerasreg.regularizers.base import Penalty
 from kerasreg.warn import warn
 
 #: A variable remembers here what was attached to it; its `regularizer` changes while it trains.
@@ -94,19 +95,46 @@ class _Attached:
     def from_config(cls, config, custom_objects=None):
         from kerasreg.regularizers.attach import put
 
+        if not isinstance(config, dict) or not {"model", "regularizers"} <= config.keys():
+            raise _broken(f"not both `model` and `regularizers`, but {_excerpt(config)}")
         model = keras.saving.deserialize_keras_object(config["model"], custom_objects)
-        weights = model.weights
-        put(
-            model,
-            [
-                (
-                    weights[int(position)],
-                    keras.saving.deserialize_keras_object(regularizer, custom_objects),
-                )
-                for position, regularizer in config["regularizers"].items()
-            ],
-        )
+        if not isinstance(model, keras.Model):
+            raise _broken(f"no model, but {_excerpt(config['model'])}")
+        put(model, _read(config["regularizers"], model.weights, custom_objects))
         return model
+
+
+def _read(regularizers, weights, custom_objects):
+    """`[(variable, regularizer)]` of a record."""
+    if not isinstance(regularizers, dict):
+        raise _broken(f"no dict of regularizers, but {_excerpt(regularizers)}")
+    places = {str(place): variable for place, variable in enumerate(weights)}
+    found = []
+    for place, config in regularizers.items():
+        if place not in places:
+            raise _broken(
+                f"a regularizer for variable {_excerpt(place)}; the model has {len(weights)}, from "
+                "0 on"
+            )
+        regularizer = keras.saving.deserialize_keras_object(config, custom_objects)
+        if not callable(regularizer) or isinstance(regularizer, keras.constraints.Constraint):
+            raise _broken(f"no regularizer for variable {place}, but {_excerpt(config)}")
+        if isinstance(regularizer, Penalty):
+            regularizer.check(places[place].shape, places[place].path)
+        found.append((places[place], regularizer))
+    return found
+
+
+def _broken(received):
+    return ValueError(
+        "The record of what `kerasreg.attach` put on this model is broken: it was changed, or "
+        f"written by another version of kerasreg. Received: {received}."
+    )
+
+
+def _excerpt(value):
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """Bad input is a `ValueError` that says what was expected and what was received."""
 
+import inspect
 import re
 
 import keras
@@ -25,6 +26,7 @@ from kerasreg.regularizers import (
     TransformedL1,
     WeightedL1,
 )
+from kerasreg.regularizers.group import GroupPenalty
 
 FACTORS = [
     (L1, "l1"),
@@ -197,3 +199,39 @@ def test_steps_that_broadcast(shape):
 def test_the_base_class_is_abstract():
     with pytest.raises(NotImplementedError):
         kerasreg.regularizers.Regularizer()(np.ones(2, "float32"))
+
+
+@pytest.mark.parametrize("role", ["output", "input", "head"])
+def test_a_name_in_a_layer_is_an_error_when_it_is_built(role):
+    regularizers = kerasreg.regularizers
+    penalties = [
+        getattr(regularizers, name)
+        for name in regularizers.__all__
+        if "axis" in inspect.signature(getattr(regularizers, name)).parameters
+        and issubclass(getattr(regularizers, name), GroupPenalty)
+    ]
+    assert len(penalties) > 8
+    for penalty in penalties:
+        layer = keras.layers.Dense(3, kernel_regularizer=penalty(axis=role), name="dense")
+        with pytest.raises(ValueError, match=rf"`axis='{role}'`.*only `kerasreg.attach`.*'dense/k"):
+            layer.build((None, 4))
+    named = GroupLasso(axis=role)
+    assert isinstance(named, GroupPenalty)
+    assert not isinstance(named, L1)
+    for layer, shape in (
+        (keras.layers.Dense(3, bias_regularizer=named), (None, 4)),
+        (keras.layers.Embedding(3, 2, embeddings_regularizer=named), (None,)),
+        (keras.layers.LayerNormalization(gamma_regularizer=named), (None, 4)),
+        (keras.layers.LSTM(3, recurrent_regularizer=named), (None, 5, 4)),
+        (keras.layers.SeparableConv1D(3, 2, pointwise_regularizer=named), (None, 5, 4)),
+        (keras.layers.MultiHeadAttention(2, 3, kernel_regularizer=named), ((2, 5, 4), (2, 5, 4))),
+    ):
+        with pytest.raises(ValueError, match=r"only `kerasreg.attach` can translate.*Pass an int"):
+            layer.build(*shape) if isinstance(shape[0], tuple) else layer.build(shape)
+
+    class Custom(keras.layers.Layer):
+        def build(self, shape):
+            self.mixing = self.add_weight(shape=(shape[-1], 3), regularizer=named, name="mixing")
+
+    with pytest.raises(ValueError, match=r"of 'custom/mixing' with shape \(4, 3\)"):
+        Custom(name="custom").build((None, 4))
