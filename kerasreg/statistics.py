@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from keras import ops
 
+from kerasreg.notes import notes_on
 from kerasreg.reductions import is_finite, measure
 from kerasreg.regularizers.elementwise import L1, L1L2, L2
 from kerasreg.regularizers.keras_own import with_prox
@@ -100,10 +101,14 @@ class Statistics:
 
 @dataclass(frozen=True)
 class ModelStatistics:
-    """What `statistics` returns: `variables` by path, and their `total`."""
+    """What `statistics` returns: `variables` by path, and their `total`.
+
+    `notes` say what the zeros do not show, of adapters (LoRA) and packed kernels.
+    """
 
     variables: dict[str, Statistics]
     total: Statistics
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, path: str) -> Statistics:
         return self.variables[path]
@@ -150,7 +155,8 @@ def statistics(model, include=None) -> ModelStatistics:
             path = unique_path(variable.path, variables)
             own = roles.get(id(variable), {})
             variables[path] = _measure(variable, path, own, joint.get(id(variable), False))
-    return ModelStatistics(variables, total(variables.values(), model.name))
+    notes = tuple(notes_on(model))
+    return ModelStatistics(variables, total(variables.values(), model.name), notes)
 
 
 def total(statistics, name="total") -> Statistics:

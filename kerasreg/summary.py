@@ -98,6 +98,7 @@ def _legend(numbers, columns, dropped):
         *(["* has a regularizer"] if numbers.total.regularized else []),
         *(["? unknown kind of layer"] if has_unknown else []),
         *([f"no room for {', '.join(dropped)}"] if dropped else []),
+        *numbers.notes,
     ]
     return "; ".join(legend) or None
 

@@ -63,16 +63,24 @@ def require_compiled(model, caller):
         )
 
 
-def require_matches(pattern, name, paths):
-    """Raise unless a regular expression is None, or found in one of the paths."""
+def require_expression(pattern, name):
+    """Raise unless this is None or a regular expression."""
     if pattern is None:
         return
     try:
-        found = any(re.search(pattern, path) for path in paths)
+        re.compile(pattern)
     except (re.error, TypeError) as error:
         raise ValueError(
             f"`{name}` must be a regular expression. Received: {name}={pattern!r} ({error})"
         ) from None
+
+
+def require_matches(pattern, name, paths):
+    """Raise unless a regular expression is None, or found in one of the paths."""
+    require_expression(pattern, name)
+    if pattern is None:
+        return
+    found = any(re.search(pattern, path) for path in paths)
     if not found:
         raise ValueError(
             f"`{name}` must be found in the path of a variable. Received: {name}={pattern!r}; "

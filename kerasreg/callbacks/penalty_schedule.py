@@ -10,7 +10,7 @@ from kerasreg.callbacks.siblings import reads_logs, run_after
 from kerasreg.texts import nearest
 from kerasreg.train_step import FitScope, TrainedPenalty, finished_updates
 from kerasreg.variables import require_built
-from kerasreg.warn import noted
+from kerasreg.warn import noted, warn
 
 _NAME = "penalty_scale"
 
@@ -113,7 +113,19 @@ class PenaltySchedule(keras.callbacks.Callback):
                 logs[_NAME] = last[1]
 
     def on_train_end(self, logs=None):
+        with noted("Comparing the ramp with the fit"):
+            self._warn_of_ramp()
         FitScope.of(self.model).leave(self._off)
+
+    def _warn_of_ramp(self):
+        whole = self._warmup_steps + self._ramp_steps
+        step, scale = self._last_scale()
+        if step + 1 < whole:
+            warn(
+                f"PenaltySchedule ended at a scale of {scale:.4g}: warm-up and ramp take {whole:,} "
+                f"steps of the optimizer, and it made {step + 1:,}. Train longer (data need enough "
+                "batches, see `.repeat()`), or lower `warmup_steps` and `ramp_steps`."
+            )
 
     def _last_scale(self):
         """`(step, scale)` of the last step."""

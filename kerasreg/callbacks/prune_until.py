@@ -6,7 +6,7 @@ import numbers
 import numpy as np
 from keras import ops
 
-from kerasreg.callbacks.siblings import prunes, run_after
+from kerasreg.callbacks.siblings import prunes, put_off, run_after
 from kerasreg.callbacks.train_step_callback import TrainStepCallback
 from kerasreg.pruning.schedules import OnDemand
 from kerasreg.pruning.strategy import Strategy
@@ -34,10 +34,13 @@ class PruneUntil(TrainStepCallback):
         epochs: how many epochs each of them has at most.
         baseline: a value of the metric, in place of the first epochs: pruning starts at once.
         mode: `"max"` if the metric should be high, `"min"` if low, `"auto"` to tell by its name.
-        pattern, score, scope, include, exclude: see `kerasreg.callbacks.Pruning`.
+        pattern, score, scope, include, exclude, floor: see `kerasreg.callbacks.Pruning`.
 
     After the fit, `sparsity` is the one that was reached (0.0 if none), `history` a list of
-    `(epoch, sparsity, value, whether it was good)`.
+    `(epoch, sparsity, value, whether it was good)`. If another callback sets other weights when the
+    fit ends, they stay, `sparsity` is their share of zeros, and a warning says so. With `use_ema`,
+    the averages of the last good model are set, as Keras sets them. Level, baseline and the last
+    good weights are in every checkpoint of the fit, so that it resumes (`BackupAndRestore`).
 
     Raises:
         ValueError: for bad arguments; at the start of `fit`, for a model that is not built; and at
@@ -70,6 +73,8 @@ class PruneUntil(TrainStepCallback):
         scope="layer",
         include=None,
         exclude=None,
+        *,
+        floor=1,
     ):
         super().__init__()
         self._monitor = monitor
@@ -77,10 +82,11 @@ class PruneUntil(TrainStepCallback):
         self._levels = _validate_levels(sparsities)
         if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
             raise ValueError(f"`epochs` must be an int of at least 1. Received: epochs={epochs!r}")
-        self._epochs, self._given = epochs, baseline
+        self._epochs, self._given = epochs, _validate_baseline(baseline)
         self._is_max = _is_max(monitor, mode)
         self._strategy = Strategy(
-            OnDemand(self._levels[-1]), pattern, score, scope, include, exclude, True, None, 0.3
+            *(OnDemand(self._levels[-1]), pattern, score, scope, include, exclude),
+            *(True, None, 0.3, floor),
         )
         for level in self._levels:
             self._strategy.rule.check_sparsity(level)
@@ -97,7 +103,8 @@ class PruneUntil(TrainStepCallback):
             scope.release()
             self.release_unused()
             raise
-        self._started, self._good = False, None
+        self._is_over, self._pruned_level = False, -1
+        self._started, self._ended, self._good, self._zeros = False, False, None, 0.0
         self.sparsity, self.history = 0.0, []
         self.baseline, self._level, self._left = self._given, -1, self._epochs
         self._training.on()
@@ -107,15 +114,24 @@ class PruneUntil(TrainStepCallback):
         if not self._started:
             self._training.start(Run())
             self._started = True
-            if self.baseline is not None:
+            if not self._resume() and self.baseline is not None:
                 self._keep()
                 self._raise_sparsity()
+                self._back_up()
+        # Not at the end of the epoch, where others save the weights that were measured.
+        if self._level > self._pruned_level and not self._is_over:
+            self._training.prune(self._levels[self._level], self._training.done())
+            self._pruned_level = self._level
 
     def on_epoch_end(self, epoch, logs=None):
         value = self._value_of(logs)
         _ = self.model  # On JAX, this brings the state of training into the variables.
         self.require_in_step(self._training.is_in_step)
         self._left -= 1
+        self._judge(epoch, value)
+        self._back_up()
+
+    def _judge(self, epoch, value):
         if self._level < 0:
             self._measure_baseline(epoch, value)
             return
@@ -126,17 +142,44 @@ class PruneUntil(TrainStepCallback):
             self._keep()
             self._raise_sparsity()
         elif not self._left:
-            self.model.stop_training = True
+            self._stop()
 
     def on_train_end(self, logs=None):
-        if self._level < len(self._levels) and not self.model.stop_training:
+        if not self._ended:
+            self._ended = True
+            if self._good is not None:
+                self._restore()
+            FitScope.of(self.model).leave(self._training.off)
+            # Any of the others may set weights now, as `EarlyStopping` does.
+            if put_off(self, until=lambda each: True):
+                return
+        self._tell()
+
+    def _tell(self):
+        """Say what the weights are, after everybody has set them."""
+        _ = self.model  # On JAX, this brings the state of training into the variables.
+        zeros, reached = self._training.zeros(), self.sparsity
+        if zeros < self._zeros - 1e-9:
+            self.sparsity = zeros
             warn(
-                f"PruneUntil ran out of epochs at a sparsity of {self.sparsity}: pass more to "
-                "`fit` to find out how far it can go."
+                f"PruneUntil returned to a sparsity of {reached}, and the model has {zeros:.1%} "
+                "zeros: another callback set other weights when the fit ended, as "
+                "`EarlyStopping(restore_best_weights=True)` does. They stay as they were set. "
+                "Leave that out: PruneUntil ends the fit, and returns to the last good model."
             )
-        if self._good is not None:
-            self._restore()
-        FitScope.of(self.model).leave(self._training.off)
+        if self._is_over:
+            return
+        if self.model.stop_training:
+            warn(
+                f"PruneUntil was stopped at a sparsity of {reached}, before it knew how far it can "
+                "go: another callback ended the fit. Leave `EarlyStopping` out: PruneUntil ends "
+                "the fit."
+            )
+        else:
+            warn(
+                f"PruneUntil ran out of epochs at a sparsity of {reached}: pass more to `fit` (or "
+                "more data, where they ran dry) to find out how far it can go."
+            )
 
     def _measure_baseline(self, epoch, value):
         self.history.append((epoch, 0.0, value, True))
@@ -150,16 +193,54 @@ class PruneUntil(TrainStepCallback):
         self._level += 1
         self._left = self._epochs
         if self._level == len(self._levels):
-            self.model.stop_training = True
-            return
-        self._training.prune(self._levels[self._level], self._training.done())
+            self._stop()
+
+    def _stop(self):
+        self._is_over = self.model.stop_training = True
+
+    def _kept(self):
+        averages = [average for _, average in self._training.averages()]
+        return [*self.model.weights, *averages]
 
     def _keep(self):
-        self._good = [np.array(ops.convert_to_numpy(v)) for v in self.model.weights]
+        self._good = [np.array(ops.convert_to_numpy(v)) for v in self._kept()]
+        self._zeros = self._training.zeros()
+        for number, value in enumerate(self._good):
+            self._training.keep(f"until_good_{number}", value)
 
     def _restore(self):
-        for variable, value in zip(self.model.weights, self._good, strict=True):
+        for variable, value in zip(self._kept(), self._good, strict=True):
             variable.assign(value)
+        # As Keras does at the end of every fit with `use_ema`.
+        for variable, average in self._training.averages():
+            variable.assign(average)
+
+    def _back_up(self):
+        """What a fit that is killed needs to go on."""
+        state = [self._level, self._left, self.sparsity, self._zeros, self._is_over]
+        baseline = math.nan if self.baseline is None else self.baseline
+        self._training.keep("until", np.array([*state, baseline], "float64"))
+        self._training.keep("until_history", np.array(self.history, "float64").reshape(-1, 4))
+
+    def _resume(self):
+        """Go on where a checkpoint of this fit was; returns whether there is one."""
+        state = self._training.kept("until")
+        if state is None:
+            return False
+        level, left, self.sparsity, self._zeros, is_over, baseline = map(float, state)
+        self._level, self._left, self._is_over = int(level), int(left), bool(is_over)
+        self.baseline = None if math.isnan(baseline) else baseline
+        rows = self._training.kept("until_history").tolist()
+        self.history = [(int(epoch), *numbers, bool(good)) for epoch, *numbers, good in rows]
+        good = [self._training.kept(f"until_good_{i}") for i in range(len(self._kept()))]
+        if good[0] is not None:
+            self._good = good
+            for number, value in enumerate(good):
+                self._training.keep(f"until_good_{number}", value)
+        self._back_up()
+        if self._is_over:
+            self.model.stop_training = True
+        return True
 
     def _loss(self, value):
         return -value if self._is_max else value
@@ -172,6 +253,16 @@ class PruneUntil(TrainStepCallback):
                 f"logs have {sorted(logs or {})}. Pass `validation_data` to `fit`, or another name."
             )
         return float(value)
+
+
+def _validate_baseline(value):
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if value is not None and not (is_number and math.isfinite(value)):
+        raise ValueError(
+            "`baseline` must be None, or a finite value of the metric. "
+            f"Received: baseline={value!r}"
+        )
+    return value if value is None else float(value)
 
 
 def _validate_tolerance(value):

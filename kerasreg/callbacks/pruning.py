@@ -1,11 +1,20 @@
 """Pruning during `fit`."""
 
-from kerasreg.callbacks.siblings import prunes, put_off, restores_weights, run_after
+import math
+
+from kerasreg.callbacks.siblings import prunes, put_off, run_after
 from kerasreg.callbacks.train_step_callback import TrainStepCallback
 from kerasreg.pruning.strategy import Strategy
 from kerasreg.pruning.timeline import Run
 from kerasreg.pruning.training import PruningTraining
 from kerasreg.train_step import FitScope
+
+_OF_UNKNOWN_LENGTH = (
+    "Data of a finite, known length: tell it with `dataset.apply("
+    "tf.data.experimental.assert_cardinality(batches))`. Data without an end: pass "
+    "`steps_per_epoch` to `fit`; finite data need `dataset.repeat()` then, or they run dry in a "
+    "later epoch"
+)
 
 
 class Pruning(TrainStepCallback):
@@ -23,9 +32,10 @@ class Pruning(TrainStepCallback):
             `kerasreg.schedules.Polynomial`; a schedule of `kerasreg.schedules` (`Hold()` keeps the
             zeros that are there); or a function from the step to a sparsity. None is the sparsity
             of an N:M pattern.
-        pattern: what goes together: `"unstructured"`, `"2:4"`, `"unit"` (filters, neurons),
-            `"coupled"` (units with all that computes and reads them), or one of
-            `kerasreg.patterns`.
+        pattern: what goes together: `"unstructured"`, `"2:4"`, `"unit"` (filters, neurons; those
+            of the model's outputs are left out unless `include` names them), `"input"` (features,
+            channels), `"head"` (whole heads of attention), `"coupled"` (units with all that
+            computes and reads them), or one of `kerasreg.patterns`.
         score: what goes first: `"magnitude"`, `"taylor"`, `"movement"`, `"random"`, one of
             `kerasreg.scores`, or a function `(variable, weights) -> array`.
         scope: how the zeros are shared out: `"layer"` (the same share of each variable),
@@ -40,9 +50,15 @@ class Pruning(TrainStepCallback):
         regrow: None, or how to choose dead weights that get another chance at every pruning:
             `"gradient"` (RigL, 4 bytes per weight) or `"random"` (SET).
         regrow_share: of the weights that are alive, at first; it falls to 0 like a cosine.
+        floor: at least as many units (weights, filters, blocks ...) of every variable stay, unless
+            a sparsity of 1.0 is asked for, because a layer without weights makes the model
+            constant. A warning says where it binds. 0 lets whole layers go.
 
     What is not pruned is skipped, not fatal: `plan` says what and why. After the fit, `pruned` is
-    `{step: sparsity}` of every pruning.
+    `{step: sparsity}` of every pruning, and `sparsity` the share of zeros that the weights have.
+    Weights that another callback sets stay as they were set, zeros included: the best ones of
+    `EarlyStopping(restore_best_weights=True)` may have fewer zeros than the schedule asked for. A
+    warning says so, as it does when the fit ends before the schedule.
 
     Raises:
         ValueError: for bad arguments; at the start of `fit`, for a model that is not built, an
@@ -76,16 +92,24 @@ class Pruning(TrainStepCallback):
         hold=True,
         regrow=None,
         regrow_share=0.3,
+        *,
+        floor=1,
     ):
         super().__init__()
         self._strategy = Strategy(
-            schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_share
+            schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_share, floor
         )
         self._training = None
+        #: The share of zeros in what was pruned, when the last fit ended; None before.
+        self.sparsity: float | None = None
 
     @property
-    def pruned(self):
-        """`{step: sparsity}` of every pruning of the last fit, over the weights that are pruned."""
+    def pruned(self) -> dict[int, float]:
+        """`{step: sparsity}` of the prunings of the last fit, over the weights that are pruned.
+
+        Those that the weights no longer have are not in it: `EarlyStopping` may have restored
+        older ones.
+        """
         return {} if self._training is None else self._training.pruned
 
     def plan(self, model, steps=None, steps_per_epoch=None, print_fn=None):
@@ -115,7 +139,8 @@ class Pruning(TrainStepCallback):
         >>> plan.skipped
         {'net/dense/bias': 'a bias, or another vector: include it by name'}
         """
-        plan = self._strategy.plan(model, Run(steps, steps_per_epoch), "Pruning")
+        run = Run(steps, steps_per_epoch, "Pass it: `plan(model, {name}=...)`")
+        plan = self._strategy.plan(model, run, "Pruning")
         plan.print(print_fn)
         return plan
 
@@ -132,7 +157,7 @@ class Pruning(TrainStepCallback):
             scope.release()
             self.release_unused()
             raise
-        self._started = False
+        self._started, self._outcome = False, None
         self._training.on()
         scope.enter(self._training.off)
 
@@ -141,6 +166,8 @@ class Pruning(TrainStepCallback):
             done = epoch * self._run.steps_per_epoch if self._run.steps_per_epoch else 0
             self._training.start(self._run, int(done))
             self._started = True
+        else:
+            self._training.follow()
         self._done = self._training.done()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -157,10 +184,21 @@ class Pruning(TrainStepCallback):
         self.require_in_step(self._training.is_in_step)
 
     def on_train_end(self, logs=None):
-        if put_off(self, until=restores_weights):
-            return
-        self._training.finish()
-        FitScope.of(self.model).leave(self._training.off)
+        self._synchronize()
+        if self._outcome is None:
+            self._training.finish()
+            self._outcome = self._training.outcome()
+            FitScope.of(self.model).leave(self._training.off)
+            # Any of the others may set weights now, as `EarlyStopping` does.
+            if put_off(self, until=lambda each: True):
+                return
+        self._tell()
+
+    def _tell(self):
+        """Say what the weights are, after everybody has set them."""
+        self.sparsity = self._training.zeros()
+        self._training.forget_above(self.sparsity)
+        self._outcome.warn(self.sparsity, *_remedies(self._outcome, self._run))
 
     def _synchronize(self):
         # On JAX, asking for the model brings the state of training into its variables.
@@ -169,7 +207,19 @@ class Pruning(TrainStepCallback):
     def _run_of_fit(self):
         epochs, steps = self.params.get("epochs"), self.params.get("steps")
         if epochs is None or steps is None:
-            return Run()
+            return Run(remedy=_OF_UNKNOWN_LENGTH)
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
         accumulation = getattr(optimizer, "gradient_accumulation_steps", None) or 1
         return Run(epochs * steps // accumulation, steps / accumulation)
+
+
+def _remedies(outcome, run):
+    """What to do in a fit that ended too early, and in one that set older weights."""
+    epoch = "N" if not run.steps_per_epoch else math.ceil(outcome.step / run.steps_per_epoch)
+    wait = f"`EarlyStopping(start_from_epoch={epoch})`"
+    return (
+        f"Train longer ({wait} waits for the schedule; data need enough batches, see `.repeat()`), "
+        "or lower `end_step`.",
+        f"Choose the best epoch among those that have all zeros: {wait} looks no earlier, and so "
+        "does every callback of your own that monitors from there on.",
+    )

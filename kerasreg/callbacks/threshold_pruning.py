@@ -7,6 +7,7 @@ from kerasreg.callbacks.train_step_callback import TrainStepCallback, ending
 from kerasreg.pruning.masks import HoldUpdate, zero_averages
 from kerasreg.pruning.threshold import ThresholdRule, epochs_to_prune
 from kerasreg.train_step import FitScope, UpdateHook
+from kerasreg.variables import host_view
 from kerasreg.warn import warn
 
 
@@ -26,8 +27,9 @@ class ThresholdPruning(TrainStepCallback):
         exclude: regular expression of paths to leave alone.
 
     It runs before the other callbacks, wherever it stands in the list, so that what is saved or
-    logged at the end of an epoch has the zeros. Only at the end of the fit it waits for an
-    `EarlyStopping` that restores the best weights. After the fit, `pruned` is
+    logged at the end of an epoch has the zeros. Only at the end of the fit it waits, with
+    `at="end"`, for an `EarlyStopping` that restores the best weights. Weights that are set later
+    stay as they were set; a warning says so if they have fewer zeros. After the fit, `pruned` is
     `{epoch: {path: how many weights became zero}}`, with the key `"end"` for the end.
 
     Raises:
@@ -73,6 +75,7 @@ class ThresholdPruning(TrainStepCallback):
         run_after(self, lambda each: not prunes(each))
         self.pruned = {}
         self._started, self._last_epoch = False, math.inf
+        self._ended, self._zeros = False, 0
         try:
             self._targets = self._rule.targets(self.model, "ThresholdPruning")
             self._require_epochs()
@@ -87,6 +90,9 @@ class ThresholdPruning(TrainStepCallback):
             pruned_before = any(each < epoch for each in self._epochs)
             if pruned_before and not self._update.was_restored():
                 self._update.hold()
+        elif self._hold:
+            # Someone may have set earlier weights: no hybrid of theirs and of the zeros of now.
+            self._update.follow()
         self._started = True
 
     def on_epoch_end(self, epoch, logs=None):
@@ -98,13 +104,24 @@ class ThresholdPruning(TrainStepCallback):
             zero_averages(self.model.optimizer, [variable for variable, _ in self._targets])
             if self._hold:
                 self._update.hold()
+                self._zeros = self._count_zeros()
 
     def on_train_end(self, logs=None):
-        if (self._hold or not self._epochs) and put_off(self, until=restores_weights):
-            return
+        if not self._ended:
+            if not self._epochs and put_off(self, until=restores_weights):
+                return
+            self._ended = True
+            self._end()
+            # Any of the others may set weights now.
+            if put_off(self, until=lambda each: True):
+                return
+        self._warn_of_older_weights()
+
+    def _end(self):
         if not self._epochs:
             with ending(self, "prune"):
                 self.pruned["end"] = self._rule.apply(self._targets)
+                self._zeros = self._count_zeros()
         missed = sorted(epoch for epoch in self._epochs if epoch > self._last_epoch)
         if missed:
             warn(
@@ -113,8 +130,21 @@ class ThresholdPruning(TrainStepCallback):
                 RuntimeWarning,
             )
         if self._hold:
-            self._update.reset()
             FitScope.of(self.model).leave(self._end_hold)
+
+    def _count_zeros(self):
+        return sum(int((host_view(v) == 0).sum()) for v, _ in self._targets)
+
+    def _warn_of_older_weights(self):
+        _ = self.model  # On JAX, this brings the state of training into the variables.
+        zeros = self._count_zeros()
+        if zeros < self._zeros:
+            warn(
+                f"ThresholdPruning had {self._zeros:,} zeros after its last pruning, and the model "
+                f"has {zeros:,}: weights were set that come from before it. They stay as they were "
+                "set. Choose the best epoch among the later ones: "
+                f"`EarlyStopping(start_from_epoch={max(self._epochs, default=-1) + 1})`."
+            )
 
     def _require_epochs(self):
         epochs = self.params.get("epochs")

@@ -12,6 +12,8 @@ from kerasreg.shrinking.coupled.find import find_groups
 from kerasreg.shrinking.coupled.groups import CoupledGroup, obstacle
 from kerasreg.variables import require_matches
 
+NO_REGROWTH = "`regrow` needs gradients, and a coupled unit that is zero on both sides has none"
+
 
 class Coupled(Pattern):
     """Whole units of a model, with all that computes and reads them: what `shrink` removes.
@@ -51,6 +53,7 @@ class Coupled(Pattern):
         self.round_to = validate_count(round_to, "round_to")
         self.min_units = validate_count(min_units, "min_units")
 
+    is_joint = True
     note = "a row is a width; a weight between two widths counts in both"
 
     def find(self, model, include, exclude, caller):
@@ -63,7 +66,7 @@ class Coupled(Pattern):
         for group in groups:
             reason = obstacle(group, group.weights, trainable, include, exclude)
             if reason is None:
-                units = _CoupledUnits(group, self.round_to, self.min_units)
+                units = CoupledUnits(group, self.round_to, self.min_units)
                 targets.append(CoupledTarget(group, units))
             else:
                 skipped[group.name] = reason
@@ -72,7 +75,7 @@ class Coupled(Pattern):
 
     @property
     def no_regrowth(self):
-        return "`regrow` needs gradients, and a coupled unit that is zero on both sides has none"
+        return NO_REGROWTH
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ class CoupledTarget:
         return self.units.sizes * int(np.count_nonzero(~self.units.gather(masks)))
 
 
-class _CoupledUnits(Units):
+class CoupledUnits(Units):
     """The units of a group, whose arrays are `{id(variable): array}`."""
 
     def __init__(self, group, round_to, min_units):
@@ -134,6 +137,9 @@ class _CoupledUnits(Units):
         # Half counts up.
         distance = np.abs(allowed - wanted)[::-1]
         return int(allowed[::-1][np.argmin(distance)])
+
+    def at_most(self, most):
+        return int(self._counts[self._counts <= max(0, most)][-1])
 
     def scores(self, scores, alive=None):
         scores = super().scores(scores, alive)

@@ -38,6 +38,7 @@ def pruning(
     regrow=None,
     regrow_share=0.3,
     *,
+    floor=1,
     steps=None,
     steps_per_epoch=None,
 ):
@@ -54,7 +55,7 @@ def pruning(
     Args:
         model: a built Keras model.
         optimizer: the Keras optimizer that the loop applies; it is built if it is not.
-        schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_share: see
+        schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_share, floor: see
             `kerasreg.callbacks.Pruning`.
         steps: how many steps of the optimizer the loop will make, if the schedule needs it.
         steps_per_epoch: for schedules in epochs.
@@ -78,9 +79,9 @@ def pruning(
     {2: 0.5}
     """
     strategy = Strategy(
-        schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_share
+        schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_share, floor
     )
-    run = Run(steps, steps_per_epoch)
+    run = Run(steps, steps_per_epoch, "Pass it: `kerasreg.pruning(..., {name}=...)`")
     strategy.plan(model, run, "kerasreg.pruning")
     training = PruningTraining(model, optimizer, strategy, "kerasreg.pruning")
     training.on()
@@ -89,7 +90,11 @@ def pruning(
         training.start(run)
         yield PruningLoop(training)
         training.require_steps()
+        training.enforce()
         training.finish()
+        training.outcome().warn(
+            training.zeros(), "Make as many steps as the schedule has, or lower `end_step`."
+        )
     finally:
         training.off()
         forget_traces(model)

@@ -45,6 +45,16 @@ class HoldUpdate(Update):
         self._mask(variable).assign(np.ascontiguousarray(alive).view("uint8"))
         clear(self._hook, variable, alive)
 
+    def follow(self):
+        """Hold no more what someone has set to other than zero; returns whether there was any."""
+        revived = False
+        for variable in self.variables:
+            alive, weights = self.alive(variable), host_view(variable) != 0
+            if (weights & ~alive).any():
+                self.assign(variable, weights | alive)
+                revived = True
+        return revived
+
     def reset(self):
         """Set to zero what is held and no longer is, after someone set older weights."""
         for variable in self.variables:

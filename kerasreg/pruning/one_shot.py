@@ -7,6 +7,8 @@ from kerasreg.pruning.plan import Plan, planned
 from kerasreg.pruning.rule import Rule
 from kerasreg.pruning.timeline import validate_sparsity
 from kerasreg.pruning.units import variables_of
+from kerasreg.statistics import nonfinite_paths
+from kerasreg.texts import listed
 from kerasreg.variables import host_view, require_built
 
 
@@ -18,6 +20,8 @@ def prune(
     scope="layer",
     include=None,
     exclude=None,
+    *,
+    floor=1,
 ):
     """Set the weights that matter least to exactly zero, at once.
 
@@ -28,7 +32,7 @@ def prune(
         model: a built Keras model.
         sparsity: the share of the weights that is zero afterwards, from 0.0 to 1.0, to the
             nearest unit of the pattern. None is the sparsity of an N:M pattern.
-        pattern, score, scope, include, exclude: see `kerasreg.callbacks.Pruning`.
+        pattern, score, scope, include, exclude, floor: see `kerasreg.callbacks.Pruning`.
 
     Returns:
         A `Plan`: what was pruned, and what not and why. `print()` it.
@@ -45,7 +49,7 @@ def prune(
     >>> plan["net/dense/kernel"].zeros, plan.skipped
     (36, {'net/dense/bias': 'a bias, or another vector: include it by name'})
     """
-    rule = Rule(pattern, score, scope, include, exclude)
+    rule = Rule(pattern, score, scope, include, exclude, floor)
     if sparsity is None and rule.pattern.final is not None:
         sparsity = rule.pattern.final
     sparsity = validate_sparsity(sparsity, "sparsity")
@@ -60,12 +64,14 @@ def prune(
     chosen = rule.choose(targets, scores, counts)
     # More weights may be zero than N:M asks for.
     masks = {key: mask & alive[key] for key, mask in chosen.items()}
-    rows = planned(targets, counts, masks)
+    rows = planned(targets, counts, masks, rule.bound)
+    if rule.bound:
+        rule.warn_of_floor(rule.bound, "kerasreg.prune", sparsity)
     for variable in variables:
         value = ops.convert_to_tensor(variable)
         mask = ops.convert_to_tensor(masks[id(variable)])
         variable.assign(ops.where(mask, value, ops.zeros_like(value)))
-    return Plan(model.name, rows, skipped, [], [], sparsity, rule.pattern.note)
+    return Plan(model.name, rows, skipped, [], [], sparsity, rule.note(model))
 
 
 def rewind(model, weights):
@@ -84,7 +90,8 @@ def rewind(model, weights):
         The number of weights that are zero.
 
     Raises:
-        ValueError: for weights that do not fit the model.
+        ValueError: for weights that do not fit the model or are not finite; then the model is left
+            as it was.
 
     Source: Frankle & Carbin (2019), "The Lottery Ticket Hypothesis".
 
@@ -97,20 +104,37 @@ def rewind(model, weights):
     24
     """
     require_built(model, "kerasreg.rewind")
+    before = [np.array(ops.convert_to_numpy(variable)) for variable in model.weights]
     dead = [
-        np.asarray(ops.convert_to_numpy(ops.equal(ops.convert_to_tensor(v), 0)))
-        if _is_kernel(v)
-        else None
-        for v in model.weights
+        np.equal(value, 0) if _is_kernel(variable) else None
+        for variable, value in zip(model.weights, before, strict=True)
     ]
-    if isinstance(weights, (list, tuple)):
-        model.set_weights(weights)
-    else:
-        model.load_weights(weights)
-    for variable, mask in zip(model.weights, dead, strict=True):
-        if mask is not None:
-            value = ops.convert_to_tensor(variable)
-            variable.assign(ops.where(ops.convert_to_tensor(mask), ops.zeros_like(value), value))
+    try:
+        if isinstance(weights, (list, tuple)):
+            model.set_weights(weights)
+        else:
+            model.load_weights(weights)
+        broken = nonfinite_paths(model.weights)
+        if broken:
+            raise ValueError(
+                "`weights` must be finite. Received: NaN or infinite weights for "
+                f"{listed(broken)}. Take weights of an earlier moment."
+            )
+        for variable, mask in zip(model.weights, dead, strict=True):
+            if mask is not None:
+                value = ops.convert_to_tensor(variable)
+                gone = ops.convert_to_tensor(mask)
+                variable.assign(ops.where(gone, ops.zeros_like(value), value))
+    except BaseException as error:
+        for variable, value in zip(model.weights, before, strict=True):
+            variable.assign(value)
+        if isinstance(error, ValueError) or not isinstance(error, Exception):
+            raise
+        raise ValueError(
+            "`kerasreg.rewind` could not set these weights, and left the model as it was: "
+            f"{error}. Expected what `model.get_weights()` returned, or the path of a file that "
+            "`model.load_weights` reads."
+        ) from error
     return sum(int(np.count_nonzero(mask)) for mask in dead if mask is not None)
 
 

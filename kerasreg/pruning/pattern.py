@@ -12,7 +12,8 @@ class Pattern:
     ...     def bind(self, variable, roles):
     ...         axis = "head" if "head" in roles else "output"
     ...         return kerasreg.patterns.Group(axis).bind(variable, roles)
-    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6)])
+    >>> layers = [keras.Input((8,)), keras.layers.Dense(6), keras.layers.Dense(2)]
+    >>> model = keras.Sequential(layers)
     >>> next(iter(kerasreg.prune(model, 0.5, pattern=HeadsAndUnits()))).units
     6
     """
@@ -32,6 +33,9 @@ class Pattern:
     def find(self, model, include, exclude, caller):
         """`(targets, {path: why it is not pruned})`: `bind` on every variable of a model."""
         return find_targets(model, self, include, exclude, caller)
+
+    #: Whether a unit has weights of several variables.
+    is_joint = False
 
     #: What to know when reading the `Plan`, or None.
     note: str | None = None

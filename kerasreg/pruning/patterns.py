@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from kerasreg.pruning.coupled import Coupled
+from kerasreg.pruning.heads import Heads
 from kerasreg.pruning.pattern import Pattern
 from kerasreg.pruning.units import Units
 from kerasreg.regularizers.groups import Groups
@@ -138,13 +139,15 @@ class Group(Pattern):
 
     Args:
         axis: an int or several, one group per index; or a name that is translated for each layer:
-            `"output"` (units, filters), `"input"` (features, channels) or `"head"`.
+            `"output"` (units, filters), `"input"` (features, channels) or `"head"`, which is
+            `Heads`: of all variables of an attention together. The units of the model's outputs
+            are left out unless `include` names them.
         gates: see `kerasreg.regularizers.GroupLasso`.
 
     Example:
 
-    >>> layers = [keras.Input((8,)), keras.layers.Dense(6, name="dense")]
-    >>> model = keras.Sequential(layers, name="net")
+    >>> dense = keras.layers.Dense(6, name="dense")
+    >>> model = keras.Sequential([keras.Input((8,)), dense, keras.layers.Dense(2)], name="net")
     >>> plan = kerasreg.prune(model, 0.5, pattern=kerasreg.patterns.Group("output"))
     >>> kerasreg.statistics(model)["net/dense/kernel"].dead_units
     3
@@ -152,6 +155,18 @@ class Group(Pattern):
 
     def __init__(self, axis="output", gates=1):
         self.groups = Groups(axis, gates)
+
+    def find(self, model, include, exclude, caller):
+        pattern = Heads() if self.groups.axis == "head" else super()
+        return pattern.find(model, include, exclude, caller)
+
+    @property
+    def is_joint(self):
+        return self.groups.axis == "head"
+
+    @property
+    def no_regrowth(self):
+        return Heads().no_regrowth if self.is_joint else None
 
     def bind(self, variable, roles):
         groups = self.groups
@@ -168,6 +183,8 @@ NAMES = {
     "unstructured": Unstructured,
     "2:4": lambda: NM(2, 4),
     "unit": Group,
+    "input": lambda: Group("input"),
+    "head": Heads,
     "coupled": Coupled,
 }
 
@@ -231,6 +248,7 @@ class _Candidates(_Weights):
 
 class _Groups(Units):
     def __init__(self, shape, groups):
+        self.groups = groups
         self._view, self._axes = groups.layout(shape)
         size = groups.size(shape)
         super().__init__(shape, math.prod(shape) // size if size else 0, size)

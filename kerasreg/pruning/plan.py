@@ -133,10 +133,11 @@ class Plan:
             yield "  " + ", ".join(f"{step:,}: {sparsity:.1%}" for step, sparsity in shown)
 
 
-def planned(targets, counts, masks=None):
+def planned(targets, counts, masks=None, bound=None):
     """`{path: PlannedVariable}`.
 
-    `counts` are the units that are pruned, each may be None; `masks` say which weights stay.
+    `counts` are the units that are pruned, each may be None; `masks` say which weights stay;
+    `bound` is `Rule.bound`.
     """
     rows = {}
     for target, count in zip(targets, counts, strict=True):
@@ -146,8 +147,14 @@ def planned(targets, counts, masks=None):
             count = units.count - int(np.count_nonzero(units.gather(target.take(masks))))
         elif count is not None and isinstance(units.sizes, int):
             zeros = count * units.sizes
+        remarks = [units.remark] if units.remark else []
+        if target.path in (bound or {}):
+            stays = bound[target.path]
+            verb = "stays" if stays == 1 else "stay"
+            remarks.append(f"{stays} {verb} by `floor`: the scope would leave fewer")
         rows[target.path] = PlannedVariable(
-            target.path, target.shape, target.weights, units.count, count, zeros, units.remark
+            *(target.path, target.shape, target.weights, units.count, count, zeros),
+            "; ".join(remarks) or None,
         )
     return rows
 

@@ -1,36 +1,58 @@
 """Which weights a pruning takes: pattern, score and scope together. Runs without training."""
 
+import numbers
+
 import numpy as np
 from keras import ops
 
-from kerasreg.pruning.coupled import Coupled
+from kerasreg.notes import notes_on
 from kerasreg.pruning.patterns import standardize_pattern
 from kerasreg.pruning.scopes import Scope, weakest_of_all
 from kerasreg.pruning.scores import standardize_score
-from kerasreg.pruning.selection import weakest
-from kerasreg.variables import host_view
+from kerasreg.pruning.selection import strongest_stay, weakest
+from kerasreg.texts import listed
+from kerasreg.variables import host_view, require_expression
+from kerasreg.warn import warn
 
 
 class Rule:
-    """Pattern, score and scope, and the names of what they are for."""
+    """Pattern, score and scope, the names of what they are for, and how much stays at least."""
 
-    def __init__(self, pattern, score, scope, include, exclude):
+    def __init__(self, pattern, score, scope, include, exclude, floor=0):
         self.pattern = standardize_pattern(pattern)
         self.score = standardize_score(score)
         self.scope = Scope(scope)
-        if isinstance(self.pattern, Coupled) and self.scope.name == "erk":
+        if self.pattern.is_joint and self.scope.name == "erk":
             raise ValueError(
-                "The scope 'erk' takes the shape of each variable, and coupled units are parts of "
-                "several: use 'layer' (each width its share), 'global', or a dict. Received: "
-                "scope='erk'"
+                "The scope 'erk' takes the shape of each variable, and coupled units and heads are "
+                "parts of several: use 'layer' (the same share of each row of the plan), 'global', "
+                f"or a dict. Received: scope='erk', pattern={pattern!r}"
             )
+        require_expression(include, "include")
+        require_expression(exclude, "exclude")
         self._include, self._exclude = include, exclude
+        if isinstance(floor, bool) or not isinstance(floor, numbers.Integral) or floor < 0:
+            raise ValueError(
+                "`floor` must be an int of at least 0: how many units of every variable stay. "
+                f"Received: floor={floor!r}"
+            )
+        self.floor = int(floor)
+        #: `{path: how many units stay}`, where otherwise none or fewer than `floor` would.
+        self.bound = {}
 
     def find(self, model, caller):
         """`(targets, {path: why it is not pruned})`, see `Pattern.find`."""
         targets, skipped = self.pattern.find(model, self._include, self._exclude, caller)
         self.scope.check(targets)
         return targets, skipped
+
+    def note(self, model):
+        """What to know when reading the plan for a model, or None."""
+        notes = [self.pattern.note] if self.pattern.note else []
+        if self.scope.name == "global" and self.floor:
+            units = "unit stays" if self.floor == 1 else "units stay"
+            notes.append(f"at least {self.floor} {units} of every row: `floor`")
+        return "; ".join([*notes, *notes_on(model)]) or None
 
     def check_sparsity(self, final):
         """Raise unless the pattern can have this final sparsity."""
@@ -60,11 +82,51 @@ class Rule:
         `scores` may be None unless the scope is global; then it is None where they decide.
         """
         shares = self.scope.shares(targets, sparsity, final)
+        self.bound = {}
         if shares is None:
-            counts = weakest_of_all([target.units for target in targets], scores, sparsity)
-            return [t.units.nearest(count) for t, count in zip(targets, counts, strict=True)]
+            return self._global_counts(targets, scores, sparsity)
         each = zip(targets, shares, scores or [None] * len(targets), strict=True)
-        return [target.units.prunable(share, score) for target, share, score in each]
+        return [
+            self._with_floor(target, target.units.prunable(share, score), share, score)
+            for target, share, score in each
+        ]
+
+    def _global_counts(self, targets, scores, sparsity):
+        def counts(scores):
+            found = weakest_of_all([target.units for target in targets], scores, sparsity)
+            return [t.units.nearest(count) for t, count in zip(targets, found, strict=True)]
+
+        found = counts(scores)
+        each = list(zip(targets, found, scores, strict=True))
+        floored = [self._with_floor(t, count, sparsity, score) for t, count, score in each]
+        if floored == found:
+            return found
+        # What stays in one variable goes in the others.
+        scores = [strongest_stay(score, self.floor) for score in scores]
+        return [
+            self._with_floor(target, count, sparsity, score)
+            for target, count, score in zip(targets, counts(scores), scores, strict=True)
+        ]
+
+    def _with_floor(self, target, count, share, score):
+        """`count`, or fewer, so that `floor` units stay. A share of 1 asks for nothing to stay."""
+        units = target.units
+        most = units.at_most(units.count - self.floor)
+        if count is None or count <= most or share == 1:
+            return count
+        living = units.count if score is None else int(np.count_nonzero(score > -np.inf))
+        if living > units.count - count:
+            self.bound[target.path] = min(living, units.count - most)
+        return most
+
+    def warn_of_floor(self, paths, caller, sparsity):
+        """Warn that `floor` binds for targets of these paths."""
+        units = "unit" if self.floor == 1 else "units"
+        warn(
+            f"`{caller}` leaves {self.floor} {units} of {listed(paths)}: at {sparsity:.1%} zeros, "
+            f"the scope {self.scope.name!r} would have left fewer, and a layer without any makes "
+            "the model constant. `exclude` it, lower the sparsity, or pass `floor=0` to empty it."
+        )
 
     def choose(self, targets, scores, counts):
         """`{id(variable): alive}`: all but the weakest `counts` units of every target."""

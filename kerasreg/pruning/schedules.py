@@ -9,13 +9,15 @@ from kerasreg.pruning.timeline import Schedule, validate_sparsity
 class _Ramp(Schedule):
     """From an initial to a final sparsity."""
 
+    is_ramp = True
+
     def __init__(
         self,
         final_sparsity,
         initial_sparsity=0.0,
         begin_step=0,
         end_step=None,
-        frequency=100,
+        frequency=None,
         unit="steps",
     ):
         super().__init__(begin_step, end_step, frequency, unit)
@@ -63,7 +65,7 @@ class Polynomial(_Ramp):
         initial_sparsity=0.0,
         begin_step=0,
         end_step=None,
-        frequency=100,
+        frequency=None,
         power=3,
         unit="steps",
     ):
@@ -128,7 +130,7 @@ class Constant(Schedule):
     0.5
     """
 
-    def __init__(self, sparsity, begin_step=0, end_step=None, frequency=100, unit="steps"):
+    def __init__(self, sparsity, begin_step=0, end_step=None, frequency=None, unit="steps"):
         super().__init__(begin_step, end_step, frequency, unit)
         self._sparsity = validate_sparsity(sparsity, "sparsity")
 
@@ -177,7 +179,7 @@ class Function(Schedule):
     0.75
     """
 
-    def __init__(self, function, begin_step=0, end_step=None, frequency=100, unit="steps"):
+    def __init__(self, function, begin_step=0, end_step=None, frequency=None, unit="steps"):
         super().__init__(begin_step, end_step, frequency, unit)
         if not callable(function):
             raise ValueError(f"`function` must be callable. Received: function={function!r}")

@@ -32,7 +32,7 @@ class Scope:
                 for pattern, value in given.items()
             }
             self.name = "rules"
-        elif given in NAMES:
+        elif isinstance(given, str) and given in NAMES:
             self.name, self.targets = given, {}
         else:
             raise ValueError(

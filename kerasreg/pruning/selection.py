@@ -18,6 +18,16 @@ def weakest(scores, count):
     return chosen
 
 
+def strongest_stay(scores, count):
+    """The scores, with infinity for the `count` highest of what is not dead already."""
+    if not count:
+        return scores
+    scores = np.array(scores, np.promote_types(scores.dtype, "float32"))
+    best = np.argpartition(scores, max(0, scores.size - count))[-count:]
+    scores[best[scores[best] > -np.inf]] = np.inf
+    return scores
+
+
 def nearest_count(scores, sizes, sparsity):
     """How many of the weakest units come nearest to this share of all weights; half counts up.
 

@@ -10,14 +10,17 @@ from kerasreg.pruning.units import variables_of
 from kerasreg.variables import host_view
 from kerasreg.warn import warn
 
+#: So many prunings are too few for a ramp, unless it is shorter than so many steps.
+_FEW, _RAMP = 5, 20
+
 
 class Strategy:
     """Everything that is decided before there is a model: which weights go, and when."""
 
     def __init__(
-        self, schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_share
+        self, schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_share, floor
     ):
-        self.rule = Rule(pattern, score, scope, include, exclude)
+        self.rule = Rule(pattern, score, scope, include, exclude, floor)
         if schedule is None and self.rule.pattern.final is not None:
             schedule = self.rule.pattern.final
         self.schedule = standardize_schedule(schedule)
@@ -46,26 +49,26 @@ class Strategy:
         if self.only_holds:
             alive = {id(v): host_view(v) != 0 for v in variables_of(targets)}
             rows = planned(targets, [None] * len(targets), alive)
-            return Plan(model.name, rows, skipped, [], [], 0.0, self.rule.pattern.note)
+            return Plan(model.name, rows, skipped, [], [], 0.0, self.rule.note(model))
         timeline = self.schedule.timeline(run)
         steps = timeline.due(math.inf if run.steps is None else run.steps)
         self._require_steps(steps, timeline, run, caller)
         sparsities = [timeline.sparsity(step) for step in steps]
         self._require_rise(steps, sparsities)
-        counts = [None] * len(targets)
+        counts, bound = [None] * len(targets), {}
         if self.rule.scope.name != "global":
             counts = self.rule.counts(targets, None, sparsities[-1], self.schedule.final)
-        rows = planned(targets, counts)
-        final, note = sparsities[-1], self.rule.pattern.note
+            bound = self.rule.bound
+        rows = planned(targets, counts, bound=bound)
+        final, note = sparsities[-1], self.rule.note(model)
         return Plan(model.name, rows, skipped, steps, sparsities, final, note)
 
     def _require_steps(self, steps, timeline, run, caller):
         if not steps or max(map(timeline.sparsity, steps)) == 0:
             raise ValueError(
-                f"`{caller}` would never prune anything: the schedule does after {timeline.begin} "
-                f"to {timeline.end} steps, every {timeline.frequency}, and the run has {run.steps} "
-                "steps of the optimizer. Lower `begin_step`, `end_step` or `frequency`, or train "
-                "longer."
+                f"`{caller}` would never prune anything: the schedule prunes {_times(timeline)}, "
+                f"and the run has {run.steps} steps of the optimizer. Lower `begin_step`, "
+                "`end_step` or `frequency`, or train longer."
             )
         final = self.schedule.final
         if final is not None and timeline.sparsity(steps[-1]) < final - 1e-9:
@@ -73,6 +76,20 @@ class Strategy:
                 f"`{caller}` will not reach {final:.1%} zeros: the schedule ends after "
                 f"{timeline.end} steps with that, and the run has {run.steps}, which is enough for "
                 f"{timeline.sparsity(steps[-1]):.1%}. Lower `end_step`, or train longer."
+            )
+        self._advise_frequency(steps, timeline, caller)
+
+    def _advise_frequency(self, steps, timeline, caller):
+        """Warn where a ramp has so few steps that it is none."""
+        rising = [step for step in steps if timeline.sparsity(step) > 0]
+        length = steps[-1] - steps[0]
+        is_long = length >= _RAMP or len(rising) == 1
+        if self.schedule.is_ramp and is_long and 0 < len(rising) < min(_FEW, length):
+            warn(
+                f"`{caller}` prunes only {len(rising)} times on the way to "
+                f"{timeline.sparsity(steps[-1]):.1%} zeros, in {length:,} steps of the optimizer, "
+                f"{timeline.sparsity(rising[0]):.1%} at once in the first: the model has little "
+                f"time to recover. Leave `frequency={self.schedule.frequency!r}` out, or lower it."
             )
 
     def _require_rise(self, steps, sparsities):
@@ -82,3 +99,9 @@ class Strategy:
                     f"The schedule falls from {before} to {after} in step {step}, and with "
                     "`hold=True` what is pruned stays zero. Pass a rising one, or `hold=False`."
                 )
+
+
+def _times(timeline):
+    if timeline.begin == timeline.end:
+        return f"once, after {timeline.begin} steps"
+    return f"from step {timeline.begin} to {timeline.end}, every {timeline.frequency} steps"

@@ -5,6 +5,8 @@ import re
 import keras
 from keras import layers
 
+from kerasreg.notes import notes_on
+from kerasreg.pruning.outputs import Outputs
 from kerasreg.pruning.units import Target
 from kerasreg.regularizers.roles import model_roles
 from kerasreg.variables import owners, require_built, require_matches, unique_path
@@ -31,17 +33,23 @@ def find_targets(model, pattern, include, exclude, caller):
     paths = [variable.path for variable in variables]
     require_matches(include, "include", paths)
     require_matches(exclude, "exclude", paths)
-    targets, skipped, taken = [], {}, set()
+    targets, skipped, taken, outputs = [], {}, set(), None
     for variable in variables:
         path = unique_path(variable.path, taken)
         taken.add(path)
         reason = _obstacle(variable, layer_of.get(id(variable)), trainable, include, exclude)
         if reason is None:
+            own = roles.get(id(variable), {})
             try:
-                units = pattern.bind(variable, roles.get(id(variable), {}))
-                targets.append(Target(variable, units, path))
+                units = pattern.bind(variable, own)
             except ValueError as error:
                 reason = f"the pattern does not fit: {error}"
+            else:
+                if include is None and _are_outputs(units, own):
+                    outputs = outputs or Outputs(model)
+                    reason = _output_of(outputs, variable, units)
+                if reason is None:
+                    targets.append(Target(variable, units, path))
         if reason is not None:
             skipped[path] = reason
     require_targets(targets, skipped, model, caller)
@@ -52,7 +60,26 @@ def require_targets(targets, skipped, model, caller):
     """Raise where nothing is left to prune."""
     if not targets:
         listed = "\n".join(f"  {path}: {reason}" for path, reason in skipped.items())
-        raise ValueError(f"`{caller}` finds nothing to prune in '{model.name}':\n{listed}")
+        notes = "".join(f"\n({note})" for note in notes_on(model))
+        raise ValueError(f"`{caller}` finds nothing to prune in '{model.name}':\n{listed}{notes}")
+
+
+def _are_outputs(units, roles):
+    """Whether units are what a layer gives out."""
+    if units.groups is None or "output" not in roles:
+        return False
+    return units.groups.layout(units.shape) == roles["output"].layout(units.shape)
+
+
+def _output_of(outputs, variable, units):
+    """Why the units of a layer are not pruned if they are outputs of the model, or None."""
+    if variable in outputs:
+        return "its units are outputs of the model: include it by name"
+    if outputs.unknown is not None:
+        units.remark = units.remark or (
+            f"'{outputs.unknown}' hides which units are outputs of the model: exclude those by name"
+        )
+    return None
 
 
 def _obstacle(variable, layer, trainable, include, exclude):

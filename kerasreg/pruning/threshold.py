@@ -7,9 +7,10 @@ import re
 import numpy as np
 from keras import ops
 
+from kerasreg.notes import notes_on
 from kerasreg.statistics import nonfinite_paths
-from kerasreg.texts import nearest
-from kerasreg.variables import require_built
+from kerasreg.texts import listed, nearest
+from kerasreg.variables import all_layers, require_built, require_expression
 
 
 def prune_below(model, threshold=1e-3, relative=False, include=None, exclude=None):
@@ -23,7 +24,8 @@ def prune_below(model, threshold=1e-3, relative=False, include=None, exclude=Non
         relative: whether thresholds are multiples of `sqrt(mean(w^2))`, which makes one number
             fit layers of different scale.
         include: regular expression of the paths to prune; default all trainable variables of two
-            or more dimensions (kernels and embeddings, not biases or the weights of norms).
+            or more dimensions (kernels and embeddings, not biases, adapters or the weights of
+            norms).
         exclude: regular expression of paths to leave alone.
 
     Returns:
@@ -52,6 +54,10 @@ class ThresholdRule:
         given = threshold if isinstance(threshold, dict) else {"": threshold}
         if not given:
             raise ValueError("`threshold` must not be an empty dict.")
+        for pattern in given:
+            require_expression(pattern, "threshold")
+        require_expression(include, "include")
+        require_expression(exclude, "exclude")
         self._thresholds = {pattern: _validated(value) for pattern, value in given.items()}
         self._relative = bool(relative)
         self._include = include
@@ -64,7 +70,7 @@ class ThresholdRule:
         chosen = [
             variable
             for variable in trainable
-            if _found(self._include, variable, len(variable.shape) > 1)
+            if _found(self._include, variable, _is_kernel(variable))
             and not _found(self._exclude, variable, False)
         ]
         targets, used = [], set()
@@ -86,6 +92,7 @@ class ThresholdRule:
                 f"{self._received([*idle, *unused])} select no variable to prune in "
                 f"'{model.name}'. Expected expressions that are found in the paths of its "
                 f"trainable variables; {nearest(wanted, [v.path for v in trainable])}."
+                f"{_why_not_trainable(model)}"
             )
         return targets
 
@@ -139,6 +146,10 @@ def _found(pattern, variable, default):
     return default if pattern is None else re.search(pattern, variable.path) is not None
 
 
+def _is_kernel(variable):
+    return len(variable.shape) > 1 and not variable.name.startswith("lora_")
+
+
 def _validated(threshold):
     is_number = isinstance(threshold, numbers.Real) and not isinstance(threshold, bool)
     if not is_number or not math.isfinite(threshold) or threshold < 0:
@@ -147,6 +158,19 @@ def _validated(threshold):
             f"to such a float. Received: threshold={threshold!r}"
         )
     return float(threshold)
+
+
+def _why_not_trainable(model):
+    """What to know of kernels that no expression selects."""
+    layers = all_layers(model)
+    quantized = [layer.path for layer in layers if getattr(layer, "quantization_mode", None)]
+    notes = notes_on(model)
+    if quantized:
+        notes.append(
+            f"the kernels of {listed(quantized)} are quantized, and ints are not trainable: prune "
+            "before `quantize`"
+        )
+    return "".join(f" ({note}.)" for note in notes)
 
 
 def _root_mean_square(weights):

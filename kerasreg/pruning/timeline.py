@@ -6,13 +6,28 @@ from dataclasses import dataclass
 
 _UNITS = ("steps", "epochs", "fraction")
 
+#: About as often does a schedule without a `frequency` prune, and where the end is unknown, after
+#: so many steps each.
+_PRUNINGS, _FREQUENCY = 40, 100
+
 
 @dataclass(frozen=True)
 class Run:
-    """How long a training is. None is unknown."""
+    """How long a training is. None is unknown.
+
+    Attributes:
+        steps: of the optimizer, in the whole run.
+        steps_per_epoch: of the optimizer; not whole where gradients are accumulated.
+        remedy: what to do where a length is needed and unknown; `{name}` is that length.
+    """
 
     steps: int | None = None
-    steps_per_epoch: int | None = None
+    steps_per_epoch: float | None = None
+    remedy: str = "Pass `{name}`"
+
+    def __post_init__(self):
+        _validate_length(self.steps, "steps", numbers.Integral)
+        _validate_length(self.steps_per_epoch, "steps_per_epoch", numbers.Real)
 
 
 @dataclass(frozen=True)
@@ -32,7 +47,8 @@ class Timeline:
         """The sparsity that a model has after `step` steps, from 0.0 to 1.0."""
         if step < self.begin:
             return 0.0
-        return self.schedule.sparsity(min(step, self.end), self.begin, self.end)
+        value = self.schedule.sparsity(min(step, self.end), self.begin, self.end)
+        return validate_sparsity(value, f"the schedule in step {step}")
 
     def last_due(self, step):
         """The last step up to this one in which weights are pruned, or None."""
@@ -81,7 +97,8 @@ class Schedule:
         begin_step: the first pruning, after this many steps of the optimizer.
         end_step: the last one, which is always made, whatever `frequency` is. None: at three
             quarters of the run, so that the model can recover in the rest.
-        frequency: steps of the optimizer between two prunings, or `"epoch"`.
+        frequency: steps of the optimizer between two prunings, or `"epoch"`. None: about 20 to 40
+            prunings from `begin_step` to `end_step` (every 100 steps where the end is unknown).
         unit: what `begin_step` and `end_step` count: `"steps"` of the optimizer (an accumulation
             of gradients is one step), `"epochs"`, or the `"fraction"` of the run, from 0.0 to 1.0.
 
@@ -97,7 +114,7 @@ class Schedule:
     0.9
     """
 
-    def __init__(self, begin_step=0, end_step=None, frequency=100, unit="steps"):
+    def __init__(self, begin_step=0, end_step=None, frequency=None, unit="steps"):
         if unit not in _UNITS:
             raise ValueError(f"`unit` must be one of {_UNITS}. Received: unit={unit!r}")
         self.unit = unit
@@ -109,12 +126,16 @@ class Schedule:
                 f"begin_step={begin_step!r}, end_step={end_step!r}"
             )
         is_int = isinstance(frequency, numbers.Integral) and not isinstance(frequency, bool)
-        if frequency != "epoch" and not (is_int and frequency > 0):
+        is_known = frequency is None or (isinstance(frequency, str) and frequency == "epoch")
+        if not is_known and not (is_int and frequency > 0):
             raise ValueError(
-                '`frequency` must be a number of steps of at least 1, or "epoch". '
+                '`frequency` must be None, a number of steps of at least 1, or "epoch". '
                 f"Received: frequency={frequency!r}"
             )
         self.frequency = int(frequency) if is_int else frequency
+
+    #: Whether the sparsity rises step by step, so that more prunings are gentler.
+    is_ramp = False
 
     def sparsity(self, step, begin, end):
         """The sparsity after `step` steps, of `begin` to `end`: a float from 0.0 to 1.0."""
@@ -138,30 +159,43 @@ class Schedule:
             end = self._to_steps(self.end_step, run, "end_step")
         frequency = self.frequency
         if frequency == "epoch":
-            frequency = _known(run.steps_per_epoch, "frequency='epoch'", "steps_per_epoch")
+            frequency = _known(run, "frequency='epoch'", "steps_per_epoch")
+        elif frequency is None:
+            ramp = end - begin
+            frequency = _FREQUENCY if math.isinf(ramp) else max(1, math.ceil(ramp / _PRUNINGS))
         return Timeline(self, begin, end, frequency)
 
     def _default_end(self, run):
-        return 3 * _known(run.steps, "end_step=None", "steps") // 4
+        return 3 * _known(run, "end_step=None", "steps") // 4
 
     def _to_steps(self, time, run, name):
         if self.unit == "epochs":
-            what = f"{name} in epochs"
-            return round(time * _known(run.steps_per_epoch, what, "steps_per_epoch"))
+            return round(time * _known(run, f"{name} in epochs", "steps_per_epoch"))
         if self.unit == "fraction":
-            return round(time * _known(run.steps, f"{name} as a fraction of the run", "steps"))
+            return round(time * _known(run, f"{name} as a fraction of the run", "steps"))
         return time
 
 
 def validate_sparsity(value, name):
-    """The float that was given, or a `ValueError`."""
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= 1:
+    """The number that was given as a float, or a `ValueError`."""
+    is_scalar = isinstance(value, numbers.Real) or getattr(value, "shape", None) == ()
+    if isinstance(value, bool) or not is_scalar or not 0 <= float(value) <= 1:
         raise ValueError(
             f"`{name}` must be a share from 0.0 to 1.0 (0.9 is 90 % zeros). "
             f"Received: {name}={value!r}"
         )
     return float(value)
+
+
+def _validate_length(value, name, kind):
+    if value is None:
+        return
+    if not isinstance(value, kind) or isinstance(value, bool) or not 0 <= value < math.inf:
+        expected = "an int" if kind is numbers.Integral else "a finite number"
+        raise ValueError(
+            f"`{name}` must be {expected} of at least 0, or None where it is unknown. "
+            f"Received: {name}={value!r}"
+        )
 
 
 def _validate_time(value, name, unit):
@@ -181,11 +215,12 @@ def _validate_time(value, name, unit):
     return int(value) if unit == "steps" else float(value)
 
 
-def _known(length, what, name):
+def _known(run, what, name):
+    length = getattr(run, name)
     if length is None:
         raise ValueError(
-            f"{what} needs to know how long this run is, and `{name}` is unknown (data without a "
-            f"length?). Pass `steps_per_epoch` to `fit`, `{name}` to where no fit is, or times in "
-            "steps."
+            f"{what} needs to know how long this run is, and `{name}` is unknown. "
+            f"{run.remedy.format(name=name)}, or give the times of the schedule in steps "
+            "(`end_step=1000`)."
         )
     return length

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from kerasreg.pruning.masks import HoldUpdate, RecordUpdate, clear
+from kerasreg.pruning.outcome import Outcome
 from kerasreg.pruning.units import variables_of
 from kerasreg.train_step import UpdateHook, finished_updates
 from kerasreg.variables import host_view
@@ -55,6 +56,9 @@ class PruningTraining:
             )
             self._updates.append(self._gradients)
         self._timeline, self._last = None, None
+        self._warned = set()
+        #: `(step, sparsity)` of the last pruning of the run.
+        self._asked = (0, 0.0)
         #: `{step: sparsity of the pruned variables}`, one per pruning.
         self.pruned = {}
 
@@ -91,6 +95,9 @@ class PruningTraining:
             self._hold_zeros()
             return
         self._timeline = self._strategy.schedule.timeline(run)
+        steps = self._timeline.due(math.inf if run.steps is None else run.steps)
+        if steps:
+            self._asked = steps[-1], self._timeline.sparsity(steps[-1])
         self._last = self._timeline.last_due(self.done()) if restored is not None else None
         if restored is None and done and self._strategy.hold:
             self._hold_zeros()
@@ -141,6 +148,7 @@ class PruningTraining:
         scores = self._rule.scores(self.targets, alive, records)
         final = self._strategy.schedule.final
         counts = self._rule.counts(self.targets, scores, sparsity, final)
+        self._warn_of_floor(sparsity)
         chosen = self._rule.choose(self.targets, scores, counts)
         share = 0.0
         if self._strategy.regrow is not None:
@@ -153,8 +161,13 @@ class PruningTraining:
                 clear(self._hook, variable, mask)
             elif not np.array_equal(mask, alive[id(variable)]):
                 self._masks.assign(variable, mask)
-        zeros = sum(target.zeros(chosen) for target in self.targets)
-        self.pruned[step] = zeros / sum(target.weights for target in self.targets)
+        self.pruned[step] = self._share(chosen)
+
+    def _warn_of_floor(self, sparsity):
+        new = [path for path in self._rule.bound if path not in self._warned]
+        if new:
+            self._warned.update(new)
+            self._rule.warn_of_floor(new, self._caller, sparsity)
 
     def require_steps(self):
         """Raise if the optimizer went on without masks, or nobody pruned."""
@@ -178,19 +191,73 @@ class PruningTraining:
         if self._on and self._strategy.hold:
             self._masks.reset()
 
-    def finish(self):
-        """Make the last zeros exact."""
-        self.enforce()
-        if not self._on or self._strategy.hold:
+    def follow(self):
+        """Take over weights that someone has set: what of them is not zero is not pruned.
+
+        So that nothing is trained that has the weights of one moment and the zeros of another. The
+        schedule then prunes them as far as it is.
+        """
+        if not self._on or not self._strategy.hold:
             return
-        if self._last is not None:
+        if self._strategy.only_holds:
+            self.enforce()
+            return
+        if self._masks.follow():
+            self._last = None
+            self.step()
+
+    def finish(self):
+        """Make what is pruned softly zero."""
+        if self._on and not self._strategy.hold and self._last is not None:
             self.prune(self._timeline.sparsity(self._last), self._last)
+
+    def held(self):
+        """The share of the pruned variables that pruning made zero."""
+        if self._strategy.hold:
+            return self._share({id(v): self._masks.alive(v) for v in self.variables})
+        return list(self.pruned.values())[-1] if self.pruned else 0.0
+
+    def zeros(self):
+        """The share of zeros in the pruned variables as they are."""
+        return self._share({id(v): host_view(v) != 0 for v in self.variables})
+
+    def forget_above(self, sparsity):
+        """Take what is sparser than this out of `pruned`."""
+        pruned = {step: share for step, share in self.pruned.items() if share <= sparsity + 1e-9}
+        self.pruned = pruned
+
+    def outcome(self):
+        """The `Outcome` of a run that is over."""
+        last = 0.0 if self._last is None else self._timeline.sparsity(self._last)
+        return Outcome(self._caller, *self._asked, self.done(), last, self.held())
+
+    def keep(self, name, array):
+        """Save an array with every checkpoint of this fit, until another of this name comes."""
+        self._hook.state.arrays[name] = array
+
+    def kept(self, name):
+        """What a checkpoint of this fit brought under this name, or None."""
+        return self._hook.state.restored.get(name)
+
+    def averages(self):
+        """`[(variable, its moving average)]` of an optimizer with `use_ema`."""
+        found = []
+        for variable in self._model.trainable_variables:
+            part, index = self._hook.part_of(variable)
+            if part.use_ema:
+                found.append((variable, part._model_variables_moving_average[index]))
+        return found
 
     def off(self):
         self._on = False
         for update in self._updates:
             self._hook.remove(update)
         self._hook.release()
+
+    def _share(self, masks):
+        """The share of zeros under masks that say which weights stay."""
+        zeros = sum(target.zeros(masks) for target in self.targets)
+        return zeros / sum(target.weights for target in self.targets)
 
     def _regrown(self, scores, alive, share, step):
         gradients = self._read(self._gradients) or {}

@@ -18,7 +18,10 @@ class Units:
         limit: how many of them may be pruned.
         sizes: number of weights in a unit: an int, or an int array of the shape `(count,)`.
         remark: what the user should know about this array, or None.
+        groups: the `Groups` that the units are, or None.
     """
+
+    groups = None
 
     def __init__(self, shape, count, sizes, limit=None, remark=None):
         self.shape = tuple(shape)
@@ -40,6 +43,10 @@ class Units:
     def nearest(self, wanted, least=0):
         """The number of units nearest to `wanted` that may be pruned, if `least` are."""
         return max(min(math.floor(wanted + 0.5), self.limit), least)
+
+    def at_most(self, most):
+        """The largest number of units up to `most` that may be pruned."""
+        return max(0, min(most, self.limit))
 
     def scores(self, scores, alive=None):
         """One score per unit, `(count,)`: infinite for units that must stay as they are.

@@ -19,6 +19,8 @@ class State:
 
     def __init__(self, parts, wrappers):
         self.variables = {}
+        #: Arrays that are saved beside the variables, by name; the compiled step does not see them.
+        self.arrays = {}
         #: What a checkpoint brought, by name.
         self.restored = {}
         self._owners = {}
@@ -60,7 +62,7 @@ class State:
             self._owners[name]._untrack_variable(variable)
         for owner in {id(owner): owner for owner in self._owners.values()}.values():
             _renew_list(owner)
-        self.variables, self._owners = {}, {}
+        self.variables, self.arrays, self._owners = {}, {}, {}
         for saver in self._savers:
             saver.__dict__.pop("save_own_variables", None)
             saver.__dict__.pop("load_own_variables", None)
@@ -91,8 +93,8 @@ class StateKeeper(keras.layers.Layer):
         self.__dict__["hook"] = hook
 
     def save_own_variables(self, store):
-        for name, variable in self.hook.state.variables.items():
-            store[name] = keras.ops.convert_to_numpy(variable)
+        for name, value in (self.hook.state.variables | self.hook.state.arrays).items():
+            store[name] = keras.ops.convert_to_numpy(value)
 
     def load_own_variables(self, store):
         state = self.hook.state

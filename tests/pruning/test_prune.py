@@ -58,7 +58,7 @@ BUILDS = {
 def test_every_variable_meets_the_sparsity_to_the_nearest_weight(name, sparsity):
     model = nonzero(BUILDS[name]())
     before = [array(variable).copy() for variable in model.weights]
-    plan = kerasreg.prune(model, sparsity)
+    plan = kerasreg.prune(model, sparsity, floor=0)
     assert len(plan.variables) + len(plan.skipped) == len(model.weights)
     assert {*plan.variables, *plan.skipped} == {v.path for v in model.weights}
     for variable, old in zip(model.weights, before, strict=True):
