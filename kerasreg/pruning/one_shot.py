@@ -65,8 +65,7 @@ def prune(
     # More weights may be zero than N:M asks for.
     masks = {key: mask & alive[key] for key, mask in chosen.items()}
     rows = planned(targets, counts, masks, rule.bound)
-    if rule.bound:
-        rule.warn_of_floor(rule.bound, "kerasreg.prune", sparsity)
+    rule.warn_of_floor("kerasreg.prune", sparsity)
     for variable in variables:
         value = ops.convert_to_tensor(variable)
         mask = ops.convert_to_tensor(masks[id(variable)])

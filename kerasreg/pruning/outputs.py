@@ -28,33 +28,35 @@ class Outputs:
     `Distiller`), the outputs count.
 
     Attributes:
+        variables: a list per output, empty where it takes an input as it is.
         unknown: the name of the layer or model that hides the rest, or None.
     """
 
     def __init__(self, model):
-        self._ids, self.unknown = set(), None
+        self.variables, self.unknown = [], None
         graphs = [model] if _has_graph(model) else _graphs_in(model)
         if not graphs:
             self.unknown = model.name
         for each in graphs:
-            self._walk(each)
+            graph = trace(each)
+            writers = {id(tensor): call for call in graph.calls for tensor in call.outputs}
+            self.variables += [self._behind(tensor, writers) for tensor in graph.outputs]
+        self._ids = {id(variable) for each in self.variables for variable in each}
 
     def __contains__(self, variable):
         return id(variable) in self._ids
 
-    def _walk(self, model):
-        graph = trace(model)
-        writers = {id(tensor): call for call in graph.calls for tensor in call.outputs}
-        waiting, seen = list(graph.outputs), set()
+    def _behind(self, tensor, writers):
+        """The variables that compute the units of a tensor."""
+        found, waiting, seen = [], [tensor], set()
         while waiting:
             call = writers.get(id(waiting.pop()))
-            if call is None or id(call) in seen:
-                continue
-            seen.add(id(call))
-            found, passes_on = self._computed_by(call.operation)
-            self._ids.update(map(id, found))
-            if passes_on:
-                waiting += call.inputs
+            if call is not None and id(call) not in seen:
+                seen.add(id(call))
+                variables, passes_on = self._computed_by(call.operation)
+                found += variables
+                waiting += call.inputs if passes_on else []
+        return found
 
     def _computed_by(self, operation):
         """`(variables whose units it gives out, whether it gives out those of its inputs)`."""

@@ -202,6 +202,8 @@ def standardize_pattern(pattern):
 
 
 class _Weights(Units):
+    is_loose = True
+
     def __init__(self, shape, limit=None, remark=None):
         super().__init__(shape, math.prod(shape), 1, limit, remark)
 
@@ -217,6 +219,8 @@ class _Weights(Units):
 
 class _Candidates(_Weights):
     """Of every `m` weights along an axis, all but the `n` best."""
+
+    is_loose = False
 
     def __init__(self, shape, axis, n, m):
         self._axis, self._n, self._m = axis % len(shape), n, m
@@ -247,6 +251,8 @@ class _Candidates(_Weights):
 
 
 class _Groups(Units):
+    is_loose = True
+
     def __init__(self, shape, groups):
         self.groups = groups
         self._view, self._axes = groups.layout(shape)
@@ -268,6 +274,8 @@ class _Groups(Units):
 
 
 class _Blocks(Units):
+    is_loose = True
+
     def __init__(self, shape, block, pooling):
         self._block, self._pooling = block, pooling
         self._grid = tuple(-(-size // step) for size, step in zip(shape, block, strict=True))

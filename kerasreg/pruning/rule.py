@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from kerasreg.notes import notes_on
+from kerasreg.pruning.paths import Paths
 from kerasreg.pruning.patterns import standardize_pattern
 from kerasreg.pruning.scopes import Scope, weakest_of_all
 from kerasreg.pruning.scores import standardize_score
@@ -37,12 +38,16 @@ class Rule:
                 f"Received: floor={floor!r}"
             )
         self.floor = int(floor)
+        #: Paths of variables in which other units stay, so that outputs are reached.
+        self.rerouted = []
+        self._model, self._paths = None, None
         #: `{path: how many units stay}`, where otherwise none or fewer than `floor` would.
         self.bound = {}
 
     def find(self, model, caller):
         """`(targets, {path: why it is not pruned})`, see `Pattern.find`."""
         targets, skipped = self.pattern.find(model, self._include, self._exclude, caller)
+        self._model, self._paths = model, None
         self.scope.check(targets)
         return targets, skipped
 
@@ -119,14 +124,28 @@ class Rule:
             self.bound[target.path] = min(living, units.count - most)
         return most
 
-    def warn_of_floor(self, paths, caller, sparsity):
-        """Warn that `floor` binds for targets of these paths."""
-        units = "unit" if self.floor == 1 else "units"
-        warn(
-            f"`{caller}` leaves {self.floor} {units} of {listed(paths)}: at {sparsity:.1%} zeros, "
-            f"the scope {self.scope.name!r} would have left fewer, and a layer without any makes "
-            "the model constant. `exclude` it, lower the sparsity, or pass `floor=0` to empty it."
-        )
+    def warn_of_floor(self, caller, sparsity, known=()):
+        """Warn of variables in which `floor` binds, but for the `known`; returns all of them."""
+        bound = [path for path in self.bound if path not in known]
+        rerouted = [path for path in self.rerouted if path not in known]
+        units, texts = "unit" if self.floor == 1 else "units", []
+        if bound:
+            texts.append(
+                f"leaves {self.floor} {units} of {listed(bound)}: the scope {self.scope.name!r} "
+                "would have left fewer"
+            )
+        if rerouted:
+            texts.append(
+                f"keeps other units of {listed(rerouted)} than the scores say: no others would "
+                "lead from the inputs of the model to its outputs"
+            )
+        if texts:
+            warn(
+                f"At {sparsity:.1%} zeros, `{caller}` {', and '.join(texts)}. The outputs would be "
+                "constant. `exclude` them, lower the sparsity, or pass `floor=0` to go by the "
+                "scores alone."
+            )
+        return {*known, *bound, *rerouted}
 
     def choose(self, targets, scores, counts):
         """`{id(variable): alive}`: all but the weakest `counts` units of every target."""
@@ -136,7 +155,33 @@ class Rule:
             count = target.units.nearest(count, least=int(np.count_nonzero(score == -np.inf)))
             for key, gone in target.spread(weakest(score, count)).items():
                 alive[key] = ~gone & alive[key] if key in alive else ~gone
+        self.rerouted = self._reroute(targets, scores, alive) if self.floor else []
         return alive
+
+    def _reroute(self, targets, scores, alive):
+        """Keep a path from the inputs to every output; returns the paths of what was changed.
+
+        Coupled units and N:M need none: what stays of each reads what stays before it.
+        """
+        if not all(target.units.is_loose for target in targets) or _covers_all(targets, alive):
+            return []
+        if self._paths is None:
+            try:
+                self._paths = Paths(self._model)
+            except Exception:  # A graph that is not understood, or none: only `floor` holds there.
+                self._paths = False
+        if not self._paths:
+            return []
+        each = list(zip(targets, scores, strict=True))
+        weights = {id(t.variable): t.units.spread(score) for t, score in each}
+        kept = self._paths.repair({id(t.variable): alive[id(t.variable)] for t in targets}, weights)
+        changed = []
+        for target, score in each:
+            key = id(target.variable)
+            if key in kept and (kept[key] & ~alive[key]).any():
+                alive[key] = _swapped(target.units, score, alive[key], kept[key])
+                changed.append(target.path)
+        return changed
 
     def _score(self, target, alive, records):
         scores = {id(v): self._of_weights(v, records.get(id(v))) for v in target.variables}
@@ -149,6 +194,21 @@ class Rule:
                 f"The scores of '{variable.path}' must not be NaN. Look at `score` and its data."
             )
         return scores
+
+
+def _covers_all(targets, alive):
+    """Whether every unit still reads something, in all variables: then all paths are open."""
+    masks = [alive[id(target.variable)] for target in targets]
+    return all(mask.any(axis=axis).all() for mask in masks for axis in range(mask.ndim))
+
+
+def _swapped(units, score, alive, kept):
+    """The mask with other units in place of those that must be kept, as many as before."""
+    now, must = units.gather(alive), units.gather(kept)
+    wanted = int(now.sum())
+    free = np.where(now & ~must, score, -np.inf)
+    stays = must | (now & ~weakest(free, max(0, len(now) - max(0, wanted - int(must.sum())))))
+    return units.spread(stays)
 
 
 def float_weights(variable):

@@ -148,8 +148,8 @@ class PruningTraining:
         scores = self._rule.scores(self.targets, alive, records)
         final = self._strategy.schedule.final
         counts = self._rule.counts(self.targets, scores, sparsity, final)
-        self._warn_of_floor(sparsity)
         chosen = self._rule.choose(self.targets, scores, counts)
+        self._warned = self._rule.warn_of_floor(self._caller, sparsity, self._warned)
         share = 0.0
         if self._strategy.regrow is not None:
             share = self._strategy.regrow.share(step, self._timeline)
@@ -162,12 +162,6 @@ class PruningTraining:
             elif not np.array_equal(mask, alive[id(variable)]):
                 self._masks.assign(variable, mask)
         self.pruned[step] = self._share(chosen)
-
-    def _warn_of_floor(self, sparsity):
-        new = [path for path in self._rule.bound if path not in self._warned]
-        if new:
-            self._warned.update(new)
-            self._rule.warn_of_floor(new, self._caller, sparsity)
 
     def require_steps(self):
         """Raise if the optimizer went on without masks, or nobody pruned."""

@@ -22,6 +22,8 @@ class Units:
     """
 
     groups = None
+    #: Whether a unit may stay without any that leads to it.
+    is_loose = False
 
     def __init__(self, shape, count, sizes, limit=None, remark=None):
         self.shape = tuple(shape)

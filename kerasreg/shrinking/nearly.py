@@ -4,11 +4,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from keras import layers
 
 from kerasreg.regularizers.roles import model_roles
 from kerasreg.shrinking.costs.flops import Shapes
 from kerasreg.variables import host_view
 
+_ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention)
 _SIDES = {"output": "computed", "input": "read"}
 
 
@@ -35,10 +37,62 @@ class NearlyDead:
         )
 
 
+@dataclass(frozen=True)
+class HeadsWithoutScores:
+    """Heads of an attention that stay although their query or key is zero.
+
+    Attributes:
+        attention: name of the layer.
+        heads: how many.
+    """
+
+    attention: str
+    heads: int
+
+    def __str__(self):
+        return (
+            f"{self.heads:,} heads of '{self.attention}' have a query or key of zeros, and stay: "
+            "such a head takes the mean of all values, and what it gives out is read. A head goes "
+            'when nobody reads it: prune whole heads (`pattern="head"`), or penalise '
+            '`attention_output/kernel` with `axis="head"`'
+        )
+
+
 def nearly_dead(model, analysis, dead):
-    """The `NearlyDead` of a model, without what is dead already."""
-    roles, found = model_roles(model), []
+    """What could go with a little more, without what is dead already."""
     gone = dead.labels[analysis.roots]
+    return [*_alone(model, analysis, gone), *_without_scores(analysis, gone)]
+
+
+def _without_scores(analysis, gone):
+    """The `HeadsWithoutScores` of all attention layers."""
+    layers_of = {id(call.operation): call for call in analysis.graph.calls}
+    for call in layers_of.values():
+        layer, heads = call.operation, call.memory.get("heads")
+        if heads is None or not isinstance(layer, _ATTENTION):
+            continue
+        alive = ~gone[analysis.roots[heads]]
+        for dense in (layer._query_dense, layer._key_dense):
+            alive &= _living_heads(dense, len(alive))
+        count = int(np.count_nonzero(~gone[analysis.roots[heads]] & ~alive))
+        if count:
+            yield HeadsWithoutScores(layer.name, count)
+
+
+def _living_heads(dense, count):
+    """Which of `count` heads a projection has, or their heads of keys, where those are fewer."""
+    living = np.zeros(count, bool)
+    for variable in (dense.kernel, dense.bias):
+        if variable is not None:
+            rows = np.moveaxis(host_view(variable), -2, 0)
+            rows = rows.reshape(len(rows), -1).any(axis=1)
+            living |= np.repeat(rows, max(1, count // len(rows))).reshape(count, -1).any(axis=1)
+    return living
+
+
+def _alone(model, analysis, gone):
+    """The `NearlyDead` of a model."""
+    roles, found = model_roles(model), []
     for role, side in _SIDES.items():
         parts = list(_parts(analysis, gone, roles, role))
         kernels, living = np.zeros(len(gone), int), np.zeros(len(gone), int)

@@ -12,7 +12,7 @@ from kerasreg.shrinking.costs import costs, total, unknown_costs
 from kerasreg.shrinking.costs.flops import Shapes, open_sizes
 from kerasreg.shrinking.costs.latency import LatencyComparison
 from kerasreg.shrinking.graph import trace
-from kerasreg.shrinking.nearly import NearlyDead, nearly_dead
+from kerasreg.shrinking.nearly import HeadsWithoutScores, NearlyDead, nearly_dead
 
 _MOST_LINES = 8
 
@@ -54,7 +54,8 @@ class ShrinkReport:
         pinned: `{reason: how many units had to stay because of it}`.
         uncounted: why FLOPs are unknown, by layer.
         unknown: layers with weights that stay whole because nobody knows them, and why.
-        nearly: a `kerasreg.shrinking.nearly.NearlyDead` for units that one kernel keeps.
+        nearly: a `kerasreg.shrinking.nearly.NearlyDead` for units that one kernel keeps, and a
+            `HeadsWithoutScores` for heads of which the query or the key alone is zero.
         difference: of the outputs on random inputs, relative to the largest one.
         dtype: in which they were compared.
 
@@ -79,7 +80,7 @@ class ShrinkReport:
     pinned: dict[str, int]
     uncounted: list[str]
     unknown: list[str]
-    nearly: list[NearlyDead]
+    nearly: list[NearlyDead | HeadsWithoutScores]
     difference: float
     dtype: str
     latency: LatencyComparison | None = None

@@ -82,6 +82,7 @@ def test_an_accumulation_is_one_step():
     np.testing.assert_allclose(kernel(model), simulated(start, scale, 15, "l1"), atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:PenaltySchedule ended at a scale")
 def test_a_second_fit_goes_on_with_the_steps():
     callback, scale = SCHEDULES["ramp"]
     model = linear(10, L1(FACTOR))
@@ -139,7 +140,8 @@ def test_two_schedules_for_two_layers():
         ProximalGradient(),
     ]
     own = [layer.kernel.regularizer for layer in layers]
-    train(model, *diabetes(), 20, callbacks)
+    with pytest.warns(UserWarning, match="ended at a scale of 0:"):
+        train(model, *diabetes(), 20, callbacks)
     assert np.all(kernel(model) != 0)
     assert 0 < np.mean(layers[1].get_weights()[0] == 0) < 1
     assert [layer.kernel.regularizer for layer in layers] == own

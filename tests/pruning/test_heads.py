@@ -98,6 +98,17 @@ def test_a_penalty_on_the_rows_that_read_heads_is_enough():
     assert small.get_layer("attention").num_heads == 2
 
 
+def test_heads_without_a_query_stay_and_the_report_says_why():
+    for name in ("_query_dense", "_key_dense"):
+        model = transformer(use_bias=False)
+        kernel = getattr(model.get_layer("attention"), name).kernel
+        kernel.assign(array(kernel) * np.array([1, 0, 0, 1])[None, :, None])
+        small, report = kerasreg.shrink(model)
+        assert small.get_layer("attention").num_heads == 4
+        assert "2 heads of 'attention' have a query or key of zeros, and stay" in str(report)
+        keras.backend.clear_session()
+
+
 def test_inputs_by_name():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(6), layers.Dense(2)])
     kerasreg.prune(model, 0.5, pattern="input")

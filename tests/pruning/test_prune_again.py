@@ -1,6 +1,7 @@
 """Prune what has zeros, adapters or another dtype already; rewind; and the plan in print."""
 
 import json
+import warnings
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ from keras import layers
 
 import kerasreg
 from kerasreg import patterns
+from kerasreg.callbacks import Pruning
 
 
 def array(variable):
@@ -136,6 +138,57 @@ def test_rewinding_to_another_model():
         kerasreg.rewind(model, [np.ones((8, 6))])
     with pytest.raises(ValueError, match="needs a built model"):
         kerasreg.rewind(keras.Sequential([layers.Dense(3)]), [])
+
+
+def test_a_rewind_that_fails_changes_nothing(tmp_path):
+    """All or nothing: neither half of the weights, nor weights without their zeros."""
+    model = dense(6, 4)
+    start = [np.ones(variable.shape) for variable in model.weights]
+    kerasreg.prune(model, 0.5)
+    other = dense(6, 5)
+    other.save_weights(tmp_path / "other.weights.h5")
+    (tmp_path / "torn.weights.h5").write_bytes(b"no file of HDF5")
+    broken = [start[0], start[1], start[2] * np.nan, start[3]]
+    infinite = [start[0] * np.inf, *start[1:]]
+    before = [array(variable).copy() for variable in model.weights]
+    for weights in (
+        *(broken, infinite, start[:3], [*start[:3], np.ones((2, 2))], [*start[:3], None]),
+        *(str(tmp_path / name) for name in ("other.weights.h5", "torn.weights.h5", "none.h5")),
+        5,
+    ):
+        with pytest.raises(ValueError):  # noqa: PT011
+            kerasreg.rewind(model, weights)
+        for variable, old in zip(model.weights, before, strict=True):
+            np.testing.assert_array_equal(array(variable), old)
+
+
+def test_zeros_that_an_adapter_fills_and_ints_that_are_packed():
+    """Said in the plan, in the refusal and beside the numbers."""
+    model = dense(6, 4)
+    model.layers[0].enable_lora(2)
+    path = model.layers[0].path
+    for text in (
+        str(kerasreg.prune(model, 0.5)),
+        str(Pruning(0.5).plan(model, steps=100, print_fn=lambda text: None)),
+        " ".join(kerasreg.statistics(model).notes),
+    ):
+        assert f"an adapter (LoRA) is on {path}: merging it" in " ".join(text.split())
+    with pytest.raises(ValueError, match=r"select no variable[\s\S]*an adapter \(LoRA\) is on"):
+        kerasreg.prune_below(model, 0.1, include=f"{path}/kernel")
+    assert not any("lora" in path for path in kerasreg.prune_below(model, 0.1))
+
+    model = dense(6, 4)
+    assert kerasreg.statistics(model).notes == ()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras: an InputLayer cannot be quantized.
+        model.quantize("int4")
+    lines = []
+    kerasreg.summary(model, print_fn=lines.append)
+    assert "two weights in a byte" in " ".join(lines[0].split())
+    with pytest.raises(ValueError, match="two weights in a byte"):
+        kerasreg.prune(model, 0.5)
+    with pytest.raises(ValueError, match="prune before `quantize`"):
+        kerasreg.prune_below(model, 0.1)
 
 
 def test_the_plan_as_numbers():

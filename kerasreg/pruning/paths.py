@@ -1,0 +1,172 @@
+"""Whether the inputs of a model reach its outputs through the weights that stay, in NumPy."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from keras import layers
+
+from kerasreg.pruning.outputs import Outputs
+from kerasreg.shrinking.coupled.find import find_groups
+from kerasreg.shrinking.coupled.groups import CONSUMER, PRODUCER
+from kerasreg.variables import host_view, owners
+
+_GATES = (
+    *(layers.DepthwiseConv1D, layers.DepthwiseConv2D),
+    *(layers.SeparableConv1D, layers.SeparableConv2D),
+)
+
+
+@dataclass
+class _Kernel:
+    """A variable between units: `reads` and `writes` are `{axis: number of the unit, or -1}`."""
+
+    variable: object
+    reads: dict = field(default_factory=dict)
+    writes: dict = field(default_factory=dict)
+    is_gate: bool = False
+
+
+class Paths:
+    """The units of a model, and which kernels lead from one to the next.
+
+    Args:
+        model: a Functional or Sequential model.
+
+    Raises:
+        Exception: any, where the graph of a model is not understood.
+    """
+
+    def __init__(self, model):
+        self._count, self._kernels = 0, {}
+        owner = owners(model)
+        for group in find_groups(model, "kerasreg.pruning"):
+            for member in group.members:
+                self._add(member, owner.get(id(member.variable)))
+            self._count += group.units
+        for variable in model.weights:
+            if len(variable.shape) > 1 and id(variable) not in self._kernels:
+                # All of its units must stay: it reads what is there, and writes what is asked for.
+                self._kernels[id(variable)] = _Kernel(variable)
+        self._gates = [kernel for kernel in self._kernels.values() if kernel.is_gate]
+        #: One list of kernels per output of the model: one of them must be reached.
+        self._ends = [
+            [self._kernels[id(v)] for v in each if id(v) in self._kernels]
+            for each in Outputs(model).variables
+        ]
+        self._ends = [[k for k in each if not k.is_gate] for each in self._ends]
+
+    def repair(self, alive, scores):
+        """`{id(variable): weights that must stay}`; empty where all outputs are reached.
+
+        Args:
+            alive: `{id(variable): bool array}` of what is pruned.
+            scores: `{id(variable): array}` of its weights, minus infinity for what is dead already.
+        """
+        open_, kept = self._best(alive, None), {}
+        for ends in self._ends:
+            if not ends or any(np.max(self._flow(k, open_, alive)) > 0 for k in ends):
+                continue
+            best, origin = self._search(scores)
+            flows = [self._flow(kernel, best, scores) for kernel in ends]
+            top = int(np.argmax([flow.max() for flow in flows]))
+            if flows[top].max() > -np.inf:
+                place = np.unravel_index(int(np.argmax(flows[top])), flows[top].shape)
+                self._trace(ends[top], place, origin, scores, kept)
+        return kept
+
+    def _add(self, member, layer):
+        shape = tuple(member.variable.shape)
+        if len(shape) < 2 or member.role not in (PRODUCER, CONSUMER):
+            return
+        kernel = self._kernels.setdefault(id(member.variable), _Kernel(member.variable))
+        kernel.is_gate = isinstance(layer, _GATES) and member.variable.name != "pointwise_kernel"
+        axes = kernel.writes if member.role == PRODUCER else kernel.reads
+        units = axes.setdefault(member.axis, np.full(shape[member.axis], -1))
+        for number, places in enumerate(member.indices):
+            units[places] = self._count + number
+
+    def _values(self, kernel, arrays):
+        """What is known of the weights; of what is not pruned, zeros are closed, others open."""
+        known = arrays.get(id(kernel.variable))
+        if known is None:
+            known = np.where(host_view(kernel.variable) != 0, np.inf, -np.inf)
+        return np.where(known, np.inf, -np.inf) if known.dtype == bool else known
+
+    def _flow(self, kernel, best, arrays):
+        """Per weight how wide the widest path is that ends with it."""
+        flow = self._values(kernel, arrays)
+        for axis, units in kernel.reads.items():
+            # What must stay (-1) comes from somewhere.
+            width = np.where(units < 0, np.inf, np.minimum(best, self._open(arrays))[units])
+            view = [-1 if each == axis else 1 for each in range(flow.ndim)]
+            flow = np.minimum(flow, width.reshape(view))
+        return flow
+
+    def _open(self, arrays):
+        """How wide the gates of every unit are: depthwise kernels, which let units through."""
+        width = np.full(self._count, np.inf)
+        for kernel in self._gates:
+            values = self._values(kernel, arrays)
+            for axis, units in {**kernel.reads, **kernel.writes}.items():
+                rows = np.moveaxis(values, axis, 0).reshape(len(units), -1).max(axis=1)
+                known = units >= 0
+                np.minimum.at(width, units[known], rows[known])
+        return width
+
+    def _best(self, arrays, origin):
+        """The width of the widest path to every unit; `origin` gets the weight it ends with."""
+        best = np.full(self._count, -np.inf)
+        changed = True
+        while changed:
+            changed = False
+            for kernel in self._kernels.values():
+                changed |= not kernel.is_gate and self._pass(kernel, best, arrays, origin)
+        return best
+
+    def _pass(self, kernel, best, arrays, origin):
+        changed = False
+        flow = self._flow(kernel, best, arrays) if kernel.writes else None
+        for axis, units in kernel.writes.items():
+            rows = np.moveaxis(flow, axis, 0).reshape(len(units), -1)
+            width = rows.max(axis=1)
+            for index in np.flatnonzero((units >= 0) & (width > best[units])):
+                # Several places may be of one unit.
+                if width[index] > best[units[index]]:
+                    best[units[index]] = width[index]
+                    changed = True
+                    if origin is not None:
+                        shape = np.moveaxis(flow, axis, 0).shape[1:]
+                        place = list(np.unravel_index(int(np.argmax(rows[index])), shape))
+                        place.insert(axis, index)
+                        origin[units[index]] = (kernel, tuple(place))
+        return changed
+
+    def _search(self, scores):
+        origin = {}
+        return self._best(scores, origin), origin
+
+    def _trace(self, kernel, place, origin, scores, kept):
+        """Keep a weight, and the path that leads to it."""
+        mask = _mask_of(kernel, kept)
+        if mask[place]:
+            return
+        mask[place] = True
+        for axis, units in kernel.reads.items():
+            unit = int(units[place[axis]])
+            if unit in origin:
+                self._trace(*origin[unit], origin, scores, kept)
+                self._keep_gates(unit, scores, kept)
+
+    def _keep_gates(self, unit, scores, kept):
+        for kernel in self._gates:
+            for axis, units in {**kernel.reads, **kernel.writes}.items():
+                for index in np.flatnonzero(units == unit):
+                    at = (*(slice(None),) * axis, index)
+                    values = self._values(kernel, scores)[at]
+                    place = list(np.unravel_index(int(np.argmax(values)), values.shape))
+                    place.insert(axis, index)
+                    _mask_of(kernel, kept)[tuple(place)] = True
+
+
+def _mask_of(kernel, kept):
+    return kept.setdefault(id(kernel.variable), np.zeros(tuple(kernel.variable.shape), bool))
