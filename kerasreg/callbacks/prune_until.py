@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from kerasreg.callbacks.siblings import prunes, put_off, run_after
-from kerasreg.callbacks.train_step_callback import TrainStepCallback
+from kerasreg.callbacks.train_step_callback import TrainStepCallback, ending
 from kerasreg.pruning.schedules import OnDemand
 from kerasreg.pruning.strategy import Strategy
 from kerasreg.pruning.timeline import Run, validate_sparsity
@@ -148,7 +148,8 @@ class PruneUntil(TrainStepCallback):
         if not self._ended:
             self._ended = True
             if self._good is not None:
-                self._restore()
+                with ending(self, "return to the last good model"):
+                    self._restore()
             FitScope.of(self.model).leave(self._training.off)
             # Any of the others may set weights now, as `EarlyStopping` does.
             if put_off(self, until=lambda each: True):

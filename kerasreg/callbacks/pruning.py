@@ -3,7 +3,7 @@
 import math
 
 from kerasreg.callbacks.siblings import prunes, put_off, run_after
-from kerasreg.callbacks.train_step_callback import TrainStepCallback
+from kerasreg.callbacks.train_step_callback import TrainStepCallback, ending
 from kerasreg.pruning.strategy import Strategy
 from kerasreg.pruning.timeline import Run
 from kerasreg.pruning.training import PruningTraining
@@ -186,7 +186,8 @@ class Pruning(TrainStepCallback):
     def on_train_end(self, logs=None):
         self._synchronize()
         if self._outcome is None:
-            self._training.finish()
+            with ending(self, "prune"):
+                self._training.finish()
             self._outcome = self._training.outcome()
             FitScope.of(self.model).leave(self._training.off)
             # Any of the others may set weights now, as `EarlyStopping` does.
