@@ -1,6 +1,9 @@
+import gc
+
 import hypothesis
 import keras
 import pytest
+from loops import afresh
 from precision import WIDEST
 
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
@@ -8,11 +11,17 @@ hypothesis.settings.register_profile("thorough", deadline=None, max_examples=200
 hypothesis.settings.load_profile("default")
 
 
+def pytest_collection_finish():
+    """Keras collects garbage often; what lives as long as the process need not be looked at."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
 @pytest.fixture(autouse=True)
 def _same_names_and_seeds():
     """Every test starts from layer names without numbers and from the same random state."""
-    keras.backend.clear_session(free_memory=False)
-    keras.utils.set_random_seed(0)
+    afresh()
 
 
 @pytest.fixture

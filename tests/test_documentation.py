@@ -18,8 +18,6 @@ MODULES = [module.name for module in pkgutil.walk_packages(kerasreg.__path__, "k
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    keras.utils.set_random_seed(0)
-    keras.utils.clear_session()
     namespace = {"keras": keras, "kerasreg": kerasreg, "np": np, "tmp_path": tmp_path}
     results = doctest.testmod(importlib.import_module(name), extraglobs=namespace)
     assert results.failed == 0

@@ -7,12 +7,13 @@ from cases import CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from loops import by_class, loop
 from tensors import BACKEND, DTYPES, array, compiled, tensor
 
 from kerasreg import regularizers
 
 PROXIMAL = [case for case in CASES if case.prox is not None]
-every_case = pytest.mark.parametrize("case", PROXIMAL, ids=str)
+every_case = by_class(PROXIMAL)
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 #: Below this, hardware may flush to zero.
 TINY = {"float64": 1e-300, "float32": 1e-37, "float16": 1e-7, "bfloat16": 1e-37}
@@ -133,7 +134,7 @@ def test_against_brute_force(case, data):
 
 
 @every_case
-@pytest.mark.parametrize("fine", [False, True])
+@loop(fine=[False, True])
 def test_against_brute_force_on_usual_weights(case, fine):
     rng = np.random.default_rng(0)
     for dtype in DTYPES:
@@ -167,12 +168,10 @@ def test_same_step_for_every_weight_is_the_scalar_step(case):
         np.testing.assert_array_equal(one == 0, each == 0)
 
 
-@every_case
+@by_class([c for c in PROXIMAL if c.convex])
 @settings(max_examples=settings().max_examples // 8)
 @given(data=st.data())
 def test_firmly_nonexpansive(case, data):
-    if not case.convex:
-        pytest.skip("only the prox of a convex penalty is")
     step = data.draw(st.floats(-12, 8).map(lambda exponent: 10.0**exponent))
     a, _, prox_a = prox(case, data.draw(points(case.shape)), step, "float32")
     b, _, prox_b = prox(case, data.draw(points(case.shape)), step, "float32")
@@ -183,8 +182,7 @@ def test_firmly_nonexpansive(case, data):
 
 
 @every_case
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("fine", [False, True])
+@loop(dtype=["float32", "bfloat16"], fine=[False, True])
 def test_non_finite_weights_stay_visible_and_in_their_group(case, dtype, fine):
     rng = np.random.default_rng(0)
     z = rng.normal(size=case.shape)
@@ -200,7 +198,7 @@ def test_non_finite_weights_stay_visible_and_in_their_group(case, dtype, fine):
 
 
 @every_case
-@pytest.mark.parametrize("fine", [False, True])
+@loop(fine=[False, True])
 def test_an_infinite_step_minimises_the_penalty_alone(case, fine):
     z = np.random.default_rng(0).normal(size=case.shape)
     t = np.full(build(case).step_shape(case.shape) if fine else (), np.inf)
@@ -229,7 +227,7 @@ def test_python_numpy_and_tensor_steps_agree(case):
             )
 
 
-@pytest.mark.parametrize("case", [c for c in PROXIMAL if c.steps != "weight"], ids=str)
+@by_class([c for c in PROXIMAL if c.steps != "weight"])
 def test_finer_steps_than_the_prox_takes_are_an_error(case):
     regularizer = build(case)
     with pytest.raises(ValueError, match=r"`step` must be.*Received: a step of shape"):
@@ -247,8 +245,8 @@ def test_finer_steps_than_the_prox_takes_are_an_error(case):
         np.testing.assert_allclose(common[labels == label], expected, rtol=1e-5)
 
 
-@every_case
-@pytest.mark.parametrize("step", [-1.0, -1e-12, np.nan, np.float32(-1), -1])
+@by_class({c.name: c for c in PROXIMAL}.values())
+@loop(step=[-1.0, -1e-12, np.nan, np.float32(-1), -1])
 def test_a_negative_step_is_an_error(case, step):
     with pytest.raises(ValueError, match=r"`step` must be a number >= 0.*Received: step="):
         build(case).prox(tensor(np.ones(case.shape)), step)
