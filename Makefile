@@ -4,29 +4,30 @@ DATA ?= digits
 VENV := .venv
 LOCK := requirements/lock.txt
 
-.PHONY: demo test test-jax test-torch test-hub test-oldest test-newest test-nightly lint lock
+.PHONY: demo test test-long test-jax test-torch test-hub test-oldest test-newest test-nightly lint lock
 .PHONY: environments benchmark benchmark-tfmot clean
 
 demo: $(VENV)/ready-demo
 	$(VENV)/bin/python examples/first_light.py --data $(DATA)
 
-# The wheel is what users install, so the wheel is what is tested: the sources here stay unseen.
-test test-jax test-torch test-hub test-oldest test-newest test-nightly: export PYTHONSAFEPATH := 1
-test: $(VENV)/ready lint
-	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadgroup
+PARALLEL := --numprocesses auto --dist loadgroup
 
-# What depends on the backend, on the other two, where there is no TensorFlow.
-# All tests: `make test-jax CONTRACT=tests`.
-CONTRACT := tests/regularizers/test_contract.py tests/constraints tests/proximal/test_every_penalty.py \
-	tests/proximal/test_every_optimizer.py tests/proximal/test_training_modes.py \
-	tests/proximal/test_polish.py tests/callbacks/test_penalty_schedule.py tests/pruning \
-	tests/callbacks/test_pruning.py tests/callbacks/test_pruning_resumed.py \
-	tests/callbacks/test_prune_until.py tests/shrinking/test_shrink.py \
-	tests/tensorboard tests/callbacks/test_sparsity_logger.py tests/test_imports.py \
-	--deselect tests/pruning/test_together.py::test_architectures
+# The wheel is what users install, so the wheel is what is tested: the sources here stay unseen.
+test test-long test-jax test-torch test-hub test-oldest test-newest test-nightly: export PYTHONSAFEPATH := 1
+test: $(VENV)/ready lint
+	$(VENV)/bin/python -m pytest $(PARALLEL)
+
+# Five times as many random models.
+test-long: export KERASREG_LONG := 1
+test-long: test
+
+# On the other two backends, where there is no TensorFlow: all but what one backend is enough for.
+# All tests: `make test-jax ONE_BACKEND=`.
+ONE_BACKEND := $(shell sed '/^\#/d' tests/one_backend.txt)
 
 test-jax test-torch: test-%: $(VENV)-%/ready
-	KERAS_BACKEND=$* $(VENV)-$*/bin/python -m pytest --numprocesses auto --dist loadgroup $(CONTRACT)
+	KERAS_BACKEND=$* $(VENV)-$*/bin/python -m pytest $(PARALLEL) \
+		--deselect tests/pruning/test_together.py::test_architectures $(addprefix --ignore=,$(ONE_BACKEND))
 
 # Backbones of keras-hub, which is a package of its own.
 test-hub: $(VENV)/ready-hub
@@ -40,7 +41,7 @@ test-oldest: $(VENV)-oldest/ready
 # The newest versions of everything, and what the next Keras is going to be.
 test-nightly: $(VENV)-nightly/keras
 test-newest test-nightly: test-%: $(VENV)-%/ready
-	$(VENV)-$*/bin/python -m pytest --numprocesses auto --dist loadgroup
+	$(VENV)-$*/bin/python -m pytest $(PARALLEL)
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .
