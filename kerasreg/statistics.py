@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -117,7 +118,7 @@ class ModelStatistics:
         return iter(self.variables.values())
 
 
-def statistics(model, include=None) -> ModelStatistics:
+def statistics(model: keras.Model, include: str | None = None) -> ModelStatistics:
     """Count and measure every weight variable of a model.
 
     Counts are exact. Sums are made in float64 on a CPU and in float32 on a GPU or TPU, where the

@@ -1,5 +1,8 @@
 """Numbers to table: what a model's weights look like, printed like Keras' own summary."""
 
+from collections.abc import Callable
+
+import keras
 from rich.box import SIMPLE
 from rich.table import Table
 
@@ -28,7 +31,9 @@ _PATH_WIDTH = 32
 _PADDING = 3
 
 
-def summary(model, include=None, print_fn=None):
+def summary(
+    model: keras.Model, include: str | None = None, print_fn: Callable[[str], object] | None = None
+) -> None:
     """Print the sparsity of every weight variable of a model, and of the whole.
 
     A star marks variables with a regularizer; `?` is what kerasreg does not know of a layer. A

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kerasreg._types import Shape, Tensor
 from kerasreg.proximal import operators
 from kerasreg.regularizers.base import at_least_float32, standardize_step
 from kerasreg.regularizers.groups import Groups
@@ -23,11 +24,11 @@ class Projection(keras.constraints.Constraint):
     [1.0, 0.0]
     """
 
-    def __call__(self, weights):
+    def __call__(self, weights: Tensor) -> Tensor:
         """The nearest point of the set: `argmin_{x in C} sum_i (x_i - weights_i)^2`."""
         return self.project(weights, 1.0)
 
-    def project(self, weights, step):
+    def project(self, weights: Tensor, step: Tensor) -> Tensor:
         """`argmin_{x in C} sum_i (x_i - weights_i)^2 / (2 step_i)`.
 
         Args:
@@ -44,7 +45,7 @@ class Projection(keras.constraints.Constraint):
         step = standardize_step(step, weights, tuple(given.shape))
         return ops.cast(self._project(weights, step), given.dtype)
 
-    def check(self, shape, name="weights"):
+    def check(self, shape: Shape, name: str = "weights") -> None:
         """Raise a `ValueError` where weights of this shape cannot have this constraint."""
         return None  # AutoGraph warns of a function without a body.
 

@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from typing import Any
 
 import keras
 
@@ -29,7 +30,7 @@ class Box(Projection):
     [2.0, 0.5, -1.0]
     """
 
-    def __init__(self, minimum=None, maximum=None):
+    def __init__(self, minimum: float | None = None, maximum: float | None = None):
         self.minimum = _validate_bound(minimum, "minimum")
         self.maximum = _validate_bound(maximum, "maximum")
         if minimum is None and maximum is None:
@@ -46,7 +47,7 @@ class Box(Projection):
     def _project(self, weights, step):
         return operators.onto_box(weights, self.minimum, self.maximum)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"minimum": self.minimum, "maximum": self.maximum}
 
 

@@ -2,9 +2,11 @@
 
 import math
 import numbers
+from typing import Any
 
 import keras
 
+from kerasreg._types import Axis, Shape
 from kerasreg.constraints.base import GroupProjection
 from kerasreg.proximal import operators
 from kerasreg.regularizers.base import validate_count
@@ -39,7 +41,13 @@ class KSparse(GroupProjection):
     [[3.0, 0.0], [0.0, 0.0]]
     """
 
-    def __init__(self, k=None, sparsity=None, axis=None, gates=1):
+    def __init__(
+        self,
+        k: int | None = None,
+        sparsity: float | None = None,
+        axis: Axis | None = None,
+        gates: int = 1,
+    ):
         super().__init__(axis, gates)
         if (k is None) == (sparsity is None):
             raise ValueError(
@@ -48,7 +56,7 @@ class KSparse(GroupProjection):
         self.k = None if k is None else validate_count(k, "k")
         self.sparsity = None if sparsity is None else _validate_sparsity(sparsity)
 
-    def check(self, shape, name="weights"):
+    def check(self, shape: Shape, name: str = "weights") -> None:
         super().check(shape, name)
         size = self._size(shape)
         if self.k is not None and self.k > size:
@@ -68,7 +76,7 @@ class KSparse(GroupProjection):
         view, axes = self._layout(shape)
         return math.prod(view[axis] for axis in axes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"k": self.k, "sparsity": self.sparsity, **super().get_config()}
 
 

@@ -1,6 +1,7 @@
 """Penalties of activations, for `activity_regularizer=`: they have a gradient only."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -64,7 +65,7 @@ class ActivityEntropy(ActivityPenalty):
     [0.0, 0.69315]
     """
 
-    def __init__(self, factor=0.01, from_logits=False):
+    def __init__(self, factor: float = 0.01, from_logits: bool = False):
         super().__init__(factor)
         if not isinstance(from_logits, bool):
             raise ValueError(f"`from_logits` must be a bool. Received: from_logits={from_logits!r}")
@@ -83,7 +84,7 @@ class ActivityEntropy(ActivityPenalty):
         entropy = 0.0 - ops.sum(shares * logs, axis=-1, keepdims=True)
         return ops.sum(_mean_over_samples(entropy))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, "from_logits": self.from_logits}
 
 
@@ -113,7 +114,7 @@ class ActivityKL(ActivityPenalty):
     0.0
     """
 
-    def __init__(self, factor=0.01, rho=0.05):
+    def __init__(self, factor: float = 0.01, rho: float = 0.05):
         super().__init__(factor)
         self.rho = validate_factor(rho, "rho")
         if not 0 < self.rho < 1:
@@ -128,7 +129,7 @@ class ActivityKL(ActivityPenalty):
         off = (1 - self.rho) * ops.log((1 - self.rho) / (1 - mean))
         return ops.sum(on + off)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, "rho": self.rho}
 
 

@@ -1,11 +1,13 @@
 """Penalties of single weights that know an array: reference weights, or a factor for each."""
 
 import functools
+from collections.abc import Callable
 
 import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._types import Tensor
 from kerasreg.proximal import operators
 from kerasreg.regularizers.arrays import PackedArray, array_argument, encode, unpacked
 from kerasreg.regularizers.base import Regularizer, absolute, validate_above, validate_factor
@@ -103,7 +105,7 @@ class L2SP(Anchored):
     {'hidden/kernel': L2SP(l2=0.5, reference=<float32 array of shape (3, 2)>)}
     """
 
-    def __init__(self, l2=0.01, reference=None):
+    def __init__(self, l2: float = 0.01, reference: Tensor = None):
         self.l2 = validate_factor(l2, "l2")
         self._reference = array_argument(reference, "reference")
 
@@ -145,7 +147,7 @@ class L1SP(Anchored):
     [2.5, 2.0]
     """
 
-    def __init__(self, l1=0.01, reference=None):
+    def __init__(self, l1: float = 0.01, reference: Tensor = None):
         self.l1 = validate_factor(l1, "l1")
         self._reference = array_argument(reference, "reference")
 
@@ -192,7 +194,9 @@ class WeightedL1(Anchored):
 
     _argument = "pilot"
 
-    def __init__(self, l1=0.01, weights=None, pilot=None, gamma=1.0):
+    def __init__(
+        self, l1: float = 0.01, weights: Tensor = None, pilot: Tensor = None, gamma: float = 1.0
+    ):
         self.l1 = validate_factor(l1, "l1")
         self.gamma = validate_above(gamma, "gamma", 0)
         self.weights = array_argument(weights, "weights")
@@ -219,7 +223,7 @@ class WeightedL1(Anchored):
     def _given(self):
         return self.pilot if self.weights is None else self.weights
 
-    def for_part(self, moved, cut):
+    def for_part(self, moved: Callable, cut: Callable) -> "WeightedL1":
         if self.weights is None:
             return super().for_part(moved, cut)
         return type(self)(self.l1, weights=cut(unpacked(self.weights)), gamma=self.gamma)

@@ -1,6 +1,8 @@
 """Put regularizers on the variables of a finished model, and take them off."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 
@@ -17,7 +19,7 @@ from kerasreg.train_step import forget_traces, require_idle
 from kerasreg.variables import all_layers, owners, require_built
 
 
-def attach(model, rules):
+def attach(model: keras.Model, rules: Mapping[str, Any]) -> dict[str, Any]:
     """Put regularizers on variables of a built model, by their paths.
 
     Works on pretrained, nested and subclassed models, and on variables whose layer has no
@@ -60,7 +62,7 @@ def attach(model, rules):
     return {variable.path: regularizer for variable, regularizer in attached}
 
 
-def detach(model):
+def detach(model: keras.Model) -> dict[str, Any]:
     """Take every regularizer of kerasreg, and every one that `attach` put there, off a model.
 
     That includes those of layer arguments (`kernel_regularizer=`, `activity_regularizer=`). What

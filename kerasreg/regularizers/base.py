@@ -2,9 +2,12 @@
 
 import math
 import numbers
+from typing import Any
 
 import keras
 from keras import ops
+
+from kerasreg._types import Shape, Tensor
 
 
 class Penalty(keras.regularizers.Regularizer):
@@ -60,7 +63,7 @@ class Regularizer(Penalty):
     `_prox(weights, step)`, and `get_config()`. Half-precision weights are computed in float32.
     """
 
-    def prox(self, weights, step):
+    def prox(self, weights: Tensor, step: Tensor) -> Tensor:
         """`argmin_x  penalty(x) + sum_i (x_i - weights_i)^2 / (2 step_i)`.
 
         Args:
@@ -78,14 +81,14 @@ class Regularizer(Penalty):
         step = standardize_step(step, weights, self.step_shape(given.shape))
         return ops.cast(self._prox(weights, step), given.dtype)
 
-    def step_shape(self, shape):
+    def step_shape(self, shape: Shape) -> tuple[Any, ...]:
         """The shape of the finest steps that `prox` takes: `()` is one for all weights.
 
         An optimizer with a finer one trains with `common_step`.
         """
         return tuple(shape)
 
-    def common_step(self, step, shape):
+    def common_step(self, step: Tensor, shape: Shape) -> Tensor:
         """One step of `step_shape` for steps that differ: `mean(step^-2)^(-1/2)`.
 
         The step of an Adam that averages its second moments over the weights (as Zhang et al.,
@@ -99,7 +102,7 @@ class Regularizer(Penalty):
             raise NotImplementedError
         return mean_step(step, axes=None)
 
-    def expand_step(self, step, shape):
+    def expand_step(self, step: Tensor, shape: Shape) -> Tensor:
         """What `common_step` gave, in a shape that broadcasts to the weights'."""
         return step
 

@@ -3,6 +3,8 @@
 Where two minimisers of a prox are equally good, it takes the smaller one.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -37,7 +39,7 @@ class MCP(Regularizer):
     [9.0, 1.5, 0.0]
     """
 
-    def __init__(self, factor=0.01, gamma=3.0):
+    def __init__(self, factor: float = 0.01, gamma: float = 3.0):
         self.factor = validate_factor(factor, "factor")
         self.gamma = validate_above(gamma, "gamma", 0)
 
@@ -50,7 +52,7 @@ class MCP(Regularizer):
             return weights
         return operators.mcp_threshold(weights, step, self.factor, self.gamma)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, "gamma": self.gamma}
 
 
@@ -81,7 +83,7 @@ class SCAD(Regularizer):
     [9.0, 2.0, 0.5, 0.0]
     """
 
-    def __init__(self, factor=0.01, a=3.7):
+    def __init__(self, factor: float = 0.01, a: float = 3.7):
         self.factor = validate_factor(factor, "factor")
         self.a = validate_above(a, "a", 2)
 
@@ -95,7 +97,7 @@ class SCAD(Regularizer):
             return weights
         return operators.scad_threshold(weights, step, self.factor, self.a)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, "a": self.a}
 
 
@@ -125,7 +127,7 @@ class CappedL1(Regularizer):
     [9.0, 1.0, 0.0]
     """
 
-    def __init__(self, factor=0.01, theta=0.1):
+    def __init__(self, factor: float = 0.01, theta: float = 0.1):
         self.factor = validate_factor(factor, "factor")
         self.theta = validate_above(theta, "theta", 0)
 
@@ -137,7 +139,7 @@ class CappedL1(Regularizer):
             return weights
         return operators.capped_threshold(weights, self.factor * step, self.theta)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, "theta": self.theta}
 
 

@@ -3,6 +3,8 @@
 Where two minimisers of a prox are equally good, it takes the smaller one.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -32,7 +34,7 @@ class L0(Regularizer):
     [3.0, 0.0]
     """
 
-    def __init__(self, factor=0.01):
+    def __init__(self, factor: float = 0.01):
         self.factor = validate_factor(factor, "factor")
 
     def _value(self, weights):
@@ -43,7 +45,7 @@ class L0(Regularizer):
     def _prox(self, weights, step):
         return operators.hard_threshold(weights, self.factor * step) if self.factor else weights
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor}
 
 
@@ -73,7 +75,7 @@ class Lp(Regularizer):
     [8.832, -3.742, 0.0]
     """
 
-    def __init__(self, factor=0.01, p=0.5):
+    def __init__(self, factor: float = 0.01, p: float = 0.5):
         self.factor = validate_factor(factor, "factor")
         if isinstance(p, bool) or p not in (1 / 2, 2 / 3):
             raise ValueError(
@@ -93,7 +95,7 @@ class Lp(Regularizer):
             return weights
         return operators.lp_threshold(weights, self.factor * step, self.p)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, "p": self.p}
 
 
@@ -122,7 +124,7 @@ class LogSum(Regularizer):
     [1.0, 0.0]
     """
 
-    def __init__(self, factor=0.01, epsilon=0.1):
+    def __init__(self, factor: float = 0.01, epsilon: float = 0.1):
         self.factor = validate_factor(factor, "factor")
         self.epsilon = validate_above(epsilon, "epsilon", 0)
 
@@ -134,7 +136,7 @@ class LogSum(Regularizer):
             return weights
         return operators.log_threshold(weights, self.factor * step, self.epsilon)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, "epsilon": self.epsilon}
 
 
@@ -163,7 +165,7 @@ class TransformedL1(Regularizer):
     [2.866, 0.0]
     """
 
-    def __init__(self, factor=0.01, a=1.0):
+    def __init__(self, factor: float = 0.01, a: float = 1.0):
         self.factor = validate_factor(factor, "factor")
         self.a = validate_above(a, "a", 0)
 
@@ -176,5 +178,5 @@ class TransformedL1(Regularizer):
             return weights
         return operators.transformed_l1_threshold(weights, self.factor * step, self.a)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, "a": self.a}

@@ -1,5 +1,7 @@
 """Penalties of single weights."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -29,7 +31,7 @@ class L1(Regularizer):
     [2.5, 0.0]
     """
 
-    def __init__(self, l1=0.01):
+    def __init__(self, l1: float = 0.01):
         self.l1 = validate_factor(l1, "l1")
 
     def _value(self, weights):
@@ -38,7 +40,7 @@ class L1(Regularizer):
     def _prox(self, weights, step):
         return operators.soft_threshold(weights, self.l1 * step) if self.l1 else weights
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"l1": self.l1}
 
 
@@ -64,7 +66,7 @@ class L2(Regularizer):
     [1.0, -0.5]
     """
 
-    def __init__(self, l2=0.01):
+    def __init__(self, l2: float = 0.01):
         self.l2 = validate_factor(l2, "l2")
 
     def _value(self, weights):
@@ -73,7 +75,7 @@ class L2(Regularizer):
     def _prox(self, weights, step):
         return operators.shrink(weights, self.l2 * step) if self.l2 else weights
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"l2": self.l2}
 
 
@@ -102,7 +104,7 @@ class L1L2(Regularizer):
     [1.0, 0.0]
     """
 
-    def __init__(self, l1=0.0, l2=0.0):
+    def __init__(self, l1: float = 0.0, l2: float = 0.0):
         # Keras takes None for "off".
         self.l1 = validate_factor(0.0 if l1 is None else l1, "l1")
         self.l2 = validate_factor(0.0 if l2 is None else l2, "l2")
@@ -121,7 +123,7 @@ class L1L2(Regularizer):
             weights = operators.soft_threshold(weights, self.l1 * step)
         return operators.shrink(weights, self.l2 * step) if self.l2 else weights
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"l1": self.l1, "l2": self.l2}
 
 
@@ -148,7 +150,7 @@ class NonNegativeL1(Regularizer):
     [2.5, 0.0, 0.0]
     """
 
-    def __init__(self, factor=0.01):
+    def __init__(self, factor: float = 0.01):
         self.factor = validate_factor(factor, "factor")
 
     def _value(self, weights):
@@ -159,5 +161,5 @@ class NonNegativeL1(Regularizer):
         threshold = self.factor * step if self.factor else ops.zeros_like(step)
         return operators.positive_threshold(weights, threshold)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor}

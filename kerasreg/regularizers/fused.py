@@ -1,10 +1,12 @@
 """Penalties of neighbours: weights along an axis become equal."""
 
 import numbers
+from typing import Any
 
 import keras
 from keras import ops
 
+from kerasreg._types import Axis, Shape
 from kerasreg.proximal import operators
 from kerasreg.regularizers.base import Regularizer, absolute, validate_factor
 from kerasreg.regularizers.groups import Groups
@@ -35,11 +37,11 @@ class TotalVariation(Regularizer):
     [1.0, 1.0, 7.0, 7.0]
     """
 
-    def __init__(self, factor=0.01, axis=0):
+    def __init__(self, factor: float = 0.01, axis: Axis = 0):
         self.factor = validate_factor(factor, "factor")
         self.axis = validate_single_axis(axis)
 
-    def check(self, shape, name="weights"):
+    def check(self, shape: Shape, name: str = "weights") -> None:
         Groups(self.axis).check(shape, name)
 
     def _value(self, weights):
@@ -50,7 +52,7 @@ class TotalVariation(Regularizer):
             return weights
         return operators.fused_threshold(weights, self.factor * step, axis=self.axis)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, "axis": self.axis}
 
 
@@ -77,14 +79,14 @@ class FusedLasso(Regularizer):
     [0.0, 0.0, 6.0, 6.0]
     """
 
-    def __init__(self, factor=0.01, l1_ratio=0.5, axis=0):
+    def __init__(self, factor: float = 0.01, l1_ratio: float = 0.5, axis: Axis = 0):
         self.factor = validate_factor(factor, "factor")
         self.l1_ratio = validate_factor(l1_ratio, "l1_ratio")
         if self.l1_ratio > 1:
             raise ValueError(f"`l1_ratio` must be at most 1. Received: l1_ratio={l1_ratio}")
         self.axis = validate_single_axis(axis)
 
-    def check(self, shape, name="weights"):
+    def check(self, shape: Shape, name: str = "weights") -> None:
         Groups(self.axis).check(shape, name)
 
     def _value(self, weights):
@@ -100,7 +102,7 @@ class FusedLasso(Regularizer):
         threshold = self.factor * fused * step
         return operators.fused_threshold(weights, threshold, self.l1_ratio / fused, self.axis)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, "l1_ratio": self.l1_ratio, "axis": self.axis}
 
 

@@ -1,10 +1,12 @@
 """Penalties of whole groups of weights: units, filters, input features, heads."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
+from kerasreg._types import Axis
 from kerasreg.proximal import operators
 from kerasreg.regularizers.at_build import frame_of_add_weight
 from kerasreg.regularizers.base import Penalty, Regularizer, absolute, safe_sqrt, validate_factor
@@ -18,7 +20,7 @@ class GroupPenalty(Penalty):
     def __init__(self, axis=-1, gates=1):
         self.groups = Groups(axis, gates)
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self):
         groups = vars(self).get("groups")
         if groups is not None and isinstance(groups.axis, str):
@@ -114,7 +116,7 @@ class GroupLasso(GroupRegularizer):
     [[2.151, 0.0], [2.869, 0.0]]
     """
 
-    def __init__(self, factor=0.01, axis=-1, gates=1):
+    def __init__(self, factor: float = 0.01, axis: Axis = -1, gates: int = 1):
         super().__init__(axis, gates)
         self.factor = validate_factor(factor, "factor")
 
@@ -124,7 +126,7 @@ class GroupLasso(GroupRegularizer):
     def _prox(self, weights, step):
         return self._group_prox(weights, self.factor * step) if self.factor else weights
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, **super().get_config()}
 
 
@@ -152,7 +154,9 @@ class SparseGroupLasso(GroupRegularizer):
     [[1.793, 0.0], [0.0, 0.0]]
     """
 
-    def __init__(self, factor=0.01, l1_ratio=0.5, axis=-1, gates=1):
+    def __init__(
+        self, factor: float = 0.01, l1_ratio: float = 0.5, axis: Axis = -1, gates: int = 1
+    ):
         super().__init__(axis, gates)
         self.factor = validate_factor(factor, "factor")
         self.l1_ratio = validate_factor(l1_ratio, "l1_ratio")
@@ -170,5 +174,5 @@ class SparseGroupLasso(GroupRegularizer):
             weights = operators.soft_threshold(weights, l1 * step)
         return self._group_prox(weights, group * step) if group else weights
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, "l1_ratio": self.l1_ratio, **super().get_config()}

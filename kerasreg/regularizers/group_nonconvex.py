@@ -1,8 +1,11 @@
 """Penalties of whole groups that leave large groups alone."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from kerasreg._types import Axis
 from kerasreg.proximal import operators
 from kerasreg.regularizers.base import broadcasts, mean_step, validate_above, validate_factor
 from kerasreg.regularizers.group import GroupRegularizer
@@ -33,7 +36,7 @@ class GroupL0(GroupRegularizer):
     [[3.0, 0.0], [4.0, 0.0]]
     """
 
-    def __init__(self, factor=0.01, axis=-1, gates=1):
+    def __init__(self, factor: float = 0.01, axis: Axis = -1, gates: int = 1):
         super().__init__(axis, gates)
         self.factor = validate_factor(factor, "factor")
 
@@ -49,7 +52,7 @@ class GroupL0(GroupRegularizer):
             return weights
         return self._by_group(operators.group_hard_threshold, weights, self.factor * step)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, **super().get_config()}
 
 
@@ -112,7 +115,7 @@ class GroupMCP(_OfNorms):
     [[3.0, 0.0], [4.0, 0.0]]
     """
 
-    def __init__(self, factor=0.01, gamma=3.0, axis=-1, gates=1):
+    def __init__(self, factor: float = 0.01, gamma: float = 3.0, axis: Axis = -1, gates: int = 1):
         super().__init__(factor, axis, gates)
         self.gamma = validate_above(gamma, "gamma", 0)
 
@@ -127,7 +130,7 @@ class GroupMCP(_OfNorms):
             return weights
         return self._along(operators.group_mcp, weights, step, self.gamma)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, "gamma": self.gamma, **super().get_config()}
 
 
@@ -157,7 +160,7 @@ class GroupSCAD(_OfNorms):
     [[3.0, 0.0], [4.0, 0.0]]
     """
 
-    def __init__(self, factor=0.01, a=3.7, axis=-1, gates=1):
+    def __init__(self, factor: float = 0.01, a: float = 3.7, axis: Axis = -1, gates: int = 1):
         super().__init__(factor, axis, gates)
         self.a = validate_above(a, "a", 2)
 
@@ -173,5 +176,5 @@ class GroupSCAD(_OfNorms):
             return weights
         return self._along(operators.group_scad, weights, step, self.a)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, "a": self.a, **super().get_config()}

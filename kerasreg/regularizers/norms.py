@@ -1,8 +1,11 @@
 """Penalties of groups by other norms: the maximum, and the square of the L1 norm."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from kerasreg._types import Axis
 from kerasreg.proximal import operators
 from kerasreg.regularizers.base import absolute, validate_factor
 from kerasreg.regularizers.group import GroupRegularizer
@@ -33,7 +36,7 @@ class LInfinity1(GroupRegularizer):
     [[2.25, 0.0], [2.25, 0.0]]
     """
 
-    def __init__(self, factor=0.01, axis=-1, gates=1):
+    def __init__(self, factor: float = 0.01, axis: Axis = -1, gates: int = 1):
         super().__init__(axis, gates)
         self.factor = validate_factor(factor, "factor")
 
@@ -46,7 +49,7 @@ class LInfinity1(GroupRegularizer):
             return weights
         return self._by_group(operators.group_clip, weights, self.factor * step)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, **super().get_config()}
 
 
@@ -75,7 +78,7 @@ class ExclusiveLasso(GroupRegularizer):
     [[1.5, 0.25], [0.0, 0.0]]
     """
 
-    def __init__(self, factor=0.01, axis=-1, gates=1):
+    def __init__(self, factor: float = 0.01, axis: Axis = -1, gates: int = 1):
         super().__init__(axis, gates)
         self.factor = validate_factor(factor, "factor")
 
@@ -89,5 +92,5 @@ class ExclusiveLasso(GroupRegularizer):
             return weights
         return self._by_group(operators.exclusive_threshold, weights, self.factor * step)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, **super().get_config()}

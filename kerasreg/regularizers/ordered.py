@@ -2,11 +2,13 @@
 
 import functools
 from statistics import NormalDist
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._types import Shape
 from kerasreg.proximal import operators
 from kerasreg.regularizers.base import Regularizer, absolute, validate_factor
 
@@ -47,7 +49,13 @@ class SLOPE(Regularizer):
     [2.25, -2.25, 0.0]
     """
 
-    def __init__(self, factor=0.01, sequence="benjamini_hochberg", q=0.1, last=0.0):
+    def __init__(
+        self,
+        factor: float = 0.01,
+        sequence: str = "benjamini_hochberg",
+        q: float = 0.1,
+        last: float = 0.0,
+    ):
         self.factor = validate_factor(factor, "factor")
         if sequence not in SEQUENCES:
             raise ValueError(f"`sequence` must be one of {SEQUENCES}. Received: {sequence!r}")
@@ -59,7 +67,7 @@ class SLOPE(Regularizer):
         if self.last > 1:
             raise ValueError(f"`last` must be at most 1: the sequence falls. Received: last={last}")
 
-    def step_shape(self, shape):
+    def step_shape(self, shape: Shape) -> tuple[Any, ...]:
         return ()
 
     def _value(self, weights):
@@ -79,7 +87,7 @@ class SLOPE(Regularizer):
             return np.linspace(1.0, self.last, size)
         return _benjamini_hochberg(size, self.q)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "factor": self.factor,
             "sequence": self.sequence,

@@ -1,9 +1,12 @@
 """Orthogonal kernels: penalties that have a gradient only."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._types import Axis, Shape
 from kerasreg.regularizers.base import Penalty, validate_count, validate_factor
 from kerasreg.regularizers.group import GroupPenalty
 
@@ -51,7 +54,9 @@ class Orthogonal(MatrixPenalty):
     2.0
     """
 
-    def __init__(self, factor=0.01, axis=-1, gates=1, mode="orthonormal"):
+    def __init__(
+        self, factor: float = 0.01, axis: Axis = -1, gates: int = 1, mode: str = "orthonormal"
+    ):
         super().__init__(axis, gates)
         self.factor = validate_factor(factor, "factor")
         if mode not in ("orthonormal", "orthogonal"):
@@ -72,7 +77,7 @@ class Orthogonal(MatrixPenalty):
         expected = eye if self.mode == "orthonormal" else eye * gram
         return self.factor * ops.sum(ops.square(gram - expected))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, **super().get_config(), "mode": self.mode}
 
 
@@ -104,11 +109,11 @@ class ConvOrthogonal(Penalty):
     3.0
     """
 
-    def __init__(self, factor=0.01, stride=1):
+    def __init__(self, factor: float = 0.01, stride: int = 1):
         self.factor = validate_factor(factor, "factor")
         self.stride = validate_count(stride, "stride")
 
-    def check(self, shape, name="weights"):
+    def check(self, shape: Shape, name: str = "weights") -> None:
         if len(shape) not in (3, 4):
             raise ValueError(
                 "`ConvOrthogonal` is for the kernels of Conv1D and Conv2D, of shape "
@@ -130,5 +135,5 @@ class ConvOrthogonal(Penalty):
         in_place = ops.convert_to_tensor(in_place, weights.dtype)
         return self.factor * ops.sum(ops.square(overlaps - in_place))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, "stride": self.stride}

@@ -1,9 +1,12 @@
 """Smooth substitutes of counts, and the spectral norm: penalties that have a gradient only."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._types import Axis
 from kerasreg.regularizers.base import (
     Penalty,
     absolute,
@@ -39,13 +42,13 @@ class HoyerSquare(Penalty):
     [1.0, 2.0, 0.0]
     """
 
-    def __init__(self, factor=0.01):
+    def __init__(self, factor: float = 0.01):
         self.factor = validate_factor(factor, "factor")
 
     def _value(self, weights):
         return self.factor * _hoyer_square(absolute(_scaled(weights)))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor}
 
 
@@ -72,7 +75,7 @@ class GroupHoyerSquare(GroupPenalty):
     [1.0, 2.0]
     """
 
-    def __init__(self, factor=0.01, axis=-1, gates=1):
+    def __init__(self, factor: float = 0.01, axis: Axis = -1, gates: int = 1):
         super().__init__(axis, gates)
         self.factor = validate_factor(factor, "factor")
 
@@ -81,7 +84,7 @@ class GroupHoyerSquare(GroupPenalty):
         squares = ops.sum(ops.square(ops.reshape(_scaled(weights), view)), axis=axes)
         return self.factor * _hoyer_square(safe_sqrt(squares))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, **super().get_config()}
 
 
@@ -117,7 +120,14 @@ class SpectralNorm(MatrixPenalty):
     1.6
     """
 
-    def __init__(self, factor=0.01, axis=-1, gates=1, power=2, iterations=30):
+    def __init__(
+        self,
+        factor: float = 0.01,
+        axis: Axis = -1,
+        gates: int = 1,
+        power: int = 2,
+        iterations: int = 30,
+    ):
         super().__init__(axis, gates)
         self.factor = validate_factor(factor, "factor")
         self.power = validate_count(power, "power")
@@ -142,7 +152,7 @@ class SpectralNorm(MatrixPenalty):
             left = _normalized(matrix @ right)
         return left, right
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "factor": self.factor,
             **super().get_config(),

@@ -9,6 +9,8 @@ import tempfile
 import warnings
 from dataclasses import asdict, dataclass
 
+import keras
+
 # Makes NumPy know the names of bfloat16 and its kin.
 import ml_dtypes  # noqa: F401
 import numpy as np
@@ -83,7 +85,7 @@ class SizeReport:
         return table
 
 
-def size_report(model) -> SizeReport:
+def size_report(model: keras.Model) -> SizeReport:
     """Measure a model in memory, in files, and exported to LiteRT.
 
     Everything is written to a temporary folder and measured there. A form that this model, this

@@ -4,12 +4,13 @@ import keras
 import numpy as np
 from keras import tree
 
+from kerasreg._types import InputShape
 from kerasreg.shrinking.costs import costs, total
 from kerasreg.shrinking.costs.base import UnknownSizeError
 from kerasreg.shrinking.graph import Tensor, functional_of, trace
 
 
-def flops(model, input_shape=None):
+def flops(model: keras.Model, input_shape: InputShape = None) -> int | None:
     """The floating-point operations of one inference of one sample.
 
     Two for every multiply-add of a kernel, of attention and of a matrix product; one for every

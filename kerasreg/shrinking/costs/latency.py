@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from kerasreg._types import InputShape
 from kerasreg.shrinking.costs.flops import input_shapes
 from kerasreg.shrinking.costs.inference import compiled
 from kerasreg.shrinking.graph import functional_of
@@ -54,7 +55,14 @@ class LatencyComparison:
         )
 
 
-def compare_latency(model, small, batch_size=1, input_shape=None, repeats=50, warmup=5):
+def compare_latency(
+    model: keras.Model,
+    small: keras.Model,
+    batch_size: int = 1,
+    input_shape: InputShape = None,
+    repeats: int = 50,
+    warmup: int = 5,
+) -> LatencyComparison:
     """Measure the inference of two models in turns, so that both see the same machine.
 
     Compiled as in `predict` (TensorFlow, JAX; torch runs eagerly), on random inputs in the memory
