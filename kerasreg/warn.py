@@ -36,11 +36,12 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 @contextlib.contextmanager
-def noted(what: str) -> Iterator[None]:
+def noted(what: str, told: set[str] | None = None) -> Iterator[None]:
     """A warning in place of any exception inside: advice and logs never stop a training.
 
     Args:
         what: that failed, as the subject of a sentence.
+        told: a set of those that were warned about already; this one is added.
     """
     try:
         yield
@@ -48,8 +49,12 @@ def noted(what: str) -> Iterator[None]:
         # Who turns warnings into errors wants them.
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        warn(f"{what} failed, and the training goes on without it. {reason}", RuntimeWarning)
+        is_new = told is None or what not in told
+        if told is not None:
+            told.add(what)
+        if is_new:
+            reason = f"{type(error).__name__}: {error}"
+            warn(f"{what} failed, and the training goes on without it. {reason}", RuntimeWarning)
 
 
 def _users_frame():

@@ -42,6 +42,7 @@ def by_numpy(weights):
             numbers["dead_inputs"] = np.sum((w == 0).all(1))
         for name, number in numbers.items():
             expected[f"{name}/{path}" if path else f"total/{name}"] = number
+    expected["total/sparsity_of_all"] = expected["total/sparsity"]
     for name in ("dead_units", "dead_inputs"):
         parts = [number for tag, number in expected.items() if tag.startswith(f"{name}/")]
         expected[f"total/{name}"] = sum(parts)

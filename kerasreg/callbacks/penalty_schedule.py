@@ -77,6 +77,19 @@ class PenaltySchedule(keras.callbacks.Callback):
             scale = scale * ops.clip(ops.cast(past, "float32") / self._ramp_steps, 0.0, 1.0)
         return scale
 
+    def scales(self, coupled=()):
+        """What the penalties of the present fit are multiplied by, in its last step.
+
+        Args:
+            coupled: the coupled groups of the fit.
+
+        Returns:
+            `{id(variable): scale}` and `{name of a coupled group: scale}`.
+        """
+        _, scale = self._last_scale()
+        groups = [group.name for group in coupled if group.matches(self._include or "")]
+        return {id(v): scale for v in self._variables}, dict.fromkeys(groups, scale)
+
     def on_train_begin(self, logs=None):
         siblings = run_after(self, lambda each: reads_logs(each, (_NAME,)))
         require_built(self.model, "PenaltySchedule")

@@ -1,50 +1,62 @@
 """The sparsity of a model in TensorBoard and in the logs of `fit`."""
 
-import math
 import os
-from dataclasses import replace
+from collections.abc import Sequence
 
 import keras
-from keras import ops
 
 from kerasreg.callbacks.coupled_group_lasso import CoupledGroupLasso
+from kerasreg.callbacks.penalty_schedule import PenaltySchedule
 from kerasreg.callbacks.siblings import put_off, reads_logs, restores_weights, run_after
-from kerasreg.callbacks.threshold_pruning import ThresholdPruning
+from kerasreg.callbacks.step_counter import StepCounter
 from kerasreg.callbacks.train_step_callback import ending
-from kerasreg.statistics import statistics
+from kerasreg.logged import DEFAULT_METRICS, METRICS, TOTALS, measure
+from kerasreg.pruning.training import PruningTraining
 from kerasreg.tensorboard.events import ScalarWriter, shared_callback
 from kerasreg.texts import listed
-from kerasreg.warn import warn
-
-_TOTALS = ("sparsity", "penalty", "dead_units")
-_METRICS = (*_TOTALS, "zeros", "l1", "l2", "max", "dead_inputs", "nonfinite")
+from kerasreg.variables import require_built, require_matches
+from kerasreg.warn import noted, warn
 
 
 class SparsityLogger(keras.callbacks.Callback):
-    """Log the numbers of `kerasreg.statistics` while a model trains.
+    """Log how sparse a model is while it trains, in TensorBoard and in the logs of `fit`.
 
-    TensorBoard gets one scalar per number and variable, such as `sparsity/block1/conv/kernel`,
-    `dead_units/block1/conv/kernel` or `penalty/block1/conv/kernel`, and those of all together,
-    such as `total/sparsity`. Penalties of a `CoupledGroupLasso` of the same fit are in the total,
-    and in `penalty/coupled/...` by group. The step is the number of the optimizer's iterations.
-    The state before training and the final one are included. `logs` gets the totals `sparsity`
-    (the share of exact zeros), `penalty` and, where a layer's units are known, `dead_units`, so
-    that History, CSVLogger, EarlyStopping and ModelCheckpoint see them.
+    `logs` gets, so that History, CSVLogger, EarlyStopping and ModelCheckpoint see them:
+
+    - `sparsity`: the share of exact zeros in what counts: the variables that `Pruning` or
+      `PruneUntil` of the same fit prunes; without one, all that it would prune, which are the
+      trainable kernels; with `include`, what that says;
+    - `target_sparsity`: what the pruning was asked for so far;
+    - `sparsity_of_all`: the share among all weights of the model, biases and statistics included;
+    - `penalty`: that of the loss, with those of a `CoupledGroupLasso` and as scaled by a
+      `PenaltySchedule`;
+    - `dead_units`, where a layer's units are known.
+
+    TensorBoard gets these totals (`total/sparsity`) and one scalar per metric and variable that
+    counts, such as `sparsity/block1/conv/kernel`, before training, at every epoch and at the end.
+    NaN and infinite weights are counted wherever they appear (`nonfinite/...`), and warned about.
+    The step is the number of the optimizer's iterations; where the optimizer of `compile` is not
+    the one that is applied, it is the number of batches.
 
     Callbacks that read what this one logs (History, TensorBoard, CSVLogger, and those that monitor
     a total) run after it, wherever they stand in the list. Callbacks of your own that change
-    weights should stand before it.
+    weights in an epoch should stand before it. What fails in logging is a warning, once, and stops
+    no training.
 
     Args:
         log_dir: the folder of the event files; they go into its subfolder `train`. Default: where
-            the `keras.callbacks.TensorBoard` of the same fit writes, or `logs`.
+            the `keras.callbacks.TensorBoard` of the same fit writes, or `logs`. False: no files,
+            the logs of `fit` alone.
         update_freq: `"epoch"`, `"batch"`, or an int: every so many optimizer iterations.
             Epoch ends are always included.
-        include: regular expression of the paths to log, and to add up; default all weights.
+        include: regular expression of the paths that count.
+        metrics: what TensorBoard gets of every variable: some of `"sparsity"`, `"penalty"`,
+            `"dead_units"` (the default are these), `"zeros"`, `"l1"`, `"l2"`, `"max"`,
+            `"dead_inputs"` and `"nonfinite"`, see `kerasreg.statistics`.
 
     Raises:
-        ValueError: for another `update_freq`; at the start of `fit`, for a folder that cannot be
-            written, a model that is not built or has no optimizer, an `include` that matches
+        ValueError: for another `update_freq` or unknown `metrics`; at the start of `fit`, for a
+            folder that cannot be written, a model that is not built, an `include` that matches
             nothing, or two loggers that write the same names; after the first batch, for a metric
             named like a total.
 
@@ -52,74 +64,80 @@ class SparsityLogger(keras.callbacks.Callback):
 
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     >>> model.compile("sgd", "mse")
-    >>> logger = kerasreg.callbacks.SparsityLogger(log_dir=tmp_path)
+    >>> logger = kerasreg.callbacks.SparsityLogger(log_dir=False)
     >>> history = model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=[logger])
-    >>> history.history["sparsity"]
-    [0.0]
+    >>> history.history["sparsity"], history.history["sparsity_of_all"]
+    ([0.0], [0.0])
     """
 
-    def __init__(self, log_dir=None, update_freq="epoch", include=None):
+    def __init__(
+        self,
+        log_dir: str | os.PathLike | bool | None = None,
+        update_freq: str | int = "epoch",
+        include: str | None = None,
+        metrics: Sequence[str] = DEFAULT_METRICS,
+    ):
         super().__init__()
         self._every = _iterations_between(update_freq)
-        self._log_dir = None if log_dir is None else os.fspath(log_dir)
+        self._log_dir = _validate_log_dir(log_dir)
         self._include = include
+        self._metrics = _validate_metrics(metrics)
         # Keras may call batch hooks later, in a thread; then the weights have moved on.
         self.async_safe = self._every is None
-        self._writer = None
+        self._writer, self._counter = None, None
 
     def on_train_begin(self, logs=None):
-        siblings = run_after(self, _reads_totals)
+        siblings = run_after(self, _only_reads)
+        require_built(self.model, "SparsityLogger")
+        paths = [variable.path for variable in self.model.weights]
+        require_matches(self._include, "include", paths)
         self._require_own_names(siblings)
-        self._require_optimizer()
-        statistics(self.model, self._include)
-        if self._writer is not None:
-            self._writer.close()
-        self._writer = ScalarWriter(*self._target(siblings))
-        self._coupled = [each for each in siblings if isinstance(each, CoupledGroupLasso)]
+        self._told = set()
+        self._close()
+        if self._log_dir is not False:
+            self._writer = ScalarWriter(*self._target(siblings))
+        self._siblings = siblings
         self._written = None
-        self._warned = False
+        if self._counter is None or not self._counter.is_of(self.model):
+            self._counter = StepCounter(self.model)
+        self._counter.begin(self.params.get("steps"))
 
     def on_epoch_begin(self, epoch, logs=None):
+        self._counter.begin_epoch(self.model, epoch)
         # Not in `on_train_begin`, where BackupAndRestore may still come.
         if self._written is None:
-            self._begun_at = self._logged_at = self._iterations()
-            self._write()
+            self._logged_at = self._counter.step(self.model)
+            self._log()
 
     def on_train_batch_end(self, batch, logs=None):
-        taken = [name for name in _TOTALS if name in (logs or {})]
+        taken = [name for name in TOTALS if name in (logs or {})]
         if taken:
             raise ValueError(
-                f"SparsityLogger logs {list(_TOTALS)}. Received: a model that has metrics of the "
+                f"SparsityLogger logs {list(TOTALS)}. Received: a model that has metrics of the "
                 f"names {taken}. Rename them."
             )
+        self._counter.end_batch(batch)
         if self._every is None:
             return
-        iterations = self._iterations()
+        step = self._counter.step_after_batch(self.model)
         # One call may stand for several batches (`steps_per_execution`).
-        if iterations // self._every > self._logged_at // self._every:
-            self._logged_at = iterations
-            self._write()
+        if step // self._every > self._logged_at // self._every:
+            self._logged_at = step
+            self._log()
 
     def on_epoch_end(self, epoch, logs=None):
-        total = self._write().total
-        for name in _TOTALS if logs is not None else ():
-            value = getattr(total, name)
-            if value is not None:
-                logs[name] = float(value)
-        if self._iterations() == self._begun_at:
-            warn(
-                "The optimizer of `compile` made no update in this fit, and SparsityLogger counts "
-                f"its iterations: all points are at step {self._begun_at}.",
-                RuntimeWarning,
-            )
+        self._counter.end_epoch(self.model)
+        numbers = self._log()
+        if logs is not None and numbers is not None:
+            logs.update(numbers.totals())
 
     def on_train_end(self, logs=None):
-        if put_off(self, until=_changes_weights, together_with=_reads_totals):
+        # Whatever stands behind may change the weights.
+        if put_off(self, until=_may_change_weights, together_with=_only_reads):
             return
         with ending(self, "log the final state"):
-            self._write()
-        with ending(self, "close its file"):
-            self._writer.close()
+            self._log()
+        self._close()
 
     def _target(self, siblings):
         """The folder of the run, and the stock callback that has an event file open in it."""
@@ -128,11 +146,12 @@ class SparsityLogger(keras.callbacks.Callback):
         return os.path.join(log_dir, "train"), callback
 
     def _require_own_names(self, siblings):
-        run_dir = self._target(siblings)[0]
         for other in siblings:
             if other is self or not isinstance(other, SparsityLogger):
                 continue
-            if other._target(siblings)[0] == run_dir or other._include != self._include:
+            writes = self._log_dir is not False and other._log_dir is not False
+            is_same = writes and other._target(siblings)[0] == self._target(siblings)[0]
+            if is_same or other._include != self._include:
                 raise ValueError(
                     "Two SparsityLoggers of one fit need different folders, and the same "
                     "`include`, because both log the totals. Received: "
@@ -140,71 +159,98 @@ class SparsityLogger(keras.callbacks.Callback):
                     f"include={self._include!r} and {other._include!r}"
                 )
 
-    def _require_optimizer(self):
-        if getattr(self.model, "optimizer", None) is None:
-            raise ValueError(
-                "SparsityLogger counts the iterations of the optimizer of `compile`. Received: "
-                f"'{self.model.name}', which was compiled without one."
-            )
-
-    def _write(self):
-        numbers = statistics(self.model, self._include)
-        coupled = self._coupled_penalties()
-        penalty = numbers.total.penalty + sum(coupled.values())
-        numbers = replace(numbers, total=replace(numbers.total, penalty=penalty))
-        scalars = {**_scalars(numbers, self.model.name), **coupled}
-        step = self._iterations()
-        if self._written != (step, scalars):
-            self._writer.write(scalars, step)
-            self._written = (step, scalars)
-        if numbers.total.nonfinite and not self._warned:
-            self._warned = True
-            broken = [row.path for row in numbers if row.nonfinite]
-            warn(
-                f"NaN or infinite weights after {step} iterations in {listed(broken)}.",
-                RuntimeWarning,
-            )
+    def _log(self):
+        """Write the numbers of this moment, and return them; None if that fails."""
+        numbers = None
+        with noted("Measuring the weights", self._told):
+            numbers = self._measure()
+        if numbers is None:
+            return None
+        step = self._counter.step(self.model)
+        scalars = numbers.scalars(self._metrics, self.model.name)
+        if self._writer is not None and self._written != (step, scalars):
+            with noted("Writing to TensorBoard", self._told):
+                self._writer.write(scalars, step)
+        self._written = (step, scalars)
+        if numbers.broken and "broken" not in self._told:
+            self._told.add("broken")
+            broken = listed([row.path for row in numbers.broken])
+            warn(f"NaN or infinite weights after {step} iterations in {broken}.", RuntimeWarning)
         return numbers
 
-    def _coupled_penalties(self):
-        """`{tag: penalty}` of the groups that other callbacks of this fit penalise."""
-        return {
-            f"penalty/coupled/{group.name}": penalties[group.name]
-            for callback in self._coupled
-            for penalties in [callback.penalties()]
-            for group in callback.groups
+    def _measure(self):
+        prunings = [getattr(each, "_training", None) for each in self._siblings]
+        prunings = [each for each in prunings if isinstance(each, PruningTraining)]
+        scales, coupled = self._penalties()
+        return measure(
+            self.model,
+            self._include,
+            pruned=[variable for each in prunings for variable in each.variables],
+            target=_mean_target(prunings),
+            scales=scales,
+            coupled=coupled,
+        )
+
+    def _penalties(self):
+        """`{id(variable): scale}` and `{name: penalty}` from other callbacks of this fit."""
+        of_kind = {
+            kind: [each for each in self._siblings if isinstance(each, kind)]
+            for kind in (CoupledGroupLasso, PenaltySchedule)
+        }
+        groups = [group for each in of_kind[CoupledGroupLasso] for group in each.groups]
+        scales, scales_of_groups, penalties = {}, {}, {}
+        for schedule in of_kind[PenaltySchedule]:
+            variables, names = schedule.scales(groups)
+            scales |= variables
+            scales_of_groups |= names
+        for lasso in of_kind[CoupledGroupLasso]:
+            penalties |= lasso.penalties()
+        return scales, {
+            group.name: scales_of_groups.get(group.name, 1.0) * penalties[group.name]
+            for group in groups
             if group.matches(self._include or "")
         }
 
-    def _iterations(self):
-        return int(ops.convert_to_numpy(self.model.optimizer.iterations))
+    def _close(self):
+        if self._writer is not None:
+            with noted("Closing the event file"):
+                self._writer.close()
+        self._writer = None
 
 
-def _scalars(numbers, model_name):
-    """`{tag: number}`; what is unknown or does not apply has no tag."""
-    scalars = {}
-    for metric in _METRICS:
-        scalars[f"total/{metric}"] = getattr(numbers.total, metric)
-        for row in numbers:
-            if metric != "penalty" or row.regularized:
-                # The next Sequential is `sequential_1`, and its curves belong beside the first's.
-                path = row.path.removeprefix(f"{model_name}/")
-                scalars[f"{metric}/{path}"] = getattr(row, metric)
-    # A NaN is unequal to itself, and would never count as already written.
-    return {
-        tag: math.nan if math.isnan(value) else value
-        for tag, value in scalars.items()
-        if value is not None
-    }
+def _mean_target(prunings):
+    sizes = [sum(target.weights for target in each.targets) for each in prunings]
+    pairs = zip(prunings, sizes, strict=True)
+    return sum(each.target * size for each, size in pairs) / sum(sizes) if prunings else None
 
 
-def _reads_totals(callback):
-    return reads_logs(callback, _TOTALS)
+def _only_reads(callback):
+    """Whether a callback reads totals in the logs, and leaves the weights alone."""
+    return reads_logs(callback, TOTALS) and not restores_weights(callback)
 
 
-def _changes_weights(callback):
-    polishes = getattr(callback, "polishes", False)
-    return restores_weights(callback) or polishes or isinstance(callback, ThresholdPruning)
+def _may_change_weights(callback):
+    return not isinstance(callback, SparsityLogger) and not _only_reads(callback)
+
+
+def _validate_log_dir(log_dir):
+    if log_dir is None or log_dir is False:
+        return log_dir
+    try:
+        return os.fspath(log_dir)
+    except TypeError:
+        raise ValueError(
+            f"`log_dir` must be a folder, None or False. Received: log_dir={log_dir!r}"
+        ) from None
+
+
+def _validate_metrics(metrics):
+    is_list = isinstance(metrics, (list, tuple, set, frozenset))
+    if not is_list or not set(metrics) <= set(METRICS):
+        raise ValueError(
+            f"`metrics` must be a list with some of {list(METRICS)}. Received: metrics={metrics!r}"
+        )
+    return tuple(name for name in METRICS if name in metrics)
 
 
 def _iterations_between(update_freq):

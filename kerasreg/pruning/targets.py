@@ -56,6 +56,17 @@ def find_targets(model, pattern, include, exclude, caller):
     return targets, skipped
 
 
+def prunable(model):
+    """The variables that are pruned where nobody says which."""
+    layer_of = owners(model)
+    trainable = {id(variable) for variable in model.trainable_variables}
+    return [
+        variable
+        for variable in model.weights
+        if _obstacle(variable, layer_of.get(id(variable)), trainable, None, None) is None
+    ]
+
+
 def require_targets(targets, skipped, model, caller):
     """Raise where nothing is left to prune."""
     if not targets:

@@ -59,6 +59,8 @@ class PruningTraining:
         self._warned = set()
         #: `(step, sparsity)` of the last pruning of the run.
         self._asked = (0, 0.0)
+        #: The sparsity that the last pruning was asked for.
+        self.target = 0.0
         #: `{step: sparsity of the pruned variables}`, one per pruning.
         self.pruned = {}
 
@@ -99,6 +101,8 @@ class PruningTraining:
         if steps:
             self._asked = steps[-1], self._timeline.sparsity(steps[-1])
         self._last = self._timeline.last_due(self.done()) if restored is not None else None
+        if self._last is not None:
+            self.target = self._timeline.sparsity(self._last)
         if restored is None and done and self._strategy.hold:
             self._hold_zeros()
         self._require_records()
@@ -141,6 +145,7 @@ class PruningTraining:
 
     def prune(self, sparsity, step):
         """Prune to this sparsity now."""
+        self.target = sparsity
         alive = None
         if self._strategy.hold:
             alive = {id(variable): self._masks.alive(variable) for variable in self.variables}

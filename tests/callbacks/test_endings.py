@@ -115,7 +115,7 @@ def test_what_fails_at_the_end_warns_and_leaves_the_history(tmp_path, monkeypatc
         fit(model, ThresholdPruning(0.1), last)
     model = compiled()
     logger = SparsityLogger(tmp_path)
-    hit = Breaks(lambda _: monkeypatch.setattr(logger, "_write", fails), "on_epoch_end")
+    hit = Breaks(lambda _: monkeypatch.setattr(logger, "_log", fails), "on_epoch_end")
     with pytest.warns(RuntimeWarning, match=r"`SparsityLogger` could not log .*no space left"):
         fit(model, logger, hit, epochs=1)
 

@@ -10,9 +10,15 @@ from tensorboard.backend.event_processing import event_multiplexer
 from watched import BACKEND, PLAIN, Interrupt, fit, kernel, net
 
 from kerasreg.callbacks import ProximalGradient, SparsityLogger, ThresholdPruning
+from kerasreg.logged import METRICS
 
 FACTOR = 0.1
-KEYS = ("sparsity", "penalty", "dead_units")
+KEYS = ("sparsity", "sparsity_of_all", "penalty", "dead_units")
+
+
+def logger_of_all(log_dir=None, **kwargs):
+    """A logger of every number of every weight."""
+    return SparsityLogger(log_dir, include="", metrics=METRICS, **kwargs)
 
 
 def sparse(seed=0, **kwargs):
@@ -53,7 +59,7 @@ def checkpoint(folder, **kwargs):
 
 
 def test_every_epoch(tmp_path):
-    logger = SparsityLogger(tmp_path)
+    logger = logger_of_all(tmp_path)
     fit(sparse(), [ProximalGradient(), logger, checkpoint(tmp_path)])
     steps = {4 * epoch: tmp_path / f"{epoch}.weights.h5" for epoch in (1, 2, 3, 4)}
     found = assert_numpys(tmp_path / "train", steps)
@@ -63,7 +69,7 @@ def test_every_epoch(tmp_path):
 
 
 def test_every_batch(tmp_path):
-    logger = SparsityLogger(tmp_path, update_freq="batch")
+    logger = logger_of_all(tmp_path, update_freq="batch")
     fit(sparse(), [ProximalGradient(), checkpoint(tmp_path, save_freq=1), logger], epochs=2)
     steps = {4 * e + b: tmp_path / f"{e + 1}-{b}.weights.h5" for e in (0, 1) for b in (1, 2, 3, 4)}
     assert_numpys(tmp_path / "train", steps)
@@ -74,7 +80,7 @@ def test_every_batch(tmp_path):
 @pytest.mark.parametrize("update_freq", ["epoch", 3])
 def test_in_the_file_of_the_stock_callback(tmp_path, order, update_freq):
     stock = keras.callbacks.TensorBoard(tmp_path, update_freq=update_freq)
-    fit(sparse(), [*[stock, SparsityLogger()][::order], checkpoint(tmp_path)], epochs=2)
+    fit(sparse(), [*[stock, logger_of_all()][::order], checkpoint(tmp_path)], epochs=2)
     steps = {4 * epoch: tmp_path / f"{epoch}.weights.h5" for epoch in (1, 2)}
     assert_numpys(tmp_path / "train", steps)
     assert len(event_files(tmp_path / "train")) == 1
@@ -99,11 +105,11 @@ def test_another_folder_than_the_stock_callback(tmp_path):
 def test_the_multiplexer_reads_it_too(tmp_path):
     fit(sparse(), [SparsityLogger(tmp_path)], epochs=1)
     runs = event_multiplexer.EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
-    values = [event.value for event in runs.Scalars("train", "max/hidden/kernel")]
-    assert values == [value for _, value in read(tmp_path / "train")["max/hidden/kernel"]]
+    values = [event.value for event in runs.Scalars("train", "sparsity/hidden/kernel")]
+    assert values == [value for _, value in read(tmp_path / "train")["sparsity/hidden/kernel"]]
 
 
-def steps(run_dir, tag="total/l1"):
+def steps(run_dir, tag="total/sparsity"):
     # Files of one second are read in any order.
     return sorted(step for step, _ in read(run_dir)[tag])
 
@@ -149,8 +155,8 @@ def test_a_resumed_fit_begins_with_the_restored_weights(tmp_path, order):
     with pytest.raises(KeyboardInterrupt):
         fit(sparse(), [*callbacks("killed"), Interrupt(epoch=1)])
     fit(sparse(seed=1), callbacks("resumed"))
-    killed = dict(read(tmp_path / "killed" / "train")["total/l1"])
-    resumed = read(tmp_path / "resumed" / "train")["total/l1"]
+    killed = dict(read(tmp_path / "killed" / "train")["penalty/hidden/kernel"])
+    resumed = read(tmp_path / "resumed" / "train")["penalty/hidden/kernel"]
     assert [step for step, _ in resumed] == [4, 6, 8, 10, 12, 14, 16]
     assert resumed[0][1] == killed[4]
 
@@ -172,7 +178,7 @@ def test_the_final_state_is_that_of_the_model(tmp_path, order, stock):
     best = keras.callbacks.EarlyStopping(
         "loss", mode="max", patience=9, restore_best_weights=True, start_from_epoch=0
     )
-    logger, pruning = SparsityLogger(tmp_path), ThresholdPruning(0.2)
+    logger, pruning = logger_of_all(tmp_path), ThresholdPruning(0.2)
     fit(model, [*[logger, pruning, best][::order], *(each(tmp_path) for each in stock)])
     found = read(tmp_path / "train")["zeros/hidden/kernel"]
     assert best.best_epoch < 3
@@ -182,8 +188,10 @@ def test_the_final_state_is_that_of_the_model(tmp_path, order, stock):
 
 @pytest.mark.parametrize("order", [1, -1], ids=["logger first", "logger last"])
 def test_pruned_weights_are_logged_in_their_epoch(tmp_path, order):
-    pruning, logger = ThresholdPruning(0.3, at=0), SparsityLogger(tmp_path)
+    pruning, logger = ThresholdPruning(0.3, at=0), SparsityLogger(tmp_path, metrics=["zeros"])
     history = fit(net(), [pruning, logger][::order], epochs=1)
     zeros = sum(pruning.pruned[0].values())
     assert read(tmp_path / "train")["total/zeros"][-1] == (4, zeros)
-    assert history.history["sparsity"] == [zeros / 65]
+    # Two kernels of 48 and 8 weights, and 9 biases.
+    assert history.history["sparsity"] == [zeros / 56]
+    assert history.history["sparsity_of_all"] == [pytest.approx(zeros / 65)]

@@ -72,7 +72,7 @@ def test_unknown_units_are_not_logged(tmp_path):
     model = keras.Sequential([keras.Input((6,)), Scale(), layers.Flatten()])
     model.compile("sgd", lambda y, p: keras.ops.mean(p, axis=-1), **PLAIN)
     history = fit(model, [SparsityLogger(tmp_path)], epochs=1).history
-    assert set(history) == {"loss", "sparsity", "penalty"}
+    assert set(history) == {"loss", "sparsity", "sparsity_of_all", "penalty"}
     assert not any("dead" in tag for tag in read(tmp_path / "train"))
 
 
@@ -91,7 +91,8 @@ def test_tags_do_not_depend_on_the_name_of_the_model(tmp_path):
 
 
 def test_include(tmp_path):
-    history = fit(net(), [SparsityLogger(tmp_path, include="hidden/k")], epochs=1)
+    logger = SparsityLogger(tmp_path, include="hidden/k", metrics=["zeros"])
+    history = fit(net(), [logger], epochs=1)
     tags = {tag for tag in read(tmp_path / "train") if tag.startswith("zeros/")}
     assert tags == {"zeros/hidden/kernel"}
     assert history.history["sparsity"] == [0.0]
@@ -107,7 +108,7 @@ def test_nan_weights_are_written_and_warned_about_once(tmp_path):
     model = net()
     model.get_layer("head").bias.assign([np.nan])
     with pytest.warns(RuntimeWarning, match="after 0 iterations in net/head/bias") as caught:
-        fit(model, [SparsityLogger(tmp_path)], epochs=2)
+        fit(model, [SparsityLogger(tmp_path, include="bias", metrics=["l1"])], epochs=2)
     assert [warning.category for warning in caught].count(RuntimeWarning) == 1
     assert read(tmp_path / "train")["nonfinite/head/bias"] == [(0, 1), (4, 1), (8, 1)]
     assert all(np.isnan(value) for _, value in read(tmp_path / "train")["l1/head/bias"])
@@ -140,7 +141,7 @@ def test_evaluate_and_predict_write_nothing(tmp_path):
 def test_validation_inside_of_fit_is_not_logged_apart(tmp_path):
     data = (np.ones((8, 6)), np.ones((8, 1)))
     fit(net(), [SparsityLogger(tmp_path)], epochs=1, validation_data=data)
-    assert [step for step, _ in read(tmp_path / "train")["total/l1"]] == [0, 4]
+    assert [step for step, _ in read(tmp_path / "train")["total/sparsity"]] == [0, 4]
 
 
 def test_the_default_folder(tmp_path, monkeypatch):
@@ -176,14 +177,16 @@ def test_an_unbuilt_model(tmp_path):
         fit(model, [SparsityLogger(tmp_path)])
 
 
-def test_another_optimizer_than_that_of_compile(tmp_path):
-    with pytest.warns(RuntimeWarning, match="made no update in this fit.*at step 0"):
-        fit(without_updates("sgd"), [SparsityLogger(tmp_path)], epochs=1)
-
-
-def test_no_optimizer(tmp_path):
-    with pytest.raises(ValueError, match="compiled without one"):
-        fit(without_updates(None), [SparsityLogger(tmp_path)], epochs=1)
+@pytest.mark.parametrize("optimizer", ["sgd", None])
+def test_batches_are_counted_where_the_optimizer_of_compile_stands_still(tmp_path, optimizer):
+    for update_freq, expected in {"epoch": [0, 4, 8], 3: [0, 3, 4, 6, 8]}.items():
+        model, folder = without_updates(optimizer), tmp_path / str(update_freq)
+        logger = SparsityLogger(folder, update_freq)
+        fit(model, [logger], epochs=2)
+        found = read(folder / "train")["total/sparsity"]
+        assert [step for step, _ in found] == expected
+        fit(model, [logger], epochs=1)
+        assert max(step for step, _ in read(folder / "train")["total/sparsity"]) == 12
 
 
 @pytest.mark.parametrize("update_freq", ["epoch", "batch"])
