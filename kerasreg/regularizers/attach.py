@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from kerasreg.constraints.base import Projection
 from kerasreg.regularizers.base import Penalty
 from kerasreg.regularizers.record import (
     record,
@@ -65,8 +66,10 @@ def attach(model: keras.Model, rules: Mapping[str, Any]) -> dict[str, Any]:
 def detach(model: keras.Model) -> dict[str, Any]:
     """Take every regularizer of kerasreg, and every one that `attach` put there, off a model.
 
-    That includes those of layer arguments (`kernel_regularizer=`, `activity_regularizer=`). What
-    is saved afterwards opens in stock Keras, without kerasreg.
+    That includes those of layer arguments (`kernel_regularizer=`, `activity_regularizer=`), and
+    constraints of `kerasreg.constraints` go too. What is saved afterwards opens in stock Keras,
+    without kerasreg. (`kerasreg.save(model, path, detach=True)` writes such a file of a model that
+    keeps them.)
 
     Args:
         model: a built Keras model.
@@ -95,12 +98,15 @@ def detach(model: keras.Model) -> dict[str, Any]:
         if isinstance(regularizer, Penalty) or recorded(variable) is not None:
             removed[variable.path] = regularizer
             _set(layer_of[id(variable)], variable, None)
+        if isinstance(variable.constraint, Projection):
+            variable.constraint = None
     for layer in all_layers(model):
         if isinstance(layer, keras.Model):
             save_recorded(layer)
         # Layers hand regularizers on to sublayers, and keep them under names of their own.
         for name, value in list(vars(layer).items()):
-            if name.endswith("regularizer") and isinstance(value, Penalty):
+            ours = {"regularizer": Penalty, "constraint": Projection}
+            if any(name.endswith(end) and isinstance(value, ours[end]) for end in ours):
                 setattr(layer, name, None)
     forget_traces(model)
     return removed

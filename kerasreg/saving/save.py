@@ -1,43 +1,66 @@
 """Save a model so that zeros take almost no room."""
 
+import json
+import math
 import os
 import pathlib
-import tempfile
 import zipfile
 
 import keras
 
-from kerasreg.saving.packing import pack
+# Makes NumPy know the names of bfloat16 and its kin.
+import ml_dtypes  # noqa: F401
+import numpy as np
 
-_WEIGHTS = "model.weights.h5"
+from kerasreg.saving.configs import detached, with_hints
+from kerasreg.saving.packing import pack
+from kerasreg.saving.place import checked_place, put_in_place, scratch
+
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+# As they are, packed, and once more with bzip2.
+_FILES = 3
 # Keras takes what is packed more than this for a decompression bomb, in files from 256 MiB.
 _MAX_EXPANSION = 100
 _BOMB_BYTES = 2**28
 
 
-def save(model, path, overwrite=True, smallest=False):
+def save(
+    model: keras.Model,
+    path: str | os.PathLike,
+    overwrite: bool = True,
+    smallest: bool = False,
+    *,
+    detach: bool = False,
+) -> None:
     """Save a model as `model.save` does, in a file in which zeros cost almost nothing.
 
     The file holds all that Keras' own holds, bit by bit: the weights, the state of the optimizer,
-    how the model was compiled, assets. Stock Keras opens it: `keras.models.load_model(path)` needs
-    no kerasreg. With 90 % zeros at random places 2/15 of the bytes of Keras' file are left, of
-    dense weights 5/6. It is written beside `path` and then renamed: when saving fails or is
-    killed, the old file is still there, whole.
+    how the model was compiled, assets. `keras.models.load_model(path)` opens it. A model with
+    penalties or constraints of kerasreg needs `import kerasreg` before, as it does for
+    `model.save`; with `detach=True`, stock Keras opens it without. With 90 % zeros at random places
+    2/15 of the bytes of Keras' file are left, of dense weights 5/6. The file comes into its place
+    at one stroke: when saving fails or is killed, the old file is still there, whole. A file that
+    is replaced hands its mode on.
 
     Args:
         model: a built Keras model.
         path: a string or `pathlib.Path` that ends in `.keras`, or in `.weights.h5` for the weights
-            alone, as `model.save_weights` has them. In its folder there must be room for the
-            unpacked file too.
+            alone, as `model.save_weights` has them. For the unpacked file there must be room among
+            the temporary files of the system, or beside `path`.
         overwrite: whether a file that is there may be replaced.
         smallest: try bzip2 as well, and keep what is smaller: a ninth with 90 % zeros. Loading
             takes two to five times as long, and `load_weights` from such a `.keras` file, which
             unpacks it again and again, ten times and more. Only for `.keras`.
+        detach: write the file without what `kerasreg.detach` takes off, for whom only predicts. The
+            model itself keeps it. By default it stays in the file: who trains on from there has
+            the same objective.
 
     Raises:
         ValueError: for an unbuilt model, a path of another kind, or `smallest` with `.weights.h5`.
-        FileExistsError: where a file is that may not be replaced. (Keras asks at the prompt.)
+        FileExistsError: where something is that may not be replaced, such as a folder or a pipe, or
+            a file with `overwrite=False`. (Keras asks at the prompt.)
         FileNotFoundError: for a folder that does not exist.
+        PermissionError: for a folder in which nothing can be written.
 
     Example:
 
@@ -51,9 +74,12 @@ def save(model, path, overwrite=True, smallest=False):
     """
     require_saveable(model, "kerasreg.save")
     path = _checked(path, overwrite, smallest)
-    write = _write_weights if path.name.endswith(".h5") else _write_model
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        os.replace(write(model, pathlib.Path(folder), smallest), path)
+    with scratch(path, _FILES * _bytes_of(model)) as folder:
+        if path.name.endswith(".h5"):
+            file = _write_weights(model, folder)
+        else:
+            file = _write_model(model, folder, smallest, detach)
+        put_in_place(file, path)
 
 
 def require_saveable(model, caller):
@@ -79,30 +105,26 @@ def _checked(path, overwrite, smallest):
             "`smallest` needs a path that ends in `.keras`: `.weights.h5` has no room for bzip2. "
             f"Received: path={path!r}"
         )
-    # A link stays a link: what it leads to is replaced.
-    path = pathlib.Path(path).resolve()
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"`path` must be in a folder that exists. Received: path='{path}'. Make it first."
-        )
-    if path.exists() and (not overwrite or path.is_dir()):
-        raise FileExistsError(
-            f"`path` must be free, or a file with overwrite=True. Received: path='{path}', where "
-            f"there is a {'folder' if path.is_dir() else 'file'}."
-        )
-    return path
+    return checked_place(pathlib.Path(path), overwrite)
 
 
-def _write_weights(model, folder, smallest):
+def _bytes_of(model):
+    optimizer = getattr(model, "optimizer", None)
+    variables = [*model.variables, *(optimizer.variables if optimizer is not None else [])]
+    return sum(math.prod(each.shape) * np.dtype(each.dtype).itemsize for each in variables)
+
+
+def _write_weights(model, folder):
     stock, packed = folder / "stock.weights.h5", folder / "packed.weights.h5"
     model.save_weights(stock)
     pack(stock, packed)
     return packed
 
 
-def _write_model(model, folder, smallest):
+def _write_model(model, folder, smallest, detach):
     stock, packed = folder / "stock", folder / "packed.h5"
     model.save(stock, zipped=False)
+    _write_config(stock / _CONFIG, detached if detach else with_hints)
     pack(stock / _WEIGHTS, packed)
     # HDF5 has packed the weights. Stored, they can be read piece by piece, which a zip cannot do.
     forms = [_write_zip(folder / "deflate.keras", stock, packed, zipfile.ZIP_STORED)]
@@ -110,6 +132,13 @@ def _write_model(model, folder, smallest):
         weights = stock / _WEIGHTS
         forms.append(_write_zip(folder / "bzip2.keras", stock, weights, zipfile.ZIP_BZIP2))
     return min(forms, key=_size_if_safe)
+
+
+def _write_config(path, function):
+    old = json.loads(path.read_text("utf-8"))
+    new = function(old)
+    if new != old:
+        path.write_text(json.dumps(new), "utf-8")
 
 
 def _write_zip(path, stock, weights, compression):
