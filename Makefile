@@ -17,7 +17,7 @@ test test-long test-jax test-torch test-hub test-oldest test-newest test-nightly
 test: $(VENV)/ready lint
 	$(VENV)/bin/python -m pytest $(PARALLEL)
 
-# Five times as many random models.
+# Five times as many random models, and more examples of each penalty.
 test-long: export KERASREG_LONG := 1
 test-long: test
 

@@ -139,6 +139,8 @@ def _onto_simplex(z, t, radius):
 def _root(increasing, low, high):
     for _ in range(300):
         middle = (low + high) / 2
+        if middle in (low, high):
+            break
         low, high = (low, middle) if increasing(middle) > 0 else (middle, high)
     return high
 

@@ -1,4 +1,5 @@
 import gc
+import os
 
 import hypothesis
 import keras
@@ -7,8 +8,9 @@ from loops import afresh
 from precision import WIDEST
 
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("long", deadline=None, derandomize=True, max_examples=250)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)
-hypothesis.settings.load_profile("default")
+hypothesis.settings.load_profile("long" if os.environ.get("KERASREG_LONG") else "default")
 
 
 def pytest_collection_finish():

@@ -89,7 +89,7 @@ def test_no_point_is_nearer_than_the_reference(case):
 
 
 @every_case
-@settings(max_examples=settings().max_examples // 4)
+@settings(max_examples=settings().max_examples // 10)
 @given(data=st.data())
 def test_nearest_point(case, data):
     dtype = data.draw(st.sampled_from(DTYPES))
@@ -174,7 +174,7 @@ def test_large_and_small_weights(case):
             check(case, z, t, "float32")
 
 
-@every_case
+@by_class({c.name: c for c in CASES}.values())
 @pytest.mark.skipif(BACKEND == "torch", reason="torch runs eagerly")
 def test_compiles_once(case):
     constraint = build(case)

@@ -8,7 +8,6 @@ import textwrap
 
 import keras
 import numpy as np
-import pytest
 
 BACKEND = keras.backend.backend()
 
@@ -61,103 +60,125 @@ def succeed(code, **values):
     return process
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "momentum", "scaled"])
-def test_a_checkpoint_opens_in_a_process_without_kerasreg(tmp_path, optimizer):
+def test_checkpoints_open_in_a_process_without_kerasreg(tmp_path):
     """With the zeros and the whole state of the optimizer, and training goes on."""
     namespace = {}
     exec(SETUP, namespace)
     from kerasreg.callbacks import ProximalGradient
 
     x, y = namespace["data"]()
-    path = tmp_path / "checkpoint.keras"
-    model = namespace["model"](optimizer)
-    seen = {}
 
     class Remember(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             if epoch == 4:
-                seen["weights"] = self.model.get_weights()
+                weights = self.model.get_weights()
+                assert sum(np.sum(w == 0) for w in weights) > 20
+                np.savez(folder / "weights.npz", *weights)
                 inner = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-                seen["slots"] = [v.numpy() for v in inner.variables if "momentum" in v.path]
-                self.model.save(path)
+                slots = [v.numpy() for v in inner.variables if "momentum" in v.path]
+                np.savez(folder / "slots.npz", *slots)
+                self.model.save(folder / "checkpoint.keras")
 
-    model.fit(x, y, epochs=8, verbose=0, callbacks=[ProximalGradient(), Remember()])
-    np.savez(tmp_path / "weights.npz", *seen["weights"])
-    np.savez(tmp_path / "slots.npz", *seen["slots"])
-    assert sum(np.sum(w == 0) for w in seen["weights"]) > 20
+    for optimizer in ("adam", "momentum", "scaled"):
+        folder = tmp_path / optimizer
+        folder.mkdir()
+        model = namespace["model"](optimizer)
+        model.fit(x, y, epochs=5, verbose=0, callbacks=[ProximalGradient(), Remember()])
     succeed(
         """
         import warnings
         warnings.simplefilter("error", UserWarning)
-        net = keras.models.load_model(os.environ["PATH_"] + "/checkpoint.keras")
-        assert "kerasreg" not in sys.modules
-        weights = np.load(os.environ["PATH_"] + "/weights.npz")
-        for own, saved in zip(net.get_weights(), weights.values(), strict=True):
-            np.testing.assert_array_equal(own, saved)
-        optimizer = getattr(net.optimizer, "inner_optimizer", net.optimizer)
-        slots = np.load(os.environ["PATH_"] + "/slots.npz")
-        own = [np.array(v) for v in optimizer.variables if "momentum" in v.path]
-        for slot, saved in zip(own, slots.values(), strict=True):
-            np.testing.assert_array_equal(slot, saved)
-        assert int(optimizer.iterations) == 20
-        x, y = data()
-        before = net.evaluate(x, y, verbose=0)
-        after = net.fit(x, y, epochs=5, verbose=0).history["loss"][-1]
-        assert after <= before
-        assert int(optimizer.iterations) == 40
+        for name in ("adam", "momentum", "scaled"):
+            print(name, file=sys.stderr)
+            folder = os.environ["FOLDER"] + "/" + name
+            net = keras.models.load_model(folder + "/checkpoint.keras")
+            assert "kerasreg" not in sys.modules
+            weights = np.load(folder + "/weights.npz")
+            for own, saved in zip(net.get_weights(), weights.values(), strict=True):
+                np.testing.assert_array_equal(own, saved)
+            optimizer = getattr(net.optimizer, "inner_optimizer", net.optimizer)
+            slots = np.load(folder + "/slots.npz")
+            own = [np.array(v) for v in optimizer.variables if "momentum" in v.path]
+            for slot, saved in zip(own, slots.values(), strict=True):
+                np.testing.assert_array_equal(slot, saved)
+            assert int(optimizer.iterations) == 20
+            x, y = data()
+            before = net.evaluate(x, y, verbose=0)
+            after = net.fit(x, y, epochs=5, verbose=0).history["loss"][-1]
+            assert after <= before
+            assert int(optimizer.iterations) == 40
         """,
-        path_=tmp_path,
+        folder=tmp_path,
     )
 
 
 TRAIN = """
 import kerasreg
 
-class Kill(keras.callbacks.Callback):
+CASES = [
+    ("adam", "backup"), ("momentum", "proximal"), ("momentum", "backup"), ("schedule", "backup"),
+    ("rmsprop", "backup"),
+]
+
+class Leave(keras.callbacks.Callback):
+    # Ends the fit, and with the last one the process.
+    def __init__(self, case):
+        super().__init__()
+        self.case = case
+
     def on_train_batch_end(self, batch, logs=None):
         if int(self.model.optimizer.iterations) == 14:
-            os.kill(os.getpid(), 9)
+            if self.case == CASES[-1]:
+                os.kill(os.getpid(), 9)
+            raise KeyboardInterrupt
 
 class Drop(keras.callbacks.Callback):
     # A learning rate that a callback changes in mid-epoch is in no schedule.
     def on_train_batch_end(self, batch, logs=None):
-        if os.environ["OPTIMIZER"] == "momentum" and int(self.model.optimizer.iterations) == 10:
+        if int(self.model.optimizer.iterations) == 10:
             self.model.optimizer.learning_rate = 0.005
 
-def fit(*callbacks):
+def fit(case, backup, *callbacks):
+    optimizer, first = case
     x, y = data()
-    net = model(os.environ["OPTIMIZER"])
-    proximal = kerasreg.callbacks.ProximalGradient()
-    order = [proximal, *callbacks] if os.environ["FIRST"] == "proximal" else [*callbacks, proximal]
-    net.fit(x, y, epochs=6, batch_size=32, shuffle=False, verbose=0, callbacks=[*order, Drop()])
+    net = model(optimizer)
+    order = [kerasreg.callbacks.ProximalGradient()]
+    if backup:
+        folder = os.path.join(os.environ["FOLDER"], "-".join(case))
+        order.append(keras.callbacks.BackupAndRestore(folder))
+    if first == "backup":
+        order.reverse()
+    if optimizer == "momentum":
+        order.append(Drop())
+    order += callbacks
+    net.fit(x, y, epochs=6, batch_size=32, shuffle=False, verbose=0, callbacks=order)
     return net.get_weights()
-
-backup = keras.callbacks.BackupAndRestore(os.environ["FOLDER"])
 """
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "first"),
-    [
-        ("adam", "backup"),
-        ("momentum", "proximal"),
-        ("momentum", "backup"),
-        ("schedule", "backup"),
-        ("rmsprop", "backup"),
-    ],
-)
-def test_a_killed_fit_resumes_to_the_weights_of_an_unbroken_one(tmp_path, optimizer, first):
-    values = {"optimizer": optimizer, "folder": tmp_path / "backup", "first": first}
-    killed = run(TRAIN + "fit(backup, Kill())", **values)
-    assert killed.returncode == -signal.SIGKILL
-    assert (tmp_path / "backup").exists()
+def test_killed_fits_resume_to_the_weights_of_unbroken_ones(tmp_path):
+    killed = run(
+        TRAIN
+        + """
+for case in CASES:
+    try:
+        fit(case, True, Leave(case))
+    except KeyboardInterrupt:
+        pass
+""",
+        folder=tmp_path,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len(list(tmp_path.iterdir())) == 5
     succeed(
         TRAIN
         + """
-resumed, unbroken = fit(backup), fit()
-for own, expected in zip(resumed, unbroken, strict=True):
-    np.testing.assert_array_equal(own, expected)
-assert sum(np.sum(weights == 0) for weights in resumed) > 10
+for case in CASES:
+    print(case, file=sys.stderr)
+    resumed, unbroken = fit(case, True), fit(case, False)
+    for own, expected in zip(resumed, unbroken, strict=True):
+        np.testing.assert_array_equal(own, expected)
+    assert sum(np.sum(weights == 0) for weights in resumed) > 10
 """,
-        **values,
+        folder=tmp_path,
     )

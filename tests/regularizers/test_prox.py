@@ -126,7 +126,7 @@ def check(case, z, t, dtype):
 
 
 @every_case
-@settings(max_examples=settings().max_examples // 4)
+@settings(max_examples=settings().max_examples // 10)
 @given(data=st.data())
 def test_against_brute_force(case, data):
     dtype = data.draw(st.sampled_from(DTYPES))
@@ -169,7 +169,7 @@ def test_same_step_for_every_weight_is_the_scalar_step(case):
 
 
 @by_class([c for c in PROXIMAL if c.convex])
-@settings(max_examples=settings().max_examples // 8)
+@settings(max_examples=settings().max_examples // 16)
 @given(data=st.data())
 def test_firmly_nonexpansive(case, data):
     step = data.draw(st.floats(-12, 8).map(lambda exponent: 10.0**exponent))
