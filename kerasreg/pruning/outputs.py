@@ -38,7 +38,11 @@ class Outputs:
         if not graphs:
             self.unknown = model.name
         for each in graphs:
-            graph = trace(each)
+            try:
+                graph = trace(each)
+            except Exception:  # A graph of a kind that is not known.
+                self.unknown = each.name
+                continue
             writers = {id(tensor): call for call in graph.calls for tensor in call.outputs}
             self.variables += [self._behind(tensor, writers) for tensor in graph.outputs]
         self._ids = {id(variable) for each in self.variables for variable in each}

@@ -44,7 +44,7 @@ class Paths:
                 self._add(member, owner.get(id(member.variable)))
             self._count += group.units
         for variable in model.weights:
-            if len(variable.shape) > 1 and id(variable) not in self._kernels:
+            if _is_kernel(variable) and id(variable) not in self._kernels:
                 # All of its units must stay: it reads what is there, and writes what is asked for.
                 self._kernels[id(variable)] = _Kernel(variable)
         self._gates = [kernel for kernel in self._kernels.values() if kernel.is_gate]
@@ -62,9 +62,10 @@ class Paths:
             alive: `{id(variable): bool array}` of what is pruned.
             scores: `{id(variable): array}` of its weights, minus infinity for what is dead already.
         """
-        open_, kept = self._best(alive, None), {}
+        small = {key: self._small(kernel, alive) for key, kernel in self._kernels.items()}
+        reached, kept = self._best(small, None), {}
         for ends in self._ends:
-            if not ends or any(np.max(self._flow(k, open_, alive)) > 0 for k in ends):
+            if not ends or any(self._flow(each, reached, small).max() > 0 for each in ends):
                 continue
             best, origin = self._search(scores)
             flows = [self._flow(kernel, best, scores) for kernel in ends]
@@ -76,7 +77,7 @@ class Paths:
 
     def _add(self, member, layer):
         shape = tuple(member.variable.shape)
-        if len(shape) < 2 or member.role not in (PRODUCER, CONSUMER):
+        if not _is_kernel(member.variable) or member.role not in (PRODUCER, CONSUMER):
             return
         kernel = self._kernels.setdefault(id(member.variable), _Kernel(member.variable))
         kernel.is_gate = isinstance(layer, _GATES) and member.variable.name != "pointwise_kernel"
@@ -85,12 +86,19 @@ class Paths:
         for number, places in enumerate(member.indices):
             units[places] = self._count + number
 
+    def _small(self, kernel, alive):
+        """Whether anything is alive per index of the axes with units, infinite if so."""
+        mask = alive.get(id(kernel.variable))
+        mask = host_view(kernel.variable) != 0 if mask is None else mask
+        others = {*range(mask.ndim)} - {*kernel.reads, *kernel.writes}
+        return np.where(mask.any(axis=tuple(others), keepdims=True), np.inf, -np.inf)
+
     def _values(self, kernel, arrays):
         """What is known of the weights; of what is not pruned, zeros are closed, others open."""
         known = arrays.get(id(kernel.variable))
         if known is None:
             known = np.where(host_view(kernel.variable) != 0, np.inf, -np.inf)
-        return np.where(known, np.inf, -np.inf) if known.dtype == bool else known
+        return known
 
     def _flow(self, kernel, best, arrays):
         """Per weight how wide the widest path is that ends with it."""
@@ -127,18 +135,21 @@ class Paths:
         changed = False
         flow = self._flow(kernel, best, arrays) if kernel.writes else None
         for axis, units in kernel.writes.items():
-            rows = np.moveaxis(flow, axis, 0).reshape(len(units), -1)
+            moved = np.moveaxis(flow, axis, 0)
+            rows = moved.reshape(len(units), -1)
             width = rows.max(axis=1)
-            for index in np.flatnonzero((units >= 0) & (width > best[units])):
+            wider = np.flatnonzero((units >= 0) & (width > best[units]))
+            changed |= len(wider) > 0
+            if origin is None:
+                np.maximum.at(best, units[wider], width[wider])
+                continue
+            for index in wider:
                 # Several places may be of one unit.
                 if width[index] > best[units[index]]:
                     best[units[index]] = width[index]
-                    changed = True
-                    if origin is not None:
-                        shape = np.moveaxis(flow, axis, 0).shape[1:]
-                        place = list(np.unravel_index(int(np.argmax(rows[index])), shape))
-                        place.insert(axis, index)
-                        origin[units[index]] = (kernel, tuple(place))
+                    place = list(np.unravel_index(int(np.argmax(rows[index])), moved.shape[1:]))
+                    place.insert(axis, index)
+                    origin[units[index]] = (kernel, tuple(place))
         return changed
 
     def _search(self, scores):
@@ -166,6 +177,12 @@ class Paths:
                     place = list(np.unravel_index(int(np.argmax(values)), values.shape))
                     place.insert(axis, index)
                     _mask_of(kernel, kept)[tuple(place)] = True
+
+
+def _is_kernel(variable):
+    # What is added comes from no input; TensorFlow's empty shape is true.
+    shape = tuple(variable.shape)
+    return len(shape) > 1 and 0 not in shape and variable.name != "bias"
 
 
 def _mask_of(kernel, kept):

@@ -8,13 +8,14 @@ class Pattern:
 
     Example:
 
-    >>> class HeadsAndUnits(kerasreg.patterns.Pattern):
+    >>> class WideUnits(kerasreg.patterns.Pattern):
     ...     def bind(self, variable, roles):
-    ...         axis = "head" if "head" in roles else "output"
-    ...         return kerasreg.patterns.Group(axis).bind(variable, roles)
+    ...         if variable.shape[-1] < 4:
+    ...             raise ValueError("it is narrow")
+    ...         return kerasreg.patterns.Group("output").bind(variable, roles)
     >>> layers = [keras.Input((8,)), keras.layers.Dense(6), keras.layers.Dense(2)]
     >>> model = keras.Sequential(layers)
-    >>> next(iter(kerasreg.prune(model, 0.5, pattern=HeadsAndUnits()))).units
+    >>> next(iter(kerasreg.prune(model, 0.5, pattern=WideUnits()))).units
     6
     """
 

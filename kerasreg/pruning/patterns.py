@@ -146,8 +146,8 @@ class Group(Pattern):
 
     Example:
 
-    >>> dense = keras.layers.Dense(6, name="dense")
-    >>> model = keras.Sequential([keras.Input((8,)), dense, keras.layers.Dense(2)], name="net")
+    >>> layers = [keras.layers.Dense(6, name="dense"), keras.layers.Dense(2, name="last")]
+    >>> model = keras.Sequential([keras.Input((8,)), *layers], name="net")
     >>> plan = kerasreg.prune(model, 0.5, pattern=kerasreg.patterns.Group("output"))
     >>> kerasreg.statistics(model)["net/dense/kernel"].dead_units
     3

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import callbacks, optimizers
-from watched import BACKEND, fit, kernel, net
+from watched import BACKEND, Watch, fit, kernel, net
 
 import kerasreg
 from kerasreg import schedules
@@ -141,18 +141,16 @@ def test_restored_under_averages():
 def test_weights_that_are_set_between_epochs_are_pruned_anew():
     """No hybrid is trained: of weights that are set, the weakest go, as many as are due."""
     model, scores = net(optimizers.SGD(0.0)), Scores(0)
-    start, seen = kernel(model), []
+    start, watch = kernel(model), Watch()
 
-    def restore(epoch, logs):
-        if epoch == 2:
-            model.get_layer("hidden").kernel.assign(start[::-1].copy())
+    class Restore(callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 2:
+                self.model.get_layer("hidden").kernel.assign(start[::-1].copy())
 
-    late = callbacks.LambdaCallback(
-        on_epoch_end=restore, on_train_batch_end=lambda batch, logs: seen.append(kernel(model))
-    )
-    fit(model, [scores, Pruning(LINEAR, **HIDDEN), late])
+    fit(model, [scores, Pruning(LINEAR, **HIDDEN), Restore(), watch])
     order = np.argsort(np.abs(start[::-1]), axis=None, kind="stable")
-    for weights in seen[12:]:
+    for weights in watch.batches[12:]:
         np.testing.assert_array_equal(np.sort(np.flatnonzero(weights == 0)), np.sort(order[:36]))
 
 
