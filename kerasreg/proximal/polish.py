@@ -62,7 +62,7 @@ def polish(
     Args:
         model: a built and compiled Keras model with penalties that have a prox.
         x, y, sample_weight: the training data, as arrays or nested structures of arrays, or `x`
-            alone as an iterable of batches with a length (`tf.data.Dataset`, `PyDataset`).
+            alone as batches: whatever `fit` takes, if it ends.
         batch_size: samples per micro-batch of arrays; None is all in one.
         steps: proximal steps, each one pass over the data.
         debias_steps: steps after those without the penalties that have a prox, in which zeros

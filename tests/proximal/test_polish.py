@@ -1,6 +1,7 @@
 """Polishing clears the false non-zeros of mini-batch noise."""
 
 import functools
+import itertools
 
 import keras
 import numpy as np
@@ -157,7 +158,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match=r"learning rate.*is 0.*Pass `learning_rate`"):
         kerasreg.polish(model, x, y)
     with pytest.raises(ValueError, match=r"batches with a known number"):
-        kerasreg.polish(model, iter([(x, y)]))
+        kerasreg.polish(model, itertools.repeat((x, y)))
     before = kernel(model)
     with pytest.raises(ValueError, match=r"objective.*is nan"):
         kerasreg.polish(model, np.full_like(x, np.nan), y, learning_rate=0.1)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers, ops, tree
 
-from kerasreg.batches import Batches
+from kerasreg.batches import Batches, as_arrays, each_batch, is_batches, never_ends
 from kerasreg.calls import replaced_call
 from kerasreg.shrinking.costs.inference import without_gradients
 from kerasreg.variables import all_layers, require_built
@@ -139,10 +139,8 @@ def _inputs(data, batch_size, steps):
     if steps is not None and (not isinstance(steps, int) or steps < 1):
         raise ValueError(f"`steps` must be None or an int of at least 1. Received: {steps!r}")
     count = 0
-    for batch in itertools.islice(_batches(data, batch_size, steps), steps):
-        inputs, *_ = keras.utils.unpack_x_y_sample_weight(batch)
-        # Datasets of another backend.
-        yield tree.map_structure(lambda x: x if ops.is_tensor(x) else np.asarray(x), inputs)
+    for inputs, *_ in itertools.islice(_batches(data, batch_size, steps), steps):
+        yield inputs
         count += 1
     if not count:
         raise ValueError(
@@ -152,35 +150,21 @@ def _inputs(data, batch_size, steps):
 
 
 def _batches(data, batch_size, steps):
-    arrays = data[0] if isinstance(data, tuple) and data else data
+    arrays = as_arrays(data[0] if isinstance(data, tuple) and data else data)
     leaves = tree.flatten(arrays)
     if leaves and all(hasattr(each, "shape") for each in leaves):
         return iter(Batches(arrays, None, None, batch_size, "kerasreg.recalibrate"))
-    if not _is_batches(data):
+    if not is_batches(data):
         raise ValueError(
             "`data` must be arrays, a tuple that begins with them, or batches of these. Received: "
             f"data of type {type(data).__name__}"
         )
-    if steps is None and _never_ends(data):
+    if steps is None and never_ends(data):
         raise ValueError(
             "`steps` must tell how many batches to take of data that does not end. Received: "
             f"steps=None with data of type {type(data).__name__}"
         )
-    if isinstance(data, keras.utils.PyDataset):
-        return (data[place] for place in range(data.num_batches or steps))
-    return iter(data)
-
-
-def _is_batches(data):
-    is_dataset = isinstance(data, keras.utils.PyDataset) or hasattr(data, "__iter__")
-    return is_dataset and not isinstance(data, (str, list, tuple, dict))
-
-
-def _never_ends(data):
-    if isinstance(data, keras.utils.PyDataset):
-        return data.num_batches is None
-    # What `tf.data` calls infinite is -1.
-    return hasattr(data, "cardinality") and int(data.cardinality()) == -1
+    return each_batch(data, steps)
 
 
 def _require_finite(found, seen):
