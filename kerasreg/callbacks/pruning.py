@@ -157,7 +157,7 @@ class Pruning(TrainStepCallback):
             scope.release()
             self.release_unused()
             raise
-        self._started, self._outcome = False, None
+        self._started, self._ended, self._outcome = False, False, None
         self._training.on()
         scope.enter(self._training.off)
 
@@ -185,15 +185,19 @@ class Pruning(TrainStepCallback):
 
     def on_train_end(self, logs=None):
         self._synchronize()
-        if self._outcome is None:
-            with ending(self, "prune"):
-                self._training.finish()
-            self._outcome = self._training.outcome()
+        if not self._ended:
+            self._ended = True
+            # Without an epoch, as when a fit resumes that was over, nothing was begun.
+            if self._started:
+                with ending(self, "prune"):
+                    self._training.finish()
+                self._outcome = self._training.outcome()
             FitScope.of(self.model).leave(self._training.off)
             # Any of the others may set weights now, as `EarlyStopping` does.
             if put_off(self, until=lambda each: True):
                 return
-        self._tell()
+        if self._outcome is not None:
+            self._tell()
 
     def _tell(self):
         """Say what the weights are, after everybody has set them."""

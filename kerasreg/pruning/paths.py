@@ -8,8 +8,9 @@ from keras import layers
 from kerasreg.pruning.outputs import Outputs
 from kerasreg.shrinking.coupled.find import find_groups
 from kerasreg.shrinking.coupled.groups import CONSUMER, PRODUCER
-from kerasreg.variables import host_view, owners
+from kerasreg.variables import all_layers, host_view, owners
 
+_ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention)
 _GATES = (
     *(layers.DepthwiseConv1D, layers.DepthwiseConv2D),
     *(layers.SeparableConv1D, layers.SeparableConv2D),
@@ -18,16 +19,25 @@ _GATES = (
 
 @dataclass
 class _Kernel:
-    """A variable between units: `reads` and `writes` are `{axis: number of the unit, or -1}`."""
+    """A variable between units: `reads` and `writes` are `{axis: number of the unit, or -1}`.
+
+    The axes are those of `view`, in which the heads of an attention and their sizes are one.
+    """
 
     variable: object
+    view: tuple = ()
     reads: dict = field(default_factory=dict)
     writes: dict = field(default_factory=dict)
     is_gate: bool = False
 
+    def __post_init__(self):
+        self.view = tuple(self.variable.shape)
+
 
 class Paths:
     """The units of a model, and which kernels lead from one to the next.
+
+    Units that must stay (those of the inputs, and what is joined with them) count as reached.
 
     Args:
         model: a Functional or Sequential model.
@@ -43,6 +53,9 @@ class Paths:
             for member in group.members:
                 self._add(member, owner.get(id(member.variable)))
             self._count += group.units
+        for layer in all_layers(model):
+            if isinstance(layer, _ATTENTION):
+                self._join_heads(layer)
         for variable in model.weights:
             if _is_kernel(variable) and id(variable) not in self._kernels:
                 # All of its units must stay: it reads what is there, and writes what is asked for.
@@ -73,7 +86,35 @@ class Paths:
             if flows[top].max() > -np.inf:
                 place = np.unravel_index(int(np.argmax(flows[top])), flows[top].shape)
                 self._trace(ends[top], place, origin, scores, kept)
-        return kept
+        return {key: mask.reshape(self._kernels[key].variable.shape) for key, mask in kept.items()}
+
+    def _join_heads(self, attention):
+        """Values reach the output by head and size; queries and keys only weigh them."""
+        for name in ("_query_dense", "_key_dense", "_gate_dense"):
+            dense = getattr(attention, name, None)
+            if dense is not None and id(dense._kernel) in self._kernels:
+                self._kernels[id(dense._kernel)].writes = {}
+        pairs = {}
+        values = self._kernels.get(id(attention._value_dense._kernel))
+        output = self._kernels.get(id(attention._output_dense._kernel))
+        if values is not None and output is not None and len(values.view) == len(output.view) == 3:
+            values.writes = {1: self._joined(values, values.writes, 1, pairs)}
+            output.reads = {0: self._joined(output, output.reads, 0, pairs)}
+            output.writes = {axis - 1: units for axis, units in output.writes.items()}
+            self._count += len(pairs)
+
+    def _joined(self, kernel, axes, axis, pairs):
+        """The units of two axes as those of one, which the view has from now on."""
+        first, second = (
+            axes.get(axis + each, np.full(kernel.view[axis + each], -1)) for each in (0, 1)
+        )
+        joined = [
+            -1 if -1 in (a, b) else pairs.setdefault((a, b), self._count + len(pairs))
+            for a in first.tolist()
+            for b in second.tolist()
+        ]
+        kernel.view = (*kernel.view[:axis], len(joined), *kernel.view[axis + 2 :])
+        return np.array(joined)
 
     def _add(self, member, layer):
         shape = tuple(member.variable.shape)
@@ -90,6 +131,7 @@ class Paths:
         """Whether anything is alive per index of the axes with units, infinite if so."""
         mask = alive.get(id(kernel.variable))
         mask = host_view(kernel.variable) != 0 if mask is None else mask
+        mask = mask.reshape(kernel.view)
         others = {*range(mask.ndim)} - {*kernel.reads, *kernel.writes}
         return np.where(mask.any(axis=tuple(others), keepdims=True), np.inf, -np.inf)
 
@@ -98,7 +140,8 @@ class Paths:
         known = arrays.get(id(kernel.variable))
         if known is None:
             known = np.where(host_view(kernel.variable) != 0, np.inf, -np.inf)
-        return known
+        is_whole = known.shape == tuple(kernel.variable.shape)
+        return known.reshape(kernel.view) if is_whole else known
 
     def _flow(self, kernel, best, arrays):
         """Per weight how wide the widest path is that ends with it."""
@@ -186,4 +229,4 @@ def _is_kernel(variable):
 
 
 def _mask_of(kernel, kept):
-    return kept.setdefault(id(kernel.variable), np.zeros(tuple(kernel.variable.shape), bool))
+    return kept.setdefault(id(kernel.variable), np.zeros(kernel.view, bool))

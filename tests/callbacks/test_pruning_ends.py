@@ -183,6 +183,15 @@ def test_a_fit_that_ends_before_its_schedule():
     assert told(lambda: fit(net("adam"), [Pruning(LINEAR, **HIDDEN), Stop(2)])) == []
 
 
+def test_a_fit_without_an_epoch():
+    """As when a fit resumes that was over: nothing is pruned, and nothing fails."""
+    for callback in (Pruning(LINEAR, **HIDDEN), ThresholdPruning(0.1, at=2, hold=True, **HIDDEN)):
+        model = net()
+        fit(model, [callback], initial_epoch=4)
+        assert (kernel(model) != 0).all()
+        assert "_kerasreg_scope" not in model.__dict__
+
+
 @pytest.mark.skipif(BACKEND == "torch", reason="tf.data in a torch environment may be absent")
 def test_data_that_run_dry_or_have_no_length():
     import tensorflow as tf

@@ -99,6 +99,22 @@ def test_a_global_scope_leaves_no_layer_empty_and_no_output_constant(name):
         keras.backend.clear_session()
 
 
+def test_values_reach_the_output_by_head_and_size():
+    """Whatever queries and keys are: a value and what reads it are of one head."""
+    for seed in range(3):
+        x = keras.Input((5, 8))
+        y = layers.MultiHeadAttention(4, 3)(x, x)
+        model = keras.Model(x, layers.Dense(3, name="last")(y))
+        rng = np.random.default_rng(seed)
+        for v in model.weights:
+            scale = 1e-3 if "value" in v.path or "output" in v.path else 1.0
+            v.assign(rng.normal(size=v.shape) * (scale if len(v.shape) > 2 else 1.0))
+        with pytest.warns(UserWarning, match="`floor=0`"):
+            kerasreg.prune(model, 0.9, scope="global")
+        assert is_constant(model) == [False], seed
+        keras.backend.clear_session()
+
+
 def test_two_layers_that_would_not_meet():
     """One weight of each stays, and the second reads what the first computes."""
     model = scaled(chain(), {})
