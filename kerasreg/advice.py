@@ -6,6 +6,7 @@ from keras import layers, ops
 
 from kerasreg.homogeneity import LINEAR, OFFSETS, Graph, factors
 from kerasreg.regularizers.keras_own import with_prox
+from kerasreg.regularizers.unused import on_unused_regularizers
 from kerasreg.texts import listed
 from kerasreg.train_step import plain
 from kerasreg.warn import noted
@@ -107,7 +108,7 @@ def _on_offsets(model):
 
 
 #: Functions of a compiled model that give a text, or None.
-ADVISERS = [_on_evaded_penalties, _on_offsets]
+ADVISERS = [_on_evaded_penalties, _on_offsets, on_unused_regularizers]
 
 
 def _penalty(variable):

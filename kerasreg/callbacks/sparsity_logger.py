@@ -12,6 +12,7 @@ from kerasreg.callbacks.step_counter import StepCounter
 from kerasreg.callbacks.train_step_callback import ending
 from kerasreg.logged import DEFAULT_METRICS, METRICS, TOTALS, measure
 from kerasreg.pruning.training import PruningTraining
+from kerasreg.regularizers.unused import on_unused_regularizers
 from kerasreg.tensorboard.events import ScalarWriter, shared_callback
 from kerasreg.texts import listed
 from kerasreg.variables import require_built, require_matches
@@ -92,7 +93,11 @@ class SparsityLogger(keras.callbacks.Callback):
         paths = [variable.path for variable in self.model.weights]
         require_matches(self._include, "include", paths)
         self._require_own_names(siblings)
-        self._told = set()
+        self._told, unused = set(), None
+        with noted("The search for regularizers that do nothing"):
+            unused = on_unused_regularizers(self.model)
+        if unused is not None:
+            warn(unused)
         self._close()
         if self._log_dir is not False:
             self._writer = ScalarWriter(*self._target(siblings))

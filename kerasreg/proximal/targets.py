@@ -8,8 +8,10 @@ from keras import ops
 from kerasreg.constraints import Projection
 from kerasreg.regularizers.base import Regularizer
 from kerasreg.regularizers.keras_own import with_prox
+from kerasreg.regularizers.unused import on_unused_regularizers
 from kerasreg.texts import listed
 from kerasreg.train_step import plain
+from kerasreg.warn import noted
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,9 @@ def find_targets(model, caller):
         if penalty is not None or constraint is not None:
             found.append(Target(variable, penalty, constraint))
     if not found:
+        unused = None
+        with noted("The search for regularizers that do nothing"):
+            unused = on_unused_regularizers(model)
         others = [v.path for v in model.trainable_variables if v.regularizer is not None]
         raise ValueError(
             f"`{caller}` found no trainable variable with a regularizer that has a prox in "
@@ -83,5 +88,6 @@ def find_targets(model, caller):
                 else "no regularizer at all. Pass `kernel_regularizer=` to the layers, or use "
                 "`kerasreg.attach(model, rules)`."
             )
+            + (f" {unused}" if unused else "")
         )
     return found

@@ -116,7 +116,7 @@ SCHEDULED = {
 @pytest.mark.parametrize("name", SCHEDULED)
 def test_the_penalty_is_that_of_the_loss_under_a_schedule(tmp_path, name):
     model = net(optimizers.SGD(0.0), kernel_regularizer="l1")
-    model.get_layer("head").bias.regularizer = keras.regularizers.L2(0.5)
+    kerasreg.attach(model, {"head/bias": keras.regularizers.L2(0.5)})
     model.get_layer("head").bias.assign([2.0])
     model.compile(optimizers.SGD(0.0), "mse", metrics=["mse"], **PLAIN)
     schedule = PenaltySchedule(lambda step: 0.25 * keras.ops.cast(step // 4, "float32"))
@@ -203,7 +203,7 @@ def test_what_fails_in_logging_is_a_warning_and_stops_nothing(tmp_path, monkeypa
     for name, how in spoilt.items():
         model = net()
         if name == "measure":
-            model.get_layer("head").bias.regularizer = Broken()
+            kerasreg.attach(model, {"head/bias": Broken()})
         logger = SparsityLogger(tmp_path / name)
         with pytest.warns() as caught:
             history = fit(model, [Spoil(how), logger], epochs=3).history
