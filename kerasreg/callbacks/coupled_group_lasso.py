@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from kerasreg._types import Logs
 from kerasreg.advice import Deaths
 from kerasreg.callbacks.train_step_callback import TrainStepCallback
 from kerasreg.proximal.coupled import CoupledTraining
@@ -65,13 +66,17 @@ class CoupledGroupLasso(TrainStepCallback):
     True
     """
 
-    def __init__(self, factor=1e-3, include=None, exclude=None):
+    def __init__(
+        self, factor: float = 1e-3, include: str | None = None, exclude: str | None = None
+    ):
         super().__init__()
         self._factor = validate_factor(factor, "factor")
         self._include, self._exclude = include, exclude
-        self.groups, self.skipped, self._penalised = [], {}, []
+        self.groups: list = []
+        self.skipped: dict[str, str] = {}
+        self._penalised: list = []
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         scope = FitScope.of(self.model)
         try:
             self.require_known_variables()
@@ -92,12 +97,12 @@ class CoupledGroupLasso(TrainStepCallback):
         scope.enter(self._training.off)
         self._deaths = Deaths([(each.group.name, each.has_weights) for each in self._penalised])
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         if not self._started:
             self._training.start()
             self._started = True
 
-    def penalties(self):
+    def penalties(self) -> dict[str, float]:
         """The penalty of every group of the last fit, for the weights as they are.
 
         Returns:
@@ -107,12 +112,12 @@ class CoupledGroupLasso(TrainStepCallback):
             each.group.name: float(ops.convert_to_numpy(each.value())) for each in self._penalised
         }
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self._training.require_steps()
         deaths = self._deaths.since_last(epoch)
         if deaths is not None:
             warn(deaths)
         self.warn_of_nonfinite(self._training.variables, epoch)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         FitScope.of(self.model).leave(self._training.off)

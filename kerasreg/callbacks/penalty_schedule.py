@@ -1,10 +1,13 @@
 """Penalties that grow or fade while a model trains."""
 
 import re
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 from keras import ops
 
+from kerasreg._types import Logs, Tensor
 from kerasreg.callbacks.coupled_group_lasso import CoupledGroupLasso
 from kerasreg.callbacks.siblings import reads_logs, run_after
 from kerasreg.texts import nearest
@@ -55,7 +58,13 @@ class PenaltySchedule(keras.callbacks.Callback):
     [0.0, 0.25, 0.75, 1.0]
     """
 
-    def __init__(self, schedule=None, warmup_steps=0, ramp_steps=0, include=None):
+    def __init__(
+        self,
+        schedule: Callable | None = None,
+        warmup_steps: int = 0,
+        ramp_steps: int = 0,
+        include: str | None = None,
+    ):
         super().__init__()
         if schedule is not None and not callable(schedule):
             raise ValueError(
@@ -67,7 +76,7 @@ class PenaltySchedule(keras.callbacks.Callback):
         self._ramp_steps = _validate_steps(ramp_steps, "ramp_steps")
         self._include = include
 
-    def scale(self, step):
+    def scale(self, step: Tensor) -> Tensor:
         """The scale of the penalties in a step of the optimizer, counted from 0: a tensor."""
         step = ops.convert_to_tensor(step)
         past = ops.maximum(step - self._warmup_steps, 0)
@@ -77,7 +86,7 @@ class PenaltySchedule(keras.callbacks.Callback):
             scale = scale * ops.clip(ops.cast(past, "float32") / self._ramp_steps, 0.0, 1.0)
         return scale
 
-    def scales(self, coupled=()):
+    def scales(self, coupled: Iterable[Any] = ()) -> tuple[dict[int, float], dict[str, float]]:
         """What the penalties of the present fit are multiplied by, in its last step.
 
         Args:
@@ -90,7 +99,7 @@ class PenaltySchedule(keras.callbacks.Callback):
         groups = [group.name for group in coupled if group.matches(self._include or "")]
         return {id(v): scale for v in self._variables}, dict.fromkeys(groups, scale)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         siblings = run_after(self, lambda each: reads_logs(each, (_NAME,)))
         require_built(self.model, "PenaltySchedule")
         self._coupled = [each for each in siblings if isinstance(each, CoupledGroupLasso)]
@@ -110,13 +119,13 @@ class PenaltySchedule(keras.callbacks.Callback):
         scope.enter(self._off)
         self._started = False
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         # Not in `on_train_begin`, where the groups may still come.
         if not self._started:
             self._require_groups()
             self._started = True
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         last = None
         with noted("Logging `penalty_scale`"):
             last = self._last_scale()
@@ -125,7 +134,7 @@ class PenaltySchedule(keras.callbacks.Callback):
             if logs is not None:
                 logs[_NAME] = last[1]
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         with noted("Comparing the ramp with the fit"):
             self._warn_of_ramp()
         FitScope.of(self.model).leave(self._off)

@@ -1,7 +1,10 @@
 """Exact zeros from the penalties that a model already has."""
 
 import inspect
+from collections.abc import Mapping
+from typing import Any
 
+from kerasreg._types import Logs
 from kerasreg.advice import Deaths, advice
 from kerasreg.callbacks.siblings import put_off, restores_weights
 from kerasreg.callbacks.train_step_callback import TrainStepCallback, ending
@@ -57,20 +60,20 @@ class ProximalGradient(TrainStepCallback):
 
     async_safe = True
 
-    def __init__(self, polish=None):
+    def __init__(self, polish: Mapping[str, Any] | None = None):
         super().__init__()
         self._polish = _validate_polish(polish)
         #: What polishing did in the last fit: what `kerasreg.polish` returns, or None.
         self.polished = None
-        self._training = None
+        self._training: Any = None
         self._started = False
 
     @property
-    def polishes(self):
+    def polishes(self) -> bool:
         """Whether the weights change when the fit ends."""
         return self._polish is not None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         scope = FitScope.of(self.model)
         try:
             self.require_known_variables()
@@ -83,26 +86,27 @@ class ProximalGradient(TrainStepCallback):
             scope.release()
             self.release_unused()
             raise
-        self.polished, self._rates = None, {}
+        self.polished = None
+        self._rates: dict = {}
         self._started = False
         self._training.on()
         scope.enter(self._training.off)
         self._deaths = Deaths.of_variables(self._training.variables)
         _warn(advice(self.model))
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         if not self._started:
             self._training.start()
             self._started = True
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if self.polishes:
             self._rates |= positive_rates(self.model.optimizer)
         self._training.require_steps()
         _warn(self._deaths.since_last(epoch))
         self.warn_of_nonfinite(self._training.variables, epoch)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         if self.polishes and put_off(self, until=restores_weights):
             return
         FitScope.of(self.model).leave(self._training.off)

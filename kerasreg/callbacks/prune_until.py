@@ -2,13 +2,17 @@
 
 import math
 import numbers
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from keras import ops
 
+from kerasreg._types import Logs
 from kerasreg.callbacks.siblings import prunes, put_off, run_after
 from kerasreg.callbacks.train_step_callback import TrainStepCallback, ending
+from kerasreg.pruning.pattern import Pattern
 from kerasreg.pruning.schedules import OnDemand
+from kerasreg.pruning.scores import Score
 from kerasreg.pruning.strategy import Strategy
 from kerasreg.pruning.timeline import Run, validate_sparsity
 from kerasreg.pruning.training import PruningTraining
@@ -62,19 +66,19 @@ class PruneUntil(TrainStepCallback):
 
     def __init__(
         self,
-        monitor="val_accuracy",
-        tolerance=0.01,
-        sparsities=_LEVELS,
-        epochs=1,
-        baseline=None,
-        mode="auto",
-        pattern="unstructured",
-        score="magnitude",
-        scope="layer",
-        include=None,
-        exclude=None,
+        monitor: str = "val_accuracy",
+        tolerance: float = 0.01,
+        sparsities: Sequence[float] = _LEVELS,
+        epochs: int = 1,
+        baseline: float | None = None,
+        mode: str = "auto",
+        pattern: str | Pattern = "unstructured",
+        score: str | Score | Callable = "magnitude",
+        scope: str | Mapping[str, float] | Callable = "layer",
+        include: str | None = None,
+        exclude: str | None = None,
         *,
-        floor=1,
+        floor: bool | float = 1,
     ):
         super().__init__()
         self._monitor = monitor
@@ -90,9 +94,10 @@ class PruneUntil(TrainStepCallback):
         )
         for level in self._levels:
             self._strategy.rule.check_sparsity(level)
-        self.sparsity, self.history = 0.0, []
+        self.sparsity = 0.0
+        self.history: list = []
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         run_after(self, lambda each: not prunes(each))
         scope = FitScope.of(self.model)
         try:
@@ -110,7 +115,7 @@ class PruneUntil(TrainStepCallback):
         self._training.on()
         scope.enter(self._training.off)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         if not self._started:
             self._training.start(Run())
             self._started = True
@@ -123,7 +128,7 @@ class PruneUntil(TrainStepCallback):
             self._training.prune(self._levels[self._level], self._training.done())
             self._pruned_level = self._level
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         value = self._value_of(logs)
         _ = self.model  # On JAX, this brings the state of training into the variables.
         self.require_in_step(self._training.is_in_step)
@@ -144,7 +149,7 @@ class PruneUntil(TrainStepCallback):
         elif not self._left:
             self._stop()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         if not self._ended:
             self._ended = True
             if self._good is not None:

@@ -1,11 +1,19 @@
 """Pruning during `fit`."""
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import keras
+
+from kerasreg._types import Logs
 from kerasreg.callbacks.siblings import prunes, put_off, run_after
 from kerasreg.callbacks.train_step_callback import TrainStepCallback, ending
+from kerasreg.pruning.pattern import Pattern
+from kerasreg.pruning.plan import Plan
+from kerasreg.pruning.scores import Score
 from kerasreg.pruning.strategy import Strategy
-from kerasreg.pruning.timeline import Run
+from kerasreg.pruning.timeline import Run, Schedule
 from kerasreg.pruning.training import PruningTraining
 from kerasreg.train_step import FitScope
 
@@ -83,23 +91,23 @@ class Pruning(TrainStepCallback):
 
     def __init__(
         self,
-        schedule=None,
-        pattern="unstructured",
-        score="magnitude",
-        scope="layer",
-        include=None,
-        exclude=None,
-        hold=True,
-        regrow=None,
-        regrow_share=0.3,
+        schedule: float | Schedule | None = None,
+        pattern: str | Pattern = "unstructured",
+        score: str | Score | Callable = "magnitude",
+        scope: str | Mapping[str, float] | Callable = "layer",
+        include: str | None = None,
+        exclude: str | None = None,
+        hold: bool = True,
+        regrow: str | Score | Callable | None = None,
+        regrow_share: float = 0.3,
         *,
-        floor=1,
+        floor: bool | float = 1,
     ):
         super().__init__()
         self._strategy = Strategy(
             schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_share, floor
         )
-        self._training = None
+        self._training: Any = None
         #: The share of zeros in what was pruned, when the last fit ended; None before.
         self.sparsity: float | None = None
 
@@ -112,7 +120,13 @@ class Pruning(TrainStepCallback):
         """
         return {} if self._training is None else self._training.pruned
 
-    def plan(self, model, steps=None, steps_per_epoch=None, print_fn=None):
+    def plan(
+        self,
+        model: keras.Model,
+        steps: int | None = None,
+        steps_per_epoch: int | None = None,
+        print_fn: Callable[[str], object] | None = None,
+    ) -> Plan:
         """Print what a fit would prune, how far and when, and what not; a dry run.
 
         Args:
@@ -144,7 +158,7 @@ class Pruning(TrainStepCallback):
         plan.print(print_fn)
         return plan
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         run_after(self, lambda each: not prunes(each))
         scope = FitScope.of(self.model)
         try:
@@ -161,7 +175,7 @@ class Pruning(TrainStepCallback):
         self._training.on()
         scope.enter(self._training.off)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         if not self._started:
             done = epoch * self._run.steps_per_epoch if self._run.steps_per_epoch else 0
             self._training.start(self._run, int(done))
@@ -170,20 +184,20 @@ class Pruning(TrainStepCallback):
             self._training.follow()
         self._done = self._training.done()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         # The batch may be beyond the last one and an update may be skipped: this many at most.
         # Only then it is worth to wait for the device and to ask for the true number.
         if self._done + batch + 1 >= self._training.next_due:
             self._synchronize()
             self._training.step()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self._synchronize()
         self._training.step()
         self._training.enforce()
         self.require_in_step(self._training.is_in_step)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         self._synchronize()
         if not self._ended:
             self._ended = True

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
+from kerasreg._types import Logs
 from kerasreg.callbacks.coupled_group_lasso import CoupledGroupLasso
 from kerasreg.callbacks.penalty_schedule import PenaltySchedule
 from kerasreg.callbacks.siblings import put_off, reads_logs, restores_weights, run_after
@@ -85,15 +87,17 @@ class SparsityLogger(keras.callbacks.Callback):
         self._metrics = _validate_metrics(metrics)
         # Keras may call batch hooks later, in a thread; then the weights have moved on.
         self.async_safe = self._every is None
-        self._writer, self._counter = None, None
+        self._writer: Any = None
+        self._counter: Any = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         siblings = run_after(self, _only_reads)
         require_built(self.model, "SparsityLogger")
         paths = [variable.path for variable in self.model.weights]
         require_matches(self._include, "include", paths)
         self._require_own_names(siblings)
-        self._told, unused = set(), None
+        self._told: set[str] = set()
+        unused = None
         with noted("The search for regularizers that do nothing"):
             unused = on_unused_regularizers(self.model)
         if unused is not None:
@@ -107,14 +111,14 @@ class SparsityLogger(keras.callbacks.Callback):
             self._counter = StepCounter(self.model)
         self._counter.begin(self.params.get("steps"))
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._counter.begin_epoch(self.model, epoch)
         # Not in `on_train_begin`, where BackupAndRestore may still come.
         if self._written is None:
             self._logged_at = self._counter.step(self.model)
             self._log()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         taken = [name for name in TOTALS if name in (logs or {})]
         if taken:
             raise ValueError(
@@ -130,13 +134,13 @@ class SparsityLogger(keras.callbacks.Callback):
             self._logged_at = step
             self._log()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self._counter.end_epoch(self.model)
         numbers = self._log()
         if logs is not None and numbers is not None:
             logs.update(numbers.totals())
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         # Whatever stands behind may change the weights.
         if put_off(self, until=_may_change_weights, together_with=_only_reads):
             return

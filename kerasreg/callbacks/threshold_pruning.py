@@ -1,7 +1,9 @@
 """Threshold pruning during `fit`."""
 
 import math
+from collections.abc import Mapping, Sequence
 
+from kerasreg._types import Logs
 from kerasreg.callbacks.siblings import prunes, put_off, restores_weights, run_after
 from kerasreg.callbacks.train_step_callback import TrainStepCallback, ending
 from kerasreg.pruning.masks import HoldUpdate, zero_averages
@@ -54,7 +56,13 @@ class ThresholdPruning(TrainStepCallback):
     prunes_weights = True
 
     def __init__(
-        self, threshold=1e-3, at="end", hold=False, relative=False, include=None, exclude=None
+        self,
+        threshold: float | Mapping[str, float] = 1e-3,
+        at: str | int | Sequence[int] = "end",
+        hold: bool = False,
+        relative: bool = False,
+        include: str | None = None,
+        exclude: str | None = None,
     ):
         super().__init__()
         self._rule = ThresholdRule(threshold, relative, include, exclude)
@@ -65,13 +73,13 @@ class ThresholdPruning(TrainStepCallback):
                 "left of it. Pass the epochs after which to prune, such as `at=5`."
             )
         self._hold = hold
-        self.pruned = {}
+        self.pruned: dict[int, dict[str, int]] = {}
 
     @property
-    def needs_hook(self):
+    def needs_hook(self) -> bool:
         return self._hold
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         run_after(self, lambda each: not prunes(each))
         self.pruned = {}
         self._started, self._last_epoch = False, math.inf
@@ -85,7 +93,7 @@ class ThresholdPruning(TrainStepCallback):
         if self._hold:
             self._begin_hold()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         if self._hold and not self._started:
             pruned_before = any(each < epoch for each in self._epochs)
             if pruned_before and not self._update.was_restored():
@@ -95,7 +103,7 @@ class ThresholdPruning(TrainStepCallback):
             self._update.follow()
         self._started = True
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self._last_epoch = epoch
         if self._hold:
             self.require_in_step(self._update.calls > 0)
@@ -106,7 +114,7 @@ class ThresholdPruning(TrainStepCallback):
                 self._update.hold()
                 self._zeros = self._count_zeros()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         if not self._ended:
             if not self._epochs and put_off(self, until=restores_weights):
                 return

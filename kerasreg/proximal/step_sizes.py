@@ -23,7 +23,13 @@ _TABLE: dict[type, _Entry] = {}
 _REFUSALS: dict[str, str] = {}
 
 
-def register_step_size(optimizer_class, *, before=None, momentum=False, approximate=None):
+def register_step_size(
+    optimizer_class: type[keras.optimizers.Optimizer],
+    *,
+    before: Callable | None = None,
+    momentum: bool = False,
+    approximate: str | None = None,
+) -> Callable:
     """Tell kerasreg the effective step size of an optimizer (a decorator).
 
     The decorated function is `(optimizer, index, learning_rate)` -> step: a scalar, or one value

@@ -1,6 +1,7 @@
 """Switch a model and its optimizer to proximal training, and back."""
 
 import contextlib
+from collections.abc import Iterator
 
 import keras
 from keras import ops
@@ -12,7 +13,7 @@ from kerasreg.variables import require_built
 
 
 @contextlib.contextmanager
-def proximal(model, optimizer):
+def proximal(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
     """Proximal training for a loop of one's own.
 
     Inside, every `optimizer.apply` ends with the prox of each variable's regularizer, taken with

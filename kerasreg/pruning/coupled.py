@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 
 from kerasreg.pruning.pattern import Pattern
@@ -49,14 +50,16 @@ class Coupled(Pattern):
     [4, 4, 2]
     """
 
-    def __init__(self, round_to=1, min_units=1):
+    def __init__(self, round_to: int = 1, min_units: int = 1):
         self.round_to = validate_count(round_to, "round_to")
         self.min_units = validate_count(min_units, "min_units")
 
     is_joint = True
     note = "a row is a width; a weight between two widths counts in both"
 
-    def find(self, model, include, exclude, caller):
+    def find(
+        self, model: keras.Model, include: str | None, exclude: str | None, caller: str
+    ) -> tuple[list, dict[str, str]]:
         groups = find_groups(model, caller)
         paths = [path for group in groups for path in group.paths]
         require_matches(include, "include", paths)
@@ -74,7 +77,7 @@ class Coupled(Pattern):
         return targets, skipped
 
     @property
-    def no_regrowth(self):
+    def no_regrowth(self) -> str | None:
         return NO_REGROWTH
 
 

@@ -1,5 +1,8 @@
 """The pattern of whole heads of attention, with all weights that go with them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers
@@ -7,6 +10,7 @@ from keras import layers
 from kerasreg.pruning.coupled import NO_REGROWTH, CoupledTarget, CoupledUnits
 from kerasreg.pruning.pattern import Pattern
 from kerasreg.pruning.targets import require_targets
+from kerasreg.pruning.units import Units
 from kerasreg.regularizers.base import validate_count
 from kerasreg.shrinking.coupled.groups import (
     CONSUMER,
@@ -56,19 +60,22 @@ class Heads(Pattern):
         self.min_heads = validate_count(min_heads, "min_heads")
 
     @property
-    def no_regrowth(self):
+    def no_regrowth(self) -> str | None:
         return NO_REGROWTH
 
-    def bind(self, variable, roles):
+    def bind(self, variable: keras.Variable, roles: Mapping[str, Any]) -> Units:
         raise ValueError("whole heads have weights of several variables")
 
-    def find(self, model, include, exclude, caller):
+    def find(
+        self, model: keras.Model, include: str | None, exclude: str | None, caller: str
+    ) -> tuple[list, dict[str, str]]:
         require_built(model, caller)
         groups = _groups(model)
         paths = [path for group in groups for path in group.paths]
         trainable = {id(variable) for variable in model.trainable_variables}
         in_heads = {id(each.variable) for group in groups for each in group.members}
-        taken, targets, skipped = set(), [], {}
+        taken: set[str] = set()
+        targets, skipped = [], {}
         for variable in model.weights:
             path = unique_path(variable.path, taken)
             taken.add(path)

@@ -1,9 +1,15 @@
 """Pruning in a loop of one's own."""
 
 import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+import keras
+
+from kerasreg.pruning.pattern import Pattern
+from kerasreg.pruning.scores import Score
 from kerasreg.pruning.strategy import Strategy
-from kerasreg.pruning.timeline import Run
+from kerasreg.pruning.timeline import Run, Schedule
 from kerasreg.pruning.training import PruningTraining
 from kerasreg.train_step import forget_traces
 
@@ -26,22 +32,22 @@ class PruningLoop:
 
 @contextlib.contextmanager
 def pruning(
-    model,
-    optimizer,
-    schedule,
-    pattern="unstructured",
-    score="magnitude",
-    scope="layer",
-    include=None,
-    exclude=None,
-    hold=True,
-    regrow=None,
-    regrow_share=0.3,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    schedule: float | Schedule,
+    pattern: str | Pattern = "unstructured",
+    score: str | Score | Callable = "magnitude",
+    scope: str | Mapping[str, float] | Callable = "layer",
+    include: str | None = None,
+    exclude: str | None = None,
+    hold: bool = True,
+    regrow: str | Score | Callable | None = None,
+    regrow_share: float = 0.3,
     *,
-    floor=1,
-    steps=None,
-    steps_per_epoch=None,
-):
+    floor: bool | float = 1,
+    steps: int | None = None,
+    steps_per_epoch: int | None = None,
+) -> Iterator[Any]:
     """Pruning in a loop of one's own.
 
     Inside, every `optimizer.apply` keeps the pruned weights at zero. Call `step()` after each of

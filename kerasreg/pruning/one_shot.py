@@ -1,10 +1,16 @@
 """Prune at once, without training, and go back to earlier weights."""
 
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
 import numpy as np
 from keras import ops
 
+from kerasreg.pruning.pattern import Pattern
 from kerasreg.pruning.plan import Plan, planned
 from kerasreg.pruning.rule import Rule
+from kerasreg.pruning.scores import Score
 from kerasreg.pruning.timeline import validate_sparsity
 from kerasreg.pruning.units import variables_of
 from kerasreg.statistics import nonfinite_paths
@@ -13,16 +19,16 @@ from kerasreg.variables import host_view, require_built
 
 
 def prune(
-    model,
-    sparsity=None,
-    pattern="unstructured",
-    score="magnitude",
-    scope="layer",
-    include=None,
-    exclude=None,
+    model: keras.Model,
+    sparsity: float | None = None,
+    pattern: str | Pattern = "unstructured",
+    score: str | Score | Callable = "magnitude",
+    scope: str | Mapping[str, float] | Callable = "layer",
+    include: str | None = None,
+    exclude: str | None = None,
     *,
-    floor=1,
-):
+    floor: bool | float = 1,
+) -> Plan:
     """Set the weights that matter least to exactly zero, at once.
 
     What is zero already counts, and is not pruned a second time. Other variables are left as they
@@ -73,7 +79,7 @@ def prune(
     return Plan(model.name, rows, skipped, [], [], sparsity, rule.note(model))
 
 
-def rewind(model, weights):
+def rewind(model: keras.Model, weights: Sequence[np.ndarray] | str | os.PathLike) -> int:
     """Set earlier weights, and keep the zeros of now: the lottery ticket.
 
     The zeros of all trainable variables but biases, other vectors and adapters, which begin there.

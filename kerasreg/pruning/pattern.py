@@ -1,6 +1,12 @@
 """What a pattern is: it says which weights go together."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
 from kerasreg.pruning.targets import find_targets
+from kerasreg.pruning.units import Units
 
 
 class Pattern:
@@ -19,7 +25,7 @@ class Pattern:
     6
     """
 
-    def bind(self, variable, roles):
+    def bind(self, variable: keras.Variable, roles: Mapping[str, Any]) -> Units:
         """The `Units` of a variable.
 
         Args:
@@ -31,7 +37,9 @@ class Pattern:
         """
         raise NotImplementedError
 
-    def find(self, model, include, exclude, caller):
+    def find(
+        self, model: keras.Model, include: str | None, exclude: str | None, caller: str
+    ) -> tuple[list, dict[str, str]]:
         """`(targets, {path: why it is not pruned})`: `bind` on every variable of a model."""
         return find_targets(model, self, include, exclude, caller)
 
@@ -42,11 +50,11 @@ class Pattern:
     note: str | None = None
 
     @property
-    def final(self):
+    def final(self) -> float | None:
         """The only sparsity that this pattern has, or None."""
         return None
 
     @property
-    def no_regrowth(self):
+    def no_regrowth(self) -> str | None:
         """Why `regrow` cannot be combined with it, or None."""
         return None

@@ -5,7 +5,10 @@ become scores of units, and how a choice of units becomes a mask of weights.
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import keras
 import numpy as np
 
 from kerasreg.pruning.coupled import Coupled
@@ -25,7 +28,7 @@ class Unstructured(Pattern):
     0.5
     """
 
-    def bind(self, variable, roles):
+    def bind(self, variable: keras.Variable, roles: Mapping[str, Any]) -> Units:
         return _Weights(variable.shape)
 
 
@@ -54,7 +57,7 @@ class NM(Pattern):
     np.int64(2)
     """
 
-    def __init__(self, n, m, axis=None):
+    def __init__(self, n: int, m: int, axis: int | None = None):
         is_int = all(isinstance(v, int) and not isinstance(v, bool) for v in (n, m))
         if not is_int or not 0 < n < m:
             raise ValueError(
@@ -66,14 +69,14 @@ class NM(Pattern):
         self.n, self.m, self.axis = n, m, axis
 
     @property
-    def final(self):
+    def final(self) -> float | None:
         return 1.0 - self.n / self.m
 
     @property
-    def no_regrowth(self):
+    def no_regrowth(self) -> str | None:
         return "`regrow` would break an N:M pattern"
 
-    def bind(self, variable, roles):
+    def bind(self, variable: keras.Variable, roles: Mapping[str, Any]) -> Units:
         shape = tuple(variable.shape)
         axis = self._axis(shape, roles)
         if not -len(shape) <= axis < len(shape):
@@ -109,7 +112,7 @@ class Block(Pattern):
     12
     """
 
-    def __init__(self, shape, pooling="mean"):
+    def __init__(self, shape: Sequence[int], pooling: str = "mean"):
         try:
             sizes = tuple(shape)
         except TypeError:
@@ -123,7 +126,7 @@ class Block(Pattern):
             raise ValueError(f'`pooling` must be "mean" or "max". Received: pooling={pooling!r}')
         self.shape, self.pooling = sizes, pooling
 
-    def bind(self, variable, roles):
+    def bind(self, variable: keras.Variable, roles: Mapping[str, Any]) -> Units:
         shape = tuple(variable.shape)
         if len(shape) < len(self.shape):
             raise ValueError(f"shape {shape} has fewer axes than blocks of {self.shape}")
@@ -153,22 +156,25 @@ class Group(Pattern):
     3
     """
 
-    def __init__(self, axis="output", gates=1):
+    def __init__(self, axis: int | tuple[int, ...] | str = "output", gates: int = 1):
         self.groups = Groups(axis, gates)
 
-    def find(self, model, include, exclude, caller):
-        pattern = Heads() if self.groups.axis == "head" else super()
-        return pattern.find(model, include, exclude, caller)
+    def find(
+        self, model: keras.Model, include: str | None, exclude: str | None, caller: str
+    ) -> tuple[list, dict[str, str]]:
+        if self.groups.axis == "head":
+            return Heads().find(model, include, exclude, caller)
+        return super().find(model, include, exclude, caller)
 
     @property
-    def is_joint(self):
+    def is_joint(self) -> bool:  # type: ignore[override]
         return self.groups.axis == "head"
 
     @property
-    def no_regrowth(self):
+    def no_regrowth(self) -> str | None:
         return Heads().no_regrowth if self.is_joint else None
 
-    def bind(self, variable, roles):
+    def bind(self, variable: keras.Variable, roles: Mapping[str, Any]) -> Units:
         groups = self.groups
         if isinstance(groups.axis, str):
             if groups.axis not in roles:

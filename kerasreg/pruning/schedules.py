@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from collections.abc import Callable
 
 from kerasreg.pruning.timeline import Schedule, validate_sparsity
 
@@ -61,13 +62,13 @@ class Polynomial(_Ramp):
 
     def __init__(
         self,
-        final_sparsity,
-        initial_sparsity=0.0,
-        begin_step=0,
-        end_step=None,
-        frequency=None,
-        power=3,
-        unit="steps",
+        final_sparsity: float,
+        initial_sparsity: float = 0.0,
+        begin_step: int | float = 0,
+        end_step: int | float | None = None,
+        frequency: int | float | str | None = None,
+        power: float = 3,
+        unit: str = "steps",
     ):
         super().__init__(final_sparsity, initial_sparsity, begin_step, end_step, frequency, unit)
         if not isinstance(power, numbers.Real) or not power > 0 or not math.isfinite(power):
@@ -130,11 +131,18 @@ class Constant(Schedule):
     0.5
     """
 
-    def __init__(self, sparsity, begin_step=0, end_step=None, frequency=None, unit="steps"):
+    def __init__(
+        self,
+        sparsity: float,
+        begin_step: int | float = 0,
+        end_step: int | float | None = None,
+        frequency: int | float | str | None = None,
+        unit: str = "steps",
+    ):
         super().__init__(begin_step, end_step, frequency, unit)
         self._sparsity = validate_sparsity(sparsity, "sparsity")
 
-    def sparsity(self, step, begin, end):
+    def sparsity(self, step: float, begin: int, end: int | float) -> float:
         return self._sparsity
 
     def _default_end(self, run):
@@ -155,11 +163,11 @@ class OneShot(Schedule):
     0.5
     """
 
-    def __init__(self, sparsity, step=0, unit="steps"):
+    def __init__(self, sparsity: float, step: float = 0, unit: str = "steps"):
         super().__init__(step, step, 1, unit)
         self._sparsity = validate_sparsity(sparsity, "sparsity")
 
-    def sparsity(self, step, begin, end):
+    def sparsity(self, step: float, begin: int, end: int | float) -> float:
         return self._sparsity
 
 
@@ -179,17 +187,24 @@ class Function(Schedule):
     0.75
     """
 
-    def __init__(self, function, begin_step=0, end_step=None, frequency=None, unit="steps"):
+    def __init__(
+        self,
+        function: Callable,
+        begin_step: int | float = 0,
+        end_step: int | float | None = None,
+        frequency: int | float | str | None = None,
+        unit: str = "steps",
+    ):
         super().__init__(begin_step, end_step, frequency, unit)
         if not callable(function):
             raise ValueError(f"`function` must be callable. Received: function={function!r}")
         self._function = function
 
-    def sparsity(self, step, begin, end):
+    def sparsity(self, step: float, begin: int, end: int | float) -> float:
         return validate_sparsity(self._function(step), f"the schedule in step {step}")
 
     @property
-    def final(self):
+    def final(self) -> float | None:
         return None
 
     def _default_end(self, run):
@@ -210,7 +225,7 @@ class Hold(Schedule):
     def __init__(self):
         super().__init__(0, 0, 1)
 
-    def sparsity(self, step, begin, end):
+    def sparsity(self, step: float, begin: int, end: int | float) -> float:
         return 0.0
 
 

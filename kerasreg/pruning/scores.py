@@ -1,8 +1,13 @@
 """How much each weight matters. What has the lowest score is pruned first."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._types import Tensor
 from kerasreg.pruning.calibration import input_norms, loss_gradients
 
 
@@ -24,17 +29,19 @@ class Score:
     #: Whether `record` is called in every train step.
     records = False
 
-    def prepare(self, model, variables):
+    def prepare(self, model: keras.Model, variables: Sequence[keras.Variable]) -> None:
         """Called once, when training starts (or at once in `kerasreg.prune`)."""
 
-    def record(self, record, weights, gradient):
+    def record(self, record: Tensor, weights: np.ndarray, gradient: Tensor) -> Tensor:
         """The new record after a step: tensors of the shape of the weights, in `keras.ops`.
 
         It begins with zeros. `weights` are those before the step, `gradient` is that of the loss.
         """
         raise NotImplementedError
 
-    def __call__(self, variable, weights, record=None):
+    def __call__(
+        self, variable: keras.Variable, weights: np.ndarray, record: np.ndarray | None = None
+    ) -> np.ndarray:
         """The scores of one variable, an array of the shape of `weights`.
 
         `record` is what `record` returned last, or None where nothing is trained.
@@ -52,7 +59,9 @@ class Magnitude(Score):
     array([3., 4.])
     """
 
-    def __call__(self, variable, weights, record=None):
+    def __call__(
+        self, variable: keras.Variable, weights: np.ndarray, record: Tensor = None
+    ) -> np.ndarray:
         return np.abs(weights)
 
 
@@ -71,16 +80,18 @@ class Random(Score):
     0.5
     """
 
-    def __init__(self, seed=0):
+    def __init__(self, seed: int = 0):
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
             raise ValueError(f"`seed` must be an int of at least 0. Received: seed={seed!r}")
         self.seed = seed
 
-    def prepare(self, model, variables):
+    def prepare(self, model: keras.Model, variables: Sequence[keras.Variable]) -> None:
         # Paths count how many layers a session has built.
         self._places = {id(variable): place for place, variable in enumerate(model.weights)}
 
-    def __call__(self, variable, weights, record=None):
+    def __call__(
+        self, variable: keras.Variable, weights: np.ndarray, record: Tensor = None
+    ) -> np.ndarray:
         rng = np.random.default_rng([self.seed, self._places[id(variable)]])
         return rng.random(weights.shape, "float32")
 
@@ -103,15 +114,17 @@ class Taylor(Score):
 
     records = True
 
-    def __init__(self, decay=0.99):
+    def __init__(self, decay: float = 0.99):
         if not isinstance(decay, (int, float)) or not 0 <= decay < 1:
             raise ValueError(f"`decay` must be from 0.0 to below 1.0. Received: decay={decay!r}")
         self.decay = decay
 
-    def record(self, record, weights, gradient):
+    def record(self, record: Tensor, weights: np.ndarray, gradient: Tensor) -> Tensor:
         return self.decay * record + (1 - self.decay) * ops.abs(weights * gradient)
 
-    def __call__(self, variable, weights, record=None):
+    def __call__(
+        self, variable: keras.Variable, weights: np.ndarray, record: Tensor = None
+    ) -> np.ndarray:
         return _recorded(self, record)
 
 
@@ -130,10 +143,12 @@ class Movement(Score):
 
     records = True
 
-    def record(self, record, weights, gradient):
+    def record(self, record: Tensor, weights: np.ndarray, gradient: Tensor) -> Tensor:
         return record - weights * gradient
 
-    def __call__(self, variable, weights, record=None):
+    def __call__(
+        self, variable: keras.Variable, weights: np.ndarray, record: Tensor = None
+    ) -> np.ndarray:
         return _recorded(self, record)
 
 
@@ -158,17 +173,19 @@ class SNIP(Score):
     0.5
     """
 
-    def __init__(self, x, y=None, batch_size=128):
+    def __init__(self, x: Any, y: Any = None, batch_size: int = 128):
         self._data = x, y, batch_size
 
-    def prepare(self, model, variables):
+    def prepare(self, model: keras.Model, variables: Sequence[keras.Variable]) -> None:
         gradients = loss_gradients(model, variables, *self._data)
         self._scores = {
             id(variable): np.abs(gradient * np.asarray(ops.convert_to_numpy(variable), "float32"))
             for variable, gradient in zip(variables, gradients, strict=True)
         }
 
-    def __call__(self, variable, weights, record=None):
+    def __call__(
+        self, variable: keras.Variable, weights: np.ndarray, record: Tensor = None
+    ) -> np.ndarray:
         return self._scores[id(variable)]
 
 
@@ -195,13 +212,15 @@ class Activation(Score):
     0.5
     """
 
-    def __init__(self, x, batch_size=128):
+    def __init__(self, x: Any, batch_size: int = 128):
         self._data = x, batch_size
 
-    def prepare(self, model, variables):
+    def prepare(self, model: keras.Model, variables: Sequence[keras.Variable]) -> None:
         self._norms = input_norms(model, variables, *self._data)
 
-    def __call__(self, variable, weights, record=None):
+    def __call__(
+        self, variable: keras.Variable, weights: np.ndarray, record: Tensor = None
+    ) -> np.ndarray:
         return np.abs(weights) * self._norms.get(id(variable), 1.0)
 
 

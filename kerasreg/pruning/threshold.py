@@ -3,7 +3,9 @@
 import math
 import numbers
 import re
+from collections.abc import Mapping
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -13,7 +15,13 @@ from kerasreg.texts import listed, nearest
 from kerasreg.variables import all_layers, require_built, require_expression
 
 
-def prune_below(model, threshold=1e-3, relative=False, include=None, exclude=None):
+def prune_below(
+    model: keras.Model,
+    threshold: float | Mapping[str, float] = 1e-3,
+    relative: bool = False,
+    include: str | None = None,
+    exclude: str | None = None,
+) -> dict[str, int]:
     """Set every weight with `|w| < threshold` to exactly 0, once.
 
     Args:

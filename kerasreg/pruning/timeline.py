@@ -3,6 +3,7 @@
 import math
 import numbers
 from dataclasses import dataclass
+from typing import Any
 
 _UNITS = ("steps", "epochs", "fraction")
 
@@ -114,7 +115,13 @@ class Schedule:
     0.9
     """
 
-    def __init__(self, begin_step=0, end_step=None, frequency=None, unit="steps"):
+    def __init__(
+        self,
+        begin_step: int | float = 0,
+        end_step: int | float | None = None,
+        frequency: Any = None,
+        unit: str = "steps",
+    ):
         if unit not in _UNITS:
             raise ValueError(f"`unit` must be one of {_UNITS}. Received: unit={unit!r}")
         self.unit = unit
@@ -127,7 +134,7 @@ class Schedule:
             )
         is_int = isinstance(frequency, numbers.Integral) and not isinstance(frequency, bool)
         is_known = frequency is None or (isinstance(frequency, str) and frequency == "epoch")
-        if not is_known and not (is_int and frequency > 0):
+        if not is_known and not (is_int and int(frequency) > 0):
             raise ValueError(
                 '`frequency` must be None, a number of steps of at least 1, or "epoch". '
                 f"Received: frequency={frequency!r}"
@@ -137,16 +144,16 @@ class Schedule:
     #: Whether the sparsity rises step by step, so that more prunings are gentler.
     is_ramp = False
 
-    def sparsity(self, step, begin, end):
+    def sparsity(self, step: float, begin: int, end: int | float) -> float:
         """The sparsity after `step` steps, of `begin` to `end`: a float from 0.0 to 1.0."""
         raise NotImplementedError
 
     @property
-    def final(self):
+    def final(self) -> float | None:
         """The sparsity at the end, or None where only the run tells."""
         return self.sparsity(1, 0, 1)
 
-    def timeline(self, run):
+    def timeline(self, run: Run) -> Timeline:
         """This schedule in the steps of a run.
 
         Raises:
@@ -157,7 +164,7 @@ class Schedule:
             end = max(begin, self._default_end(run))
         else:
             end = self._to_steps(self.end_step, run, "end_step")
-        frequency = self.frequency
+        frequency: Any = self.frequency
         if frequency == "epoch":
             frequency = _known(run, "frequency='epoch'", "steps_per_epoch")
         elif frequency is None:

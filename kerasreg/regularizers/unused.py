@@ -14,7 +14,7 @@ def on_unused_regularizers(model: keras.Model) -> str | None:
     Keras hands the arguments of a layer on to its variables when it is built, and never again: what
     is set later does nothing until the model is saved and loaded.
     """
-    found = {}
+    found: dict[int, str | None] = {}
     for layer in all_layers(model):
         for variable in layer._trainable_variables:
             name = regularizer_attribute(layer, variable)
@@ -22,9 +22,9 @@ def on_unused_regularizers(model: keras.Model) -> str | None:
                 wanted, trained = getattr(layer, name), plain(variable.regularizer)
                 text = f"{variable.path} trains with {_shown(trained)}, {name} is {_shown(wanted)}"
                 # One of the layers that share a variable is enough.
-                text = None if _are_same(wanted, trained) else text
-                found[id(variable)] = text and found.get(id(variable), text)
-    texts = [text for text in found.values() if text is not None]
+                note = None if _are_same(wanted, trained) else text
+                found[id(variable)] = note and found.get(id(variable), note)
+    texts = [note for note in found.values() if note is not None]
     if not texts:
         return None
     return (

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 try:
     import fcntl
 except ImportError:  # There is none on Windows: what a killed process left stays there.
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 _PREFIX = ".kerasreg-"
 _LOCK = "lock"

@@ -73,13 +73,13 @@ def save(
     50100
     """
     require_saveable(model, "kerasreg.save")
-    path = _checked(path, overwrite, smallest)
-    with scratch(path, _FILES * _bytes_of(model)) as folder:
-        if path.name.endswith(".h5"):
+    target = _checked(path, overwrite, smallest)
+    with scratch(target, _FILES * _bytes_of(model)) as folder:
+        if target.name.endswith(".h5"):
             file = _write_weights(model, folder)
         else:
             file = _write_model(model, folder, smallest, detach)
-        put_in_place(file, path)
+        put_in_place(file, target)
 
 
 def require_saveable(model, caller):

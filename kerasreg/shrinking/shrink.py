@@ -1,18 +1,23 @@
 """From zeros to a smaller plain Keras model with the same outputs."""
 
+import keras
+
+from kerasreg._types import InputShape
 from kerasreg.regularizers.base import validate_count
 from kerasreg.shrinking.analysis import Analysis
 from kerasreg.shrinking.costs.flops import input_shapes
 from kerasreg.shrinking.dead import Dead, find_dead
 from kerasreg.shrinking.rebuild import Rebuild
-from kerasreg.shrinking.report import report_on
+from kerasreg.shrinking.report import ShrinkReport, report_on
 from kerasreg.shrinking.requirements import require_shrinkable
 from kerasreg.shrinking.rules import rule_of
 from kerasreg.shrinking.verify import verify
 from kerasreg.warn import warn
 
 
-def shrink(model, round_to: int = 1, input_shape=None):
+def shrink(
+    model: keras.Model, round_to: int = 1, input_shape: InputShape = None
+) -> tuple[keras.Model, ShrinkReport]:
     """A smaller model with the same outputs: without the units that are dead.
 
     A unit (neuron, filter, channel) goes if nobody reads it, all weights that would being zero,

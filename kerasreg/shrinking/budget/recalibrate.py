@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,7 +15,9 @@ from kerasreg.shrinking.costs.inference import without_gradients
 from kerasreg.variables import all_layers, require_built
 
 
-def recalibrate(model, data, batch_size=128, steps=None):
+def recalibrate(
+    model: keras.Model, data: Any, batch_size: int = 128, steps: int | None = None
+) -> int:
     """Estimate the moving means and variances of every BatchNormalization from data.
 
     Pruning changes what a normalization gets, while its moving statistics are still those of

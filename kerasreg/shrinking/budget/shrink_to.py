@@ -1,13 +1,20 @@
 """A smaller model within a budget: what matters least goes."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
 import numpy as np
 from keras import layers
 
+from kerasreg._types import InputShape
 from kerasreg.pruning.coupled import Coupled
 from kerasreg.pruning.rule import Rule
+from kerasreg.pruning.scores import Score
 from kerasreg.shrinking.budget.budgets import kind_of_budget
 from kerasreg.shrinking.budget.recalibrate import recalibrate
 from kerasreg.shrinking.budget.removal import Removal
+from kerasreg.shrinking.report import ShrinkReport
 from kerasreg.shrinking.requirements import require_shrinkable
 from kerasreg.shrinking.shrink import compile_alike, shrink
 from kerasreg.variables import all_layers
@@ -17,20 +24,20 @@ _TRIES = 5
 
 
 def shrink_to(
-    model,
-    params=None,
-    flops=None,
-    latency=None,
-    data=None,
-    fine_tune=None,
-    score="magnitude",
-    scope="global",
-    include=None,
-    exclude=None,
-    round_to=1,
-    min_units=1,
-    input_shape=None,
-):
+    model: keras.Model,
+    params: int | float | None = None,
+    flops: int | float | None = None,
+    latency: float | None = None,
+    data: Any = None,
+    fine_tune: Mapping[str, Any] | None = None,
+    score: str | Score | Callable = "magnitude",
+    scope: str | Mapping[str, float] | Callable = "global",
+    include: str | None = None,
+    exclude: str | None = None,
+    round_to: int = 1,
+    min_units: int = 1,
+    input_shape: InputShape = None,
+) -> tuple[keras.Model, ShrinkReport]:
     """A smaller model within a budget: without the units that matter least.
 
     Whole units (neurons, channels, heads) go, with all weights that compute and read them, as few

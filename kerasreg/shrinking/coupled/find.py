@@ -1,5 +1,6 @@
 """Which units of a model are coupled: found by the labels of its graph."""
 
+import keras
 import numpy as np
 from keras import layers
 
@@ -18,7 +19,7 @@ from kerasreg.shrinking.rules import rule_of
 from kerasreg.variables import all_layers, owners, unique_path
 
 
-def coupled_groups(model):
+def coupled_groups(model: keras.Model) -> CoupledGroups:
     """The groups of coupled units of a model: what goes together when one unit goes.
 
     A unit (neuron, filter, channel, head) of a layer is computed by the column of a kernel, a bias,

@@ -1,10 +1,15 @@
 """What a rule is, and the registry of rules."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
+from kerasreg.shrinking.analysis import Analysis, Reader
+from kerasreg.shrinking.graph import Call
 from kerasreg.shrinking.precision import compute
 
 _RULES: dict[type, "Rule"] = {}
@@ -15,7 +20,7 @@ _HARMLESS = {"build", "get_config", "from_config", "compute_output_shape", "comp
 class Rule:
     """What an operation does to labels and constants. This one knows nothing, so all must stay."""
 
-    def label(self, call, analysis):
+    def label(self, call: Call, analysis: Analysis) -> None:
         """Give the outputs of a call their labels, and say which variables have them."""
         reason = f"'{call.operation.name}' ({kind(call)}) has no rule"
         if getattr(call.operation, "weights", None) and type(self) is Rule:
@@ -23,34 +28,36 @@ class Rule:
         for tensor in call.inputs:
             analysis.pin(tensor, reason)
 
-    def constants(self, call, analysis):
+    def constants(self, call: Call, analysis: Analysis) -> None:
         """Tell which coordinates of the outputs have the same value everywhere."""
 
-    def readers(self, call, analysis):
+    def readers(self, call: Call, analysis: Analysis) -> list[Reader]:
         """The `Reader`s of a call."""
         return []
 
-    def config(self, call, kept):
+    def config(self, call: Call, kept: Callable) -> dict[str, Any]:
         """What changes in the config of a layer; `kept(labels)` is how many of them stay."""
         return {}
 
-    def with_bias(self, layer):
+    def with_bias(self, layer: keras.Layer) -> dict[str, Any]:
         """What changes in the config of a layer that needs its biases."""
         return {"use_bias": True}
 
-    def arguments(self, call, args, kwargs, kept):
+    def arguments(
+        self, call: Call, args: tuple, kwargs: dict[str, Any], kept: Callable
+    ) -> tuple[tuple, dict[str, Any]]:
         """The arguments of the new call, where sizes are among them."""
         return args, kwargs
 
-    def scales(self, call, kept):
+    def scales(self, call: Call, kept: Callable) -> list[tuple]:
         """`(variable, factor)` of those that are multiplied by a number."""
         return []
 
-    def finish(self, layer, new):
+    def finish(self, layer: keras.Layer, new: keras.Layer) -> None:
         """What is to be done with the new layer, when it has its weights."""
 
 
-def rule_for(*classes):
+def rule_for(*classes: type) -> Callable:
     """Register a `Rule` class for these layers, and for what inherits their `call`."""
 
     def register(rule):

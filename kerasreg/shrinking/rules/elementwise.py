@@ -1,9 +1,13 @@
 """Functions of every number alone, and of several tensors number by number."""
 
+from collections.abc import Callable
+
+import keras
 import numpy as np
 from keras import layers, ops, tree
 
-from kerasreg.shrinking.graph import Tensor
+from kerasreg.shrinking.analysis import Analysis
+from kerasreg.shrinking.graph import Call, Tensor
 from kerasreg.shrinking.precision import compute
 from kerasreg.shrinking.rules.base import (
     UNKNOWN,
@@ -48,13 +52,13 @@ _MULTIPLIES = ("Multiply",)
 class Elementwise(Rule):
     """One tensor in, one of the same shape out, every number by itself, without weights."""
 
-    def label(self, call, analysis):
+    def label(self, call: Call, analysis: Analysis) -> None:
         if type(self) is Elementwise and getattr(call.operation, "weights", None):
             UNKNOWN.label(call, analysis)
             return
         call.outputs[0].labels = dict(call.inputs[0].labels)
 
-    def constants(self, call, analysis):
+    def constants(self, call: Call, analysis: Analysis) -> None:
         tensor, (output,) = call.inputs[0], call.outputs
         if not tensor.constants or not output.labels:
             return
@@ -65,7 +69,7 @@ class Elementwise(Rule):
             known = constants if keeps_zero else without_padding(tensor, constants)
             output.constants[axis] = apply_to(function, known)
 
-    def function(self, operation):
+    def function(self, operation: keras.Operation) -> Callable:
         """What it computes in inference."""
         return operation.call
 
