@@ -64,6 +64,19 @@ def linear(features, regularizer, units=1, **kwargs):
     return keras.Sequential([keras.Input((features,)), layer])
 
 
+def trained_together(x, y, layers, optimizer, steps):
+    """The kernels of linear layers that know nothing of each other, after one fit of them all.
+
+    A fit costs more than its steps do. Every layer has a squared error of its own.
+    """
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(x.shape[1:])
+    model = keras.Model(inputs, {layer.name: layer(inputs) for layer in layers})
+    compile_fast(model, optimizer, {layer.name: "mse" for layer in layers})
+    train(model, x, {layer.name: y for layer in layers}, steps)
+    return [np.asarray(keras.ops.convert_to_numpy(layer.kernel)) for layer in layers]
+
+
 def train(model, x, y, steps, callbacks=None, **kwargs):
     """Full-batch steps in one epoch, with `ProximalGradient` if no callbacks are given."""
     if callbacks is None:

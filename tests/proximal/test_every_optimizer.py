@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras import optimizers
-from problems import compile_fast, decorrelated, kernel, linear, train
+from problems import decorrelated, trained_together
 
 from kerasreg.regularizers import L1, MCP, GroupLasso
 
@@ -50,19 +50,19 @@ if hasattr(optimizers, "MultiOptimizer"):
     )
 
 
+PENALTIES = [L1(0.07), GroupLasso(0.12, axis=0), MCP(0.07, gamma=10.0)]
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize(
-    "penalty",
-    [L1(0.07), GroupLasso(0.12, axis=0), MCP(0.07, gamma=10.0)],
-    ids=["L1", "group", "MCP"],
-)
-def test_the_optimum_is_the_prox_of_least_squares(name, penalty):
+def test_the_optimum_is_the_prox_of_least_squares(name):
     x, y = decorrelated()
     best = np.linalg.lstsq(x.astype("float64"), y, rcond=None)[0].astype("float32")
-    expected = np.array(keras.ops.convert_to_numpy(penalty.prox(best, 1.5)))
-    assert 0 < np.mean(expected == 0) < 1
-    model = linear(10, penalty, 3)
-    compile_fast(model, OPTIMIZERS[name](), "mse")
-    train(model, x, y, STEPS)
-    np.testing.assert_array_equal(kernel(model) == 0, expected == 0)
-    np.testing.assert_allclose(kernel(model), expected, atol=1e-3)
+    layers = [
+        keras.layers.Dense(3, use_bias=False, kernel_regularizer=penalty) for penalty in PENALTIES
+    ]
+    kernels = trained_together(x, y, layers, OPTIMIZERS[name](), STEPS)
+    for penalty, kernel in zip(PENALTIES, kernels, strict=True):
+        expected = np.array(keras.ops.convert_to_numpy(penalty.prox(best, 1.5)))
+        assert 0 < np.mean(expected == 0) < 1
+        np.testing.assert_array_equal(kernel == 0, expected == 0, err_msg=repr(penalty))
+        np.testing.assert_allclose(kernel, expected, atol=1e-3, err_msg=repr(penalty))

@@ -7,7 +7,7 @@ weights, for any small step. That says nothing of the optimizer that found them.
 import keras
 import numpy as np
 import pytest
-from problems import compile_fast, decorrelated, kernel, linear, train
+from problems import decorrelated, trained_together
 
 from kerasreg import constraints as c
 from kerasreg import regularizers as r
@@ -52,13 +52,12 @@ def test_none_is_missing():
     assert {type(constraint).__name__ for constraint in CONSTRAINTS} == names
 
 
-def trained(optimizer, **kwargs):
-    x, y = decorrelated()
-    model = linear(10, kwargs.pop("regularizer", None), 3, **kwargs)
+def trained(optimizer, **arguments):
+    """The kernels of one layer for each value of an argument."""
+    ((name, values),) = arguments.items()
+    layers = [keras.layers.Dense(3, use_bias=False, **{name: value}) for value in values]
     make, steps = OPTIMIZERS[optimizer]
-    compile_fast(model, make(), "mse")
-    train(model, x, y, steps)
-    return kernel(model)
+    return trained_together(*decorrelated(), layers, make(), steps)
 
 
 def after_one_more_step(w, prox, step):
@@ -68,23 +67,26 @@ def after_one_more_step(w, prox, step):
     return np.asarray(keras.ops.convert_to_numpy(new))
 
 
-@every_optimizer
-@pytest.mark.parametrize("penalty", PENALTIES, ids=lambda each: type(each).__name__)
-def test_penalties(penalty, optimizer):
-    if keras.backend.backend() == "torch" and optimizer == "Adam" and isinstance(penalty, LOOPS):
-        pytest.skip("too slow without compilation")
-    w = trained(optimizer, regularizer=penalty)
-    assert np.isfinite(w).all()
-    for step in STEPS if type(penalty) in NOT_CONVEX else (*STEPS, 0.3):
-        np.testing.assert_allclose(after_one_more_step(w, penalty.prox, step), w, atol=1e-3 * step)
-    assert not np.all(w == 0)
+def stays(w, what, prox):
+    for step in STEPS if type(what) in NOT_CONVEX else (*STEPS, 0.3):
+        again = after_one_more_step(w, prox, step)
+        np.testing.assert_allclose(again, w, atol=1e-3 * step, err_msg=repr(what))
 
 
 @every_optimizer
-@pytest.mark.parametrize("constraint", CONSTRAINTS, ids=repr)
-def test_constraints(constraint, optimizer):
-    w = trained(optimizer, kernel_constraint=constraint)
-    for step in STEPS if type(constraint) in NOT_CONVEX else (*STEPS, 0.3):
-        np.testing.assert_allclose(
-            after_one_more_step(w, constraint.project, step), w, atol=1e-3 * step
-        )
+def test_penalties(optimizer):
+    penalties = PENALTIES
+    if keras.backend.backend() == "torch" and optimizer == "Adam":
+        # Too slow without compilation.
+        penalties = [penalty for penalty in PENALTIES if not isinstance(penalty, LOOPS)]
+    for penalty, w in zip(penalties, trained(optimizer, kernel_regularizer=penalties), strict=True):
+        assert np.isfinite(w).all(), penalty
+        assert not np.all(w == 0), penalty
+        stays(w, penalty, penalty.prox)
+
+
+@every_optimizer
+def test_constraints(optimizer):
+    found = trained(optimizer, kernel_constraint=CONSTRAINTS)
+    for constraint, w in zip(CONSTRAINTS, found, strict=True):
+        stays(w, constraint, constraint.project)
