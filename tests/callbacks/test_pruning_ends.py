@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 from keras import callbacks, optimizers
-from watched import BACKEND, Watch, fit, kernel, net
+from needs import TENSORFLOW
+from watched import Watch, fit, kernel, net
 
 import kerasreg
 from kerasreg import schedules
@@ -192,7 +193,7 @@ def test_a_fit_without_an_epoch():
         assert "_kerasreg_scope" not in model.__dict__
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="tf.data in a torch environment may be absent")
+@TENSORFLOW
 def test_data_that_run_dry_or_have_no_length():
     import tensorflow as tf
 
