@@ -74,11 +74,11 @@ class PruneUntil(TrainStepCallback):
         mode: str = "auto",
         pattern: str | Pattern = "unstructured",
         score: str | Score | Callable = "magnitude",
-        scope: str | Mapping[str, float] | Callable = "layer",
+        scope: str | Mapping[str, float] = "layer",
         include: str | None = None,
         exclude: str | None = None,
         *,
-        floor: bool | float = 1,
+        floor: int = 1,
     ):
         super().__init__()
         self._monitor = monitor

@@ -91,17 +91,17 @@ class Pruning(TrainStepCallback):
 
     def __init__(
         self,
-        schedule: float | Schedule | None = None,
+        schedule: float | Schedule | Callable | None = None,
         pattern: str | Pattern = "unstructured",
         score: str | Score | Callable = "magnitude",
-        scope: str | Mapping[str, float] | Callable = "layer",
+        scope: str | Mapping[str, float] = "layer",
         include: str | None = None,
         exclude: str | None = None,
         hold: bool = True,
-        regrow: str | Score | Callable | None = None,
+        regrow: str | None = None,
         regrow_share: float = 0.3,
         *,
-        floor: bool | float = 1,
+        floor: int = 1,
     ):
         super().__init__()
         self._strategy = Strategy(

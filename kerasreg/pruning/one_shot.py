@@ -23,11 +23,11 @@ def prune(
     sparsity: float | None = None,
     pattern: str | Pattern = "unstructured",
     score: str | Score | Callable = "magnitude",
-    scope: str | Mapping[str, float] | Callable = "layer",
+    scope: str | Mapping[str, float] = "layer",
     include: str | None = None,
     exclude: str | None = None,
     *,
-    floor: bool | float = 1,
+    floor: int = 1,
 ) -> Plan:
     """Set the weights that matter least to exactly zero, at once.
 
