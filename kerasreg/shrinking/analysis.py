@@ -67,6 +67,8 @@ class Analysis:
         self.notes: list[str] = []
         #: Whether units go together only because others are still there.
         self.is_coarse = False
+        #: `(analysis, dead)` of the smaller model, where that was reduced again.
+        self.again: tuple | None = None
         self._times = Counter(id(call.operation) for call in self.graph.calls)
         for tensor in self.graph.inputs:
             tensor.labels = {}

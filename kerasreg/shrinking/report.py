@@ -1,6 +1,7 @@
 """What `kerasreg.shrink` did: numbers and a table."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from kerasreg.shrinking.costs import costs, total, unknown_costs
 from kerasreg.shrinking.costs.flops import Shapes, open_sizes
 from kerasreg.shrinking.costs.latency import LatencyComparison
 from kerasreg.shrinking.graph import trace
+from kerasreg.shrinking.kept import kept_axes
 from kerasreg.shrinking.nearly import HeadsWithoutScores, NearlyDead, nearly_dead
 
 _MOST_LINES = 8
@@ -26,6 +28,7 @@ class LayerWidth:
         before, after: the shape of its first weights.
         parameters_before, parameters_after: of all of its weights.
         flops_before, flops_after: of all of its calls for one sample; None where unknown.
+        kept: for every axis of `before`, the indices that are left; see `left`.
     """
 
     name: str
@@ -36,6 +39,25 @@ class LayerWidth:
     parameters_after: int
     flops_before: int | None
     flops_after: int | None
+    kept: list[list[int]]
+
+    def left(self, axis: int = -1, names: Sequence[str] | None = None) -> list:
+        """What is left along an axis of the first weights: the last one has the units of most.
+
+        Args:
+            axis: of `before`: in a Dense layer 0 has the inputs, and -1 the units.
+            names: of all that were there before, in their order. Default: indices.
+        """
+        if not -len(self.before) <= axis < len(self.before):
+            raise ValueError(
+                f"`axis` must be one of the {len(self.before)} axes of the first weights of "
+                f"'{self.name}'. Received: axis={axis!r}"
+            )
+        if names is not None and len(names) != self.before[axis]:
+            raise ValueError(
+                f"`names` must have {self.before[axis]} names. Received: {len(names)} names"
+            )
+        return [index if names is None else names[index] for index in self.kept[axis]]
 
 
 @dataclass(frozen=True)
@@ -144,13 +166,14 @@ def report_on(model, small, analysis, dead, difference, dtype, input_shape=None)
     graph, shapes = _graph_of(model, input_shape)
     small_graph, small_shapes = _graph_of(small, input_shape)
     flops, small_flops = costs(graph, shapes), costs(small_graph, small_shapes)
-    layers = []
+    layers, kept = [], kept_axes(analysis, dead)
     for old, new in zip(_operations(graph), _operations(small_graph), strict=True):
         if getattr(old, "weights", None):
             widths = [tuple(each.weights[0].shape) for each in (old, new)]
             counts = [each.count_params() for each in (old, new)]
             counts += [flops[id(old)], small_flops[id(new)]]
-            layers.append(LayerWidth(old.name, type(old).__name__, *widths, *counts))
+            left = [axis.tolist() for axis in kept[id(old)]]
+            layers.append(LayerWidth(old.name, type(old).__name__, *widths, *counts, left))
     pinned = {}
     for label, reason in analysis.labels.reasons.items():
         if analysis.roots[label] == 0:

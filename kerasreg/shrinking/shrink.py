@@ -79,7 +79,7 @@ def _reduce(model, round_to):
     small = Rebuild(analysis, dead).model(model)
     if analysis.is_coarse and dead.labels.any():
         # With fewer groups, what went together before may go alone.
-        small, *_ = _reduce(small, round_to)
+        small, *analysis.again = _reduce(small, round_to)
     return small, analysis, dead
 
 

@@ -5,6 +5,7 @@ import json
 
 import keras
 import numpy as np
+import pytest
 from keras import layers
 
 import kerasreg
@@ -127,3 +128,54 @@ def test_many_reasons_are_cut():
     assert str(report).count("had to stay") == 8
     assert "and 13 more: see `to_dict`" in str(report)
     assert len(report.to_dict()["pinned"]) == 21
+
+
+def test_what_is_left_by_index_and_by_name():
+    rng = np.random.default_rng(0)
+    x = keras.Input((4,), name="x")
+    first = layers.Dense(6, "relu", name="first")
+    second = layers.Dense(6, name="second")
+    model = keras.Model(x, layers.Dense(2, name="last")(second(first(x))))
+    for variable in model.weights:
+        variable.assign(rng.uniform(0.5, 1.0, variable.shape))
+    for layer, dead in ((first, [0, 4]), (second, [1])):
+        kernel = np.array(keras.ops.convert_to_numpy(layer.kernel))
+        kernel[:, dead] = 0
+        layer.kernel.assign(kernel)
+    small, report = kerasreg.shrink(model)
+    rows = {row.name: row for row in report.layers}
+    assert rows["first"].left() == [1, 2, 3, 5]
+    assert (rows["second"].left(0), rows["second"].left()) == ([1, 2, 3, 5], [0, 2, 3, 4, 5])
+    assert rows["first"].left(0, names=["age", "sex", "bmi", "bp"]) == ["age", "sex", "bmi", "bp"]
+    assert rows["last"].left(0, names="abcdef") == list("acdef")
+    for old, new in zip((first, second), small.layers[1:], strict=False):
+        kernel = np.asarray(keras.ops.convert_to_numpy(old.kernel))
+        found = kernel[np.ix_(*rows[old.name].kept)]
+        np.testing.assert_array_equal(found, keras.ops.convert_to_numpy(new.kernel))
+    with pytest.raises(ValueError, match=r"`names` must have 6 names\. Received: 1 names"):
+        rows["first"].left(names="a")
+    with pytest.raises(ValueError, match=r"`axis` must be one of the 2 axes.*axis=2"):
+        rows["first"].left(2)
+
+
+def test_what_is_left_where_groups_go_in_two_rounds():
+    stack = [
+        layers.Conv2D(8, 1, name="a"),
+        layers.Conv2D(8, 1, groups=4, name="b"),
+        layers.DepthwiseConv2D(1, name="c"),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(2),
+    ]
+    model = keras.Sequential([keras.Input((3, 3, 2)), *stack])
+    rng = np.random.default_rng(0)
+    for variable in model.weights:
+        variable.assign(rng.uniform(0.5, 1.0, variable.shape))
+    for layer, dead in ((stack[0], [0, 1, 5]), (stack[1], [0, 1, 4, 5])):
+        kernel = np.array(keras.ops.convert_to_numpy(layer.kernel))
+        kernel[..., dead] = 0
+        layer.kernel.assign(kernel)
+    small, report = kerasreg.shrink(model)
+    for row, layer in zip(
+        report.layers, (each for each in small.layers if each.weights), strict=True
+    ):
+        assert tuple(map(len, row.kept)) == row.after == tuple(layer.weights[0].shape), row
