@@ -4,6 +4,8 @@ import sys
 
 import keras
 
+from kerasreg.callbacks.composites import all_of, lists_around, members, stands_for
+
 _READERS = (
     keras.callbacks.CSVLogger,
     keras.callbacks.History,
@@ -16,53 +18,94 @@ _READERS = (
 def callback_list(callback):
     """The `CallbackList` that is calling `callback` right now, or None.
 
-    Keras gives a callback its model and no way to the other callbacks, so this reads who calls.
+    Keras gives a callback its model and no way to the other callbacks, so this reads who calls. A
+    callback inside of a composite belongs to the list that has the composite in it.
     """
-    frame = sys._getframe(1)
+    frame, found = sys._getframe(1), callback
     while frame is not None:
         caller = frame.f_locals.get("self")
-        if isinstance(caller, keras.callbacks.CallbackList) and callback in caller.callbacks:
-            return caller
+        # Beyond the first, only lists count that are around it: a callback may call `fit`.
+        if (
+            isinstance(caller, keras.callbacks.CallbackList)
+            and found is not caller
+            and any(stands_for(each, found, caller.callbacks) for each in caller.callbacks)
+        ):
+            found = caller
         frame = frame.f_back
-    return None
+    return None if found is callback else found
 
 
 def run_after(callback, depends):
     """Move the callbacks for which `depends` is true behind `callback`; returns all of them.
 
-    Keras is iterating over the old list, so the new order holds from the next event on.
+    A composite moves if one that it holds depends. Inside of one, the callbacks move that stand in
+    a list; others are called in the order of the composite. Keras is in the middle of the list,
+    and goes on behind `callback`, so that the new order holds from the next event on.
     """
     owner = callback_list(callback)
     if owner is None:
         return []
-    position = owner.callbacks.index(callback)
-    before, after = owner.callbacks[:position], owner.callbacks[position + 1 :]
-    early = [each for each in before if depends(each)]
-    if early:
-        rest = [each for each in before if each not in early]
-        owner.callbacks = [*rest, callback, *early, *after]
-    return owner.callbacks
+    callbacks = owner.callbacks
+    for each in lists_around(callback, callbacks):
+        _move_behind(each, callback, callbacks, depends)
+    return all_of(callbacks)
+
+
+def _move_behind(callbacks, callback, siblings, depends):
+    here = _place_of(callback, callbacks, siblings)
+    before, after = callbacks[:here], callbacks[here + 1 :]
+    early = [each for each in before if _any(depends, each, siblings)]
+    rest = [each for each in before if each not in early]
+    callbacks[:] = [*rest, callbacks[here], *early, *after]
 
 
 def put_off(callback, until, together_with=lambda each: False):
     """In `on_train_end`: come again after all for which `until` is true; returns whether.
 
     Those for which `together_with` is true come after `callback`, as they did before. Keras is
-    iterating over this very list and meets the callback a second time.
+    iterating over this very list and meets the callback a second time. So it does one that is
+    inside of a composite, and then calls it by itself.
     """
     owner = callback_list(callback)
     if owner is None:
         return False
     callbacks = owner.callbacks
-    here = len(callbacks) - callbacks[::-1].index(callback)
-    ends = [index for index in range(here, len(callbacks)) if until(callbacks[index])]
+    if callback in callbacks:
+        here = len(callbacks) - callbacks[::-1].index(callback)
+        ends = [
+            index
+            for index in range(here, len(callbacks))
+            if _any(until, callbacks[index], callbacks)
+        ]
+    else:
+        composite = _place_of(callback, callbacks, callbacks)
+        here = composite + 1
+        inside = [e for e in members(callbacks[composite], callbacks) if e is not callback]
+        ends = [composite] if any(map(until, inside)) else []
+        ends += [i for i in range(here, len(callbacks)) if _any(until, callbacks[i], callbacks)]
     if not ends:
         return False
     between = callbacks[here : ends[-1] + 1]
-    behind = [each for each in between if together_with(each)]
-    before = [each for each in between if not together_with(each)]
+    # A composite may hold callbacks of both kinds: it is waited for, and only once.
+    behind = [
+        each
+        for each in between
+        if _any(together_with, each, callbacks) and not _any(until, each, callbacks)
+    ]
+    before = [each for each in between if each not in behind]
     callbacks[here : ends[-1] + 1] = [*before, callback, *behind]
     return True
+
+
+def _place_of(callback, callbacks, siblings):
+    """Where a list has a callback, or the composite that holds it."""
+    if callback in callbacks:
+        return callbacks.index(callback)
+    return next(i for i, each in enumerate(callbacks) if stands_for(each, callback, siblings))
+
+
+def _any(function, callback, siblings):
+    return any(map(function, [callback, *members(callback, siblings)]))
 
 
 def reads_logs(callback, names):
