@@ -4,6 +4,7 @@ import os
 import shutil
 
 import keras
+import needs
 import numpy as np
 import pytest
 from event_files import read
@@ -56,6 +57,11 @@ def test_history_alone(tmp_path, monkeypatch):
     history = fit(net(), [SparsityLogger(log_dir=False)], epochs=2).history
     assert history["sparsity"] == [0.0, 0.0]
     assert os.listdir(tmp_path) == []
+
+
+@needs.TENSORFLOW
+def test_history_alone_beside_the_stock_callback(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     fit(net(), [SparsityLogger(False), keras.callbacks.TensorBoard("stock")], epochs=1)
     assert read(tmp_path / "stock" / "train") == {}
 
