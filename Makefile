@@ -117,7 +117,7 @@ $(VENV)-oldest/ready: dist/ready requirements/oldest.txt
 # in the same folder.
 .PHONY: $(VENV)-newest/ready $(VENV)-nightly/ready
 $(VENV)-newest/ready $(VENV)-nightly/ready: dist/ready
-	$(call environment,test$(comma)tensorflow,--upgrade --upgrade-strategy eager)
+	$(call environment,plots$(comma)test$(comma)tensorflow,--upgrade --upgrade-strategy eager)
 
 $(VENV)-nightly/keras: $(VENV)-nightly/ready
 	$(@D)/bin/pip uninstall --quiet --yes keras
