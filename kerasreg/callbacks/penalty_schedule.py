@@ -12,7 +12,7 @@ from kerasreg.callbacks.coupled_group_lasso import CoupledGroupLasso
 from kerasreg.callbacks.siblings import reads_logs, run_after
 from kerasreg.texts import nearest
 from kerasreg.train_step import FitScope, TrainedPenalty, finished_updates
-from kerasreg.variables import require_built
+from kerasreg.variables import require_built, require_expression
 from kerasreg.warn import noted, warn
 
 _NAME = "penalty_scale"
@@ -74,6 +74,7 @@ class PenaltySchedule(keras.callbacks.Callback):
         self._schedule = schedule
         self._warmup_steps = _validate_steps(warmup_steps, "warmup_steps")
         self._ramp_steps = _validate_steps(ramp_steps, "ramp_steps")
+        require_expression(include, "include")
         self._include = include
 
     def scale(self, step: Tensor) -> Tensor:

@@ -195,3 +195,9 @@ def test_a_schedule_that_gives_no_scale(value):
     with pytest.raises(ValueError, match=r"finite numbers >= 0. Received: "):
         train(model, *diabetes(), 1, [PenaltySchedule(lambda step: value)])
     np.testing.assert_array_equal(kernel(model), start)
+
+
+@pytest.mark.parametrize("include", ["(", 3])
+def test_an_expression_that_is_none(include):
+    with pytest.raises(ValueError, match=r"`include` must be a regular expression. Received: incl"):
+        PenaltySchedule(include=include)
