@@ -1,6 +1,7 @@
 """HDF5 files of weights, rewritten so that zeros take almost no room, and stock h5py reads them."""
 
 import math
+import os
 import zlib
 
 import h5py
@@ -15,7 +16,7 @@ _WORTH_BYTES = 512
 _NO_SHUFFLE, _NO_FILTER = 0b01, 0b11
 
 
-def pack(source, target):
+def pack(source: str | os.PathLike, target: str | os.PathLike) -> None:
     """Write the HDF5 file `source` to the path `target`: the same content in fewer bytes.
 
     Arrays are read, packed and written chunk by chunk, so that memory does not grow with them. They

@@ -5,6 +5,7 @@ import math
 import os
 import pathlib
 import zipfile
+from typing import Any
 
 import keras
 
@@ -82,7 +83,7 @@ def save(
         put_in_place(file, target)
 
 
-def require_saveable(model, caller):
+def require_saveable(model: Any, caller: str) -> None:
     """Raise a `ValueError` that says how to build, unless this is a built model."""
     if isinstance(model, keras.Model) and model.built:
         return
