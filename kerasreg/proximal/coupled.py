@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from kerasreg.proximal.operators import group_soft_threshold
-from kerasreg.proximal.step_sizes import float32
+from kerasreg.proximal.step_sizes import float32, reach
 from kerasreg.proximal.stepped import SteppedUpdate
 from kerasreg.proximal.training import ProximalTraining
 from kerasreg.regularizers.base import at_least_float32
@@ -40,16 +40,20 @@ class GroupOfProducers:
         arrays = {id(each): host_view(each) for each in self.variables}
         return any(each.gather(arrays[id(each.variable)]).any() for each in self.members)
 
-    def prox(self, tensors, steps, scale=1.0):
+    def prox(self, tensors, steps, scale=1.0, reaches=None):
         """The new weights, `{id(variable): tensor}`, from those and a step for each of them.
 
         `argmin_x  scale * penalty(x) + sum_i (x_i - z_i)^2 / (2 step_i)`: exact, because the groups
-        of all widths have no weight in common.
+        of all widths have no weight in common. With `reaches` (see `reach`) a unit goes only as
+        much of that way as they allow, all weights in proportion, and arrives at zero as a whole.
         """
         rows = self._rows(tensors)
         every = {key: ops.broadcast_to(step, tensors[key].shape) for key, step in steps.items()}
         thresholds = self._factor * ops.cast(scale * self._rows(every), rows.dtype)
-        rows = group_soft_threshold(rows, thresholds, (1,))
+        proxed = group_soft_threshold(rows, thresholds, (1,))
+        if reaches is not None:
+            proxed = _part_of_the_way(rows, proxed, ops.cast(self._rows(reaches), rows.dtype))
+        rows = proxed
         places = np.cumsum([each.size for each in self.members])[:-1].tolist()
         # TensorFlow cannot split at no place.
         parts = ops.split(rows, places, 1) if places else [rows]
@@ -162,22 +166,42 @@ class _CoupledUpdate(SteppedUpdate):
         super().__init__(variables, hook, active)
         self._groups, self._scale_of = groups, scale_of
 
+    def before(self, hook, variable, gradient):
+        kept = super().before(hook, variable, gradient)
+        # On torch a tensor of a variable is the variable.
+        return (ops.copy(ops.convert_to_tensor(variable)), *kept)
+
     def __call__(self, hook, variables, learning_rate, before):
         keys = {hook.index(variable): id(variable) for variable in self.variables}
         keys = [keys[hook.index(variable)] for variable in variables]
-        tensors, steps = {}, {}
-        for key, variable, kept in zip(keys, variables, before, strict=True):
+        tensors, steps, reaches = {}, {}, {}
+        for key, variable, (old, *kept) in zip(keys, variables, before, strict=True):
             tensors[key] = at_least_float32(ops.copy(variable))
             steps[key] = float32(self.step(variable, learning_rate, kept))
+            bound = self.bound(variable, learning_rate, kept)
+            if bound is not None:
+                reaches[key] = reach(old, tensors[key], bound)
         for group in self._groups:
             # What has no gradient in this step is not trained in it.
             if all(id(variable) in tensors for variable in group.variables):
                 own = {id(variable): steps[id(variable)] for variable in group.variables}
-                tensors.update(group.prox(tensors, own, self._scale_of(group)))
+                # One optimizer has all weights of a unit, so all have a bound or none.
+                tensors.update(group.prox(tensors, own, self._scale_of(group), reaches or None))
         return [
             ops.cast(tensors[key], variable.dtype)
             for key, variable in zip(keys, variables, strict=True)
         ]
+
+
+def _part_of_the_way(start, end, reaches):
+    """From each row of `start` to that of `end`, until the first weight is at its reach."""
+    way = ops.abs(end - start)
+    short = way > reaches
+    part = ops.min(
+        ops.where(short, reaches / ops.where(short, way, 1.0), 1.0), axis=1, keepdims=True
+    )
+    # What arrives keeps its bits.
+    return ops.where(part < 1.0, start + part * (end - start), end)
 
 
 def _overlap(group, taken):

@@ -12,12 +12,14 @@ class FrozenSteps(keras.optimizers.Optimizer):
 
     Args:
         steps: float arrays, one per trainable variable, in the order of `build`.
+        bounds: as many floats or None, see `register_step_size`; None is none for all.
         **kwargs: those of a Keras optimizer.
     """
 
-    def __init__(self, steps, **kwargs):
+    def __init__(self, steps, bounds=None, **kwargs):
         super().__init__(learning_rate=1.0, **kwargs)
         self._initial = steps
+        self.bounds = tuple(bounds or [None] * len(steps))
 
     def build(self, variables):
         if self.built:
@@ -38,13 +40,18 @@ class FrozenSteps(keras.optimizers.Optimizer):
         self.assign_sub(variable, ops.cast(step * float32(gradient), variable.dtype))
 
 
-@register_step_size(FrozenSteps)
+def _bound(optimizer, index, learning_rate):
+    bound = optimizer.bounds[index]
+    return None if bound is None else float32(optimizer.scale) * bound
+
+
+@register_step_size(FrozenSteps, bound=_bound)
 def _step(optimizer, index, learning_rate):
     return float32(optimizer.scale) * float32(optimizer.steps[index])
 
 
 def present_steps(optimizer, variables):
-    """The effective steps of an optimizer as it is now, without its momentum.
+    """`(effective steps, bounds)` of an optimizer as it is now, without its momentum.
 
     With momentum or not, the optimum is the same; without, no past gradient is in the way.
 
@@ -53,7 +60,8 @@ def present_steps(optimizer, variables):
     """
     hook = UpdateHook.of(optimizer)
     try:
-        return [_present_step(*hook.part_of(variable), variable) for variable in variables]
+        present = [_present_step(*hook.part_of(variable), variable) for variable in variables]
+        return tuple(zip(*present, strict=True))
     finally:
         hook.release()
 
@@ -65,4 +73,8 @@ def _present_step(part, index, variable):
             f"The step size of {type(part).__name__} depends on the gradient: pass `learning_rate`."
         )
     before = sizes.before(index, variable, ops.zeros_like(ops.convert_to_tensor(variable)))
-    return ops.convert_to_numpy(sizes.plain(index, part.learning_rate, before))
+    bound = sizes.bound(index, part.learning_rate, before)
+    return (
+        ops.convert_to_numpy(sizes.plain(index, part.learning_rate, before)),
+        None if bound is None else float(ops.convert_to_numpy(bound)),
+    )

@@ -15,10 +15,17 @@ With `k = iterations + 1`, and all numbers those after the update but where it s
     Muon                as Adam where it uses Adam; |new w - old w| / |mean gradient| for matrices
     momentum m          T_k = m T_(k-1) + the step above; Nesterov: m T_k + the step above
 
+Most divide by the size of past gradients. What is left of a constant gradient is the bound of
+their steps: lr for Adam, AdamW, Adamax, Nadam, RMSprop, Adagrad and Lion, lr sqrt(old delta +
+epsilon) for Adadelta, alpha for Adafactor, lr rms(old w) for Lamb, rms(new w - old w) for the
+matrices of Muon. Momentum multiplies it by 1 + m + m^2 + ...
+
 The factor 1 / (1 - beta_1^k) of Adam corrects the estimate of the gradient and is not part of the
 step. Momentum keeps the learning rate inside of its velocity, so under a schedule only the
 recursion `T_k` is right, not `lr / (1 - m)`.
 """
+
+import math
 
 import keras
 from keras import ops
@@ -41,35 +48,39 @@ refuse(
 )
 
 
+def _rate(optimizer, index, learning_rate):
+    return learning_rate
+
+
 @register_step_size(keras.optimizers.SGD, momentum=True)
 def _sgd(optimizer, index, learning_rate):
     return learning_rate
 
 
-@register_step_size(keras.optimizers.Adam)
+@register_step_size(keras.optimizers.Adam, bound=_rate)
 def _adam(optimizer, index, learning_rate):
     slots = optimizer._velocity_hats if optimizer.amsgrad else optimizer._velocities
     correction = ops.sqrt(1.0 - _power(optimizer, optimizer.beta_2))
     return learning_rate * correction / (ops.sqrt(float32(slots[index])) + optimizer.epsilon)
 
 
-@register_step_size(keras.optimizers.Adamax)
+@register_step_size(keras.optimizers.Adamax, bound=_rate)
 def _adamax(optimizer, index, learning_rate):
     return learning_rate / (float32(optimizer._u[index]) + optimizer.epsilon)
 
 
-@register_step_size(keras.optimizers.Nadam)
+@register_step_size(keras.optimizers.Nadam, bound=_rate)
 def _nadam(optimizer, index, learning_rate):
     velocity = float32(optimizer._velocities[index]) / (1.0 - _power(optimizer, optimizer.beta_2))
     return learning_rate / (ops.sqrt(velocity) + optimizer.epsilon)
 
 
-@register_step_size(keras.optimizers.Adagrad)
+@register_step_size(keras.optimizers.Adagrad, bound=_rate)
 def _adagrad(optimizer, index, learning_rate):
     return learning_rate / ops.sqrt(float32(optimizer._accumulators[index]) + optimizer.epsilon)
 
 
-@register_step_size(keras.optimizers.RMSprop, momentum=True)
+@register_step_size(keras.optimizers.RMSprop, momentum=True, bound=_rate)
 def _rmsprop(optimizer, index, learning_rate):
     variance = float32(optimizer._velocities[index])
     if optimizer.centered:
@@ -81,7 +92,11 @@ def _old_delta(optimizer, index, variable, gradient):
     return (_copy(optimizer._accumulated_delta_vars[index]),)
 
 
-@register_step_size(keras.optimizers.Adadelta, before=_old_delta)
+def _adadelta_bound(optimizer, index, learning_rate, old_delta):
+    return learning_rate * ops.sqrt(old_delta + optimizer.epsilon)
+
+
+@register_step_size(keras.optimizers.Adadelta, before=_old_delta, bound=_adadelta_bound)
 def _adadelta(optimizer, index, learning_rate, old_delta):
     gradients = float32(optimizer._accumulated_grads[index]) + optimizer.epsilon
     return learning_rate * ops.sqrt(old_delta + optimizer.epsilon) / ops.sqrt(gradients)
@@ -91,24 +106,41 @@ def _old_weights_and_gradient(optimizer, index, variable, gradient):
     return _copy(variable), float32(sum_over_replicas(optimizer, variable, gradient))
 
 
-@register_step_size(keras.optimizers.Adafactor, before=_old_weights_and_gradient)
+def _adafactor_bound(optimizer, index, learning_rate, old_weights, gradient):
+    alpha = _adafactor_alpha(optimizer, learning_rate, old_weights)
+    return alpha * min(1.0, optimizer.clip_threshold)
+
+
+@register_step_size(
+    keras.optimizers.Adafactor, before=_old_weights_and_gradient, bound=_adafactor_bound
+)
 def _adafactor(optimizer, index, learning_rate, old_weights, gradient):
+    alpha = _adafactor_alpha(optimizer, learning_rate, old_weights)
+    root = ops.sqrt(float32(optimizer._v[index]))
+    clipped = ops.maximum(float32(1.0), _rms(gradient / root) / optimizer.clip_threshold)
+    return alpha / (root * clipped)
+
+
+def _adafactor_alpha(optimizer, learning_rate, old_weights):
     k = float32(optimizer.iterations + 1)
     scheduled = callable(optimizer._learning_rate)
     if optimizer.relative_step and not scheduled:
         learning_rate = ops.minimum(learning_rate, 1.0 / ops.sqrt(k))
     rate = ops.minimum(learning_rate, 1.0 / ops.sqrt(k))
-    alpha = ops.maximum(float32(optimizer.epsilon_2), _rms(old_weights)) * rate
-    root = ops.sqrt(float32(optimizer._v[index]))
-    clipped = ops.maximum(float32(1.0), _rms(gradient / root) / optimizer.clip_threshold)
-    return alpha / (root * clipped)
+    return ops.maximum(float32(optimizer.epsilon_2), _rms(old_weights)) * rate
 
 
 def _old_norm(optimizer, index, variable, gradient):
     return (ops.sqrt(ops.sum(ops.square(float32(variable)))),)
 
 
-@register_step_size(keras.optimizers.Lamb, before=_old_norm)
+def _lamb_bound(optimizer, index, learning_rate, old_norm):
+    # The trust ratio where all weights have an update of 1.
+    size = math.prod(optimizer._trainable_variables[index].shape)
+    return learning_rate * old_norm / math.sqrt(size)
+
+
+@register_step_size(keras.optimizers.Lamb, before=_old_norm, bound=_lamb_bound)
 def _lamb(optimizer, index, learning_rate, old_norm):
     mean = float32(optimizer._momentums[index]) / (1.0 - _power(optimizer, optimizer.beta_1))
     velocity = float32(optimizer._velocities[index]) / (1.0 - _power(optimizer, optimizer.beta_2))
@@ -119,7 +151,7 @@ def _lamb(optimizer, index, learning_rate, old_norm):
     return ratio * learning_rate / root
 
 
-@register_step_size(keras.optimizers.Lion)
+@register_step_size(keras.optimizers.Lion, bound=_rate)
 def _lion(optimizer, index, learning_rate):
     # A sign is a gradient over its own size: where the mean gradient is as large as the penalty's
     # slope, the two steps cancel. A mean that noise takes through zero gives no huge step.
@@ -131,9 +163,17 @@ def _old_weights(optimizer, index, variable, gradient):
     return (_copy(variable),)
 
 
+def _muon_bound(optimizer, index, learning_rate, old_weights):
+    variable = optimizer._trainable_variables[index]
+    if optimizer._should_use_adamw(variable):
+        return learning_rate * optimizer.adam_lr_ratio
+    return _rms(old_weights - float32(variable))
+
+
 @register_step_size(
     keras.optimizers.Muon,
     before=_old_weights,
+    bound=_muon_bound,
     approximate="Muon turns the gradients of matrices, so the step of a single weight is only "
     "about that of its gradient: zeros are exact, the optimum of the written objective is not",
 )

@@ -249,9 +249,9 @@ def _borrowed(model, data, learning_rate, last_rates):
     own, variables = model.optimizer, model.trainable_variables
     if learning_rate is None:
         with without_zero_rates(own, last_rates):
-            steps = present_steps(own, variables)
+            steps, bounds = present_steps(own, variables)
     else:
-        steps = [np.float32(learning_rate)] * len(variables)
+        steps, bounds = [np.float32(learning_rate)] * len(variables), None
     if not any(np.any(step > 0) for step in steps):
         raise ValueError(
             "`kerasreg.polish` takes the present learning rate of the optimizer, which is 0. "
@@ -260,7 +260,7 @@ def _borrowed(model, data, learning_rate, last_rates):
     scale = float(own.dynamic_scale) if hasattr(own, "dynamic_scale") else None
     accumulation = len(data) if len(data) > 1 else None
     optimizer = FrozenSteps(
-        steps, gradient_accumulation_steps=accumulation, loss_scale_factor=scale
+        steps, bounds, gradient_accumulation_steps=accumulation, loss_scale_factor=scale
     )
     optimizer.build(variables)
     with borrowed(model, optimizer):

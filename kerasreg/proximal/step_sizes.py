@@ -2,6 +2,10 @@
 
 It is the steady-state gain from a constant gradient to the step, with the preconditioner frozen.
 `keras_steps.py` has the table for the optimizers of Keras; `register_step_size` adds others.
+
+An optimizer that divides by the size of past gradients has no such gain for a weight that had no
+gradient yet: its step size is as good as infinite, but its steps are not, because the gradient
+cancels out. Their size is its `bound`, and the prox moves no weight further, see `within_reach`.
 """
 
 from collections.abc import Callable
@@ -17,6 +21,7 @@ class _Entry:
     before: Callable | None
     momentum: bool
     approximate: str | None
+    bound: Callable | None
 
 
 _TABLE: dict[type, _Entry] = {}
@@ -29,7 +34,8 @@ def register_step_size(
     before: Callable | None = None,
     momentum: bool = False,
     approximate: str | None = None,
-) -> Callable:
+    bound: Callable | None = None,
+) -> Callable[[Callable], Callable]:
     """Tell kerasreg the effective step size of an optimizer (a decorator).
 
     The decorated function is `(optimizer, index, learning_rate)` -> step: a scalar, or one value
@@ -50,6 +56,12 @@ def register_step_size(
             SGD and RMSprop have it. It is then added with `T_k = momentum * T_(k-1) + step`.
         approximate: why no step reaches the optimum of the written objective, for an optimizer
             that is served all the same; `ProximalGradient` warns with this sentence.
+        bound: for an optimizer that divides by the size of past gradients, a function with the
+            arguments of the decorated one: how far a gradient that stays the same moves a weight
+            in one step, whatever its size (for Adam the learning rate). Without it, the prox sets
+            weights that had no gradient yet to zero at once, because their step size is as good as
+            infinite. With it, the prox moves a weight by no more than `bound` and the optimizer's
+            own step together. No optimum depends on it.
 
     Raises:
         ValueError: for what is no optimizer class.
@@ -70,7 +82,7 @@ def register_step_size(
         )
 
     def register(function):
-        _TABLE[optimizer_class] = _Entry(function, before, momentum, approximate)
+        _TABLE[optimizer_class] = _Entry(function, before, momentum, approximate, bound)
         return function
 
     return register
@@ -105,6 +117,7 @@ class StepSize:
         self._nesterov = bool(getattr(optimizer, "nesterov", False))
         #: Why no step reaches the optimum of the written objective, or None.
         self.approximate = self._entry.approximate
+        self.is_bounded = self._entry.bound is not None
         if self.momentum and getattr(optimizer, "centered", False):
             raise ValueError(
                 "`RMSprop(centered=True)` with momentum divides by a variance that reaches zero, "
@@ -129,6 +142,17 @@ class StepSize:
         return float32(
             self._entry.function(self._optimizer, index, float32(learning_rate), *before)
         )
+
+    def bound(self, index, learning_rate, before=()):
+        """How far a constant gradient of any size moves a weight in one step; None: no bound."""
+        if not self.is_bounded:
+            return None
+        bound = self._entry.bound(self._optimizer, index, float32(learning_rate), *before)
+        if bound is None or not self.momentum:
+            return bound if bound is None else float32(bound)
+        # The sum of the heavy ball, from its first step on.
+        past = ops.power(float32(self.momentum), float32(self._optimizer.iterations + 1))
+        return float32(bound) * (1.0 - past) / (1.0 - self.momentum)
 
     def with_momentum(self, step, gain):
         """`(step, new gain)` from the plain step and the recursion `T` so far."""
@@ -163,6 +187,22 @@ class StepSize:
 def float32(x):
     """`x` as a float32 tensor: steps are computed in it, whatever the weights are."""
     return ops.cast(ops.convert_to_tensor(x), "float32")
+
+
+def reach(old, new, bound):
+    """How far the prox may move each weight: the optimizer's step from `old` to `new`, and `bound`.
+
+    At an optimum the prox takes the optimizer's own step back, so no optimum moves. Nor is there a
+    new one: a weight that is held back is moved by more than that step.
+    """
+    return ops.abs(float32(new) - float32(old)) + bound
+
+
+def within_reach(old, new, proxed, bound):
+    """`proxed`, but no weight further from `new` than its `reach`."""
+    new, limit = float32(new), reach(old, new, bound)
+    # Not `new + clip(proxed - new)`: what is within reach keeps its bits.
+    return ops.cast(ops.clip(float32(proxed), new - limit, new + limit), proxed.dtype)
 
 
 def _lookup(optimizer):

@@ -50,6 +50,15 @@ class SteppedUpdate(Update):
         steps, _, number = self._of(variable)
         return steps.before(number, variable, gradient)
 
+    def is_bounded(self, variable):
+        """Whether `bound` is one: it is taken together with the weights before the update."""
+        return self._of(variable)[0].is_bounded
+
+    def bound(self, variable, learning_rate, kept):
+        """How far the optimizer moves a weight in one step, see `within_reach`; or None."""
+        steps, _, number = self._of(variable)
+        return steps.bound(number, learning_rate, kept)
+
     def step(self, variable, learning_rate, kept):
         """The effective step: a scalar, or one value per weight. Call it once per update."""
         steps, part, number = self._of(variable)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from kerasreg.constraints import Projection
+from kerasreg.proximal.step_sizes import within_reach
 from kerasreg.regularizers.base import Regularizer
 from kerasreg.regularizers.keras_own import with_prox
 from kerasreg.regularizers.unused import on_unused_regularizers
@@ -28,16 +29,18 @@ class Target:
         shape = tuple(self.variable.shape)
         return self.penalty is None or self.penalty.step_shape(shape) == shape
 
-    def prox(self, old, new, step, scale):
+    def prox(self, old, new, step, scale, bound=None):
         """The weights after the optimizer's step from `old` to `new`, with `scale * penalty`.
 
         `scale * penalty` with a step is the penalty with `scale * step`. `old` may be None where
-        one step per weight is taken.
+        one step per weight is taken and there is no `bound`, see `within_reach`. A projection has
+        none: its weights are feasible after each step.
         """
         if self.penalty is not None:
             if old is not None:
                 new, step = self._with_common_step(old, new, step)
-            new = self.penalty.prox(new, step if scale is None else scale * step)
+            proxed = self.penalty.prox(new, step if scale is None else scale * step)
+            new = proxed if bound is None else within_reach(old, new, proxed, bound)
         return new if self.constraint is None else self.constraint.project(new, step)
 
     def _with_common_step(self, old, new, step):

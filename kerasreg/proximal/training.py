@@ -154,16 +154,25 @@ class _ProxUpdate(SteppedUpdate):
 
     def before(self, hook, variable, gradient):
         kept = super().before(hook, variable, gradient)
-        if self._targets[hook.index(variable)].takes_one_step_per_weight:
+        if not self._needs_old(hook, variable):
             return kept
         # On torch a tensor of a variable is the variable.
         return (ops.copy(ops.convert_to_tensor(variable)), *kept)
 
     def __call__(self, hook, variable, learning_rate, before):
         target = self._targets[hook.index(variable)]
-        old, kept = (None, before) if target.takes_one_step_per_weight else (before[0], before[1:])
+        old, kept = None, before
+        if self._needs_old(hook, variable):
+            old, *kept = before
         step = self.step(variable, learning_rate, kept)
+        bound = self.bound(variable, learning_rate, kept)
         scale = getattr(target.variable.regularizer, "scale", None)
         # A tensor for the prox: TensorFlow calls this with variables of its own.
         new = ops.copy(variable)
-        return target.prox(old, new, step, None if scale is None else scale())
+        return target.prox(old, new, step, None if scale is None else scale(), bound)
+
+    def _needs_old(self, hook, variable):
+        target = self._targets[hook.index(variable)]
+        return not target.takes_one_step_per_weight or (
+            target.penalty is not None and self.is_bounded(variable)
+        )

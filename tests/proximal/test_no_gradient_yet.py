@@ -1,0 +1,220 @@
+"""Weights that had no gradient yet go to zero at the optimizer's own pace, not at once."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops, optimizers
+from problems import compile_fast, train
+
+import kerasreg
+from kerasreg import regularizers as r
+from kerasreg.callbacks import CoupledGroupLasso, ProximalGradient
+from kerasreg.constraints import L2Ball
+from kerasreg.proximal.step_sizes import within_reach
+
+RATE = 1e-3
+OPTIMIZERS = {
+    "Adam": lambda: optimizers.Adam(RATE),
+    "AMSGrad": lambda: optimizers.Adam(RATE, amsgrad=True),
+    "AdamW": lambda: optimizers.AdamW(RATE, weight_decay=0.0),
+    "Adamax": lambda: optimizers.Adamax(RATE),
+    "Nadam": lambda: optimizers.Nadam(RATE),
+    "Adagrad": lambda: optimizers.Adagrad(RATE, initial_accumulator_value=0.0),
+    "Adadelta": lambda: optimizers.Adadelta(RATE),
+    "Adafactor": lambda: optimizers.Adafactor(RATE),
+    "Lamb": lambda: optimizers.Lamb(RATE),
+    "Lion": lambda: optimizers.Lion(RATE),
+    "RMSprop": lambda: optimizers.RMSprop(RATE),
+    "RMSprop, momentum": lambda: optimizers.RMSprop(RATE, momentum=0.9),
+    "RMSprop, centered": lambda: optimizers.RMSprop(RATE, centered=True),
+    "accumulation": lambda: optimizers.Adam(RATE, gradient_accumulation_steps=2),
+}
+if hasattr(optimizers, "Muon"):
+    OPTIMIZERS["Muon"] = lambda: optimizers.Muon(
+        RATE, weight_decay=None, adam_weight_decay=None, exclude_layers=["dense"]
+    )
+if hasattr(optimizers, "MultiOptimizer"):
+    OPTIMIZERS["MultiOptimizer"] = lambda: optimizers.MultiOptimizer(
+        lambda variable: optimizers.Adam(RATE)
+    )
+#: Strong ones: with a step size of `RATE / epsilon` each of them is zero at once.
+PENALTIES = {
+    "L1": r.L1(0.1), "L2": r.L2(0.1), "group": r.GroupLasso(0.1, axis=0), "MCP": r.MCP(0.1),
+    "L0": r.L0(0.1), "SLOPE": r.SLOPE(0.1), "nuclear": r.NuclearNorm(0.1),
+    "group L0": r.GroupL0(0.1, axis=0),
+}  # fmt: skip
+SHAPE = (6, 4)
+
+
+def weights_and_gradients(steps, scale=1.0):
+    """Weights, and gradients of which the first four rows are zero."""
+    rng = np.random.default_rng(0)
+    weights = scale * rng.choice([-1, 1], SHAPE) * rng.uniform(0.2, 1, SHAPE)
+    gradients = np.tile(rng.normal(size=SHAPE), (steps, 1, 1))
+    gradients[:, :4] = 0
+    return weights.astype("float32"), gradients.astype("float32")
+
+
+def path(make, penalty, weights, gradients, **kwargs):
+    """The weights after each step; without a prox for None."""
+    layer = keras.layers.Dense(
+        SHAPE[1], use_bias=False, kernel_regularizer=penalty, name="dense", **kwargs
+    )
+    model = keras.Sequential([keras.Input((SHAPE[0],)), layer])
+    model.set_weights([weights])
+    optimizer, found = make(), [weights]
+
+    def go():
+        for gradient in gradients:
+            optimizer.apply([ops.convert_to_tensor(gradient)], model.trainable_variables)
+            found.append(np.array(ops.convert_to_numpy(layer.kernel)))
+
+    if penalty is None:
+        optimizer.build(model.trainable_variables)
+        go()
+    else:
+        with kerasreg.proximal(model, optimizer):
+            go()
+    return np.stack(found)
+
+
+@pytest.mark.filterwarnings("ignore:Muon turns")
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_no_weight_moves_by_more_than_three_steps_of_the_optimizer(name):
+    weights, gradients = weights_and_gradients(4)
+    own = np.abs(np.diff(path(OPTIMIZERS[name], None, weights, gradients), axis=0)).max()
+    for label in PENALTIES if name == "Adam" else ("L1", "L2", "group", "MCP"):
+        found = path(OPTIMIZERS[name], PENALTIES[label], weights, gradients)
+        assert np.abs(np.diff(found, axis=0)).max() <= 3 * own * (1 + 1e-3), label
+        # They shrink all the same.
+        assert np.abs(found[-1, :4]).sum() < np.abs(weights[:4]).sum(), label
+
+
+@pytest.mark.parametrize("name", ["Adam", "Adafactor", "Lion"])
+@pytest.mark.parametrize("label", ["L1", "group", "MCP", "L0", "group L0"])
+def test_they_reach_zero(name, label):
+    """In whole groups, and also where the prox is a jump."""
+    # Adafactor's steps are relative to the weights, but at least `epsilon_2` times the rate.
+    scale = {"Adafactor": RATE * 3e-3}.get(name, 3 * RATE)
+    weights, gradients = weights_and_gradients(5, scale)
+    found = path(OPTIMIZERS[name], PENALTIES[label], weights, gradients)
+    assert not (found[1, :4] == 0).all()
+    np.testing.assert_array_equal(found[-1, :4], np.zeros((4, 4)))
+
+
+def test_a_projection_is_not_held_back():
+    weights, gradients = weights_and_gradients(2)
+    ball = L2Ball(0.3, axis=0)
+    found = path(OPTIMIZERS["Adam"], PENALTIES["L1"], weights, gradients, kernel_constraint=ball)
+    assert (np.linalg.norm(found[1:], axis=2) <= 0.3 * (1 + 1e-5)).all()
+
+
+def test_a_rate_of_zero_leaves_weights_alone():
+    weights, gradients = weights_and_gradients(2)
+    found = path(lambda: optimizers.Adam(0.0), PENALTIES["L1"], weights, gradients)
+    np.testing.assert_array_equal(found[-1], weights)
+
+
+def test_within_reach():
+    """What is within reach keeps its bits; a huge step size does no harm."""
+    old = np.array([0.1, 0.1, 0.7, -0.5, 0.3], "float32")
+    new = np.array([0.1, 0.2, 0.7, -0.4, 0.3], "float32")
+    proxed = np.array([0.0, 0.1, 0.123, 0.0, 0.29], "float32")
+    tensors = map(ops.convert_to_tensor, (old, new, proxed))
+    found = np.asarray(ops.convert_to_numpy(within_reach(*tensors, 0.1)))
+    np.testing.assert_allclose(found, [0.0, 0.1, 0.6, -0.2, 0.29], rtol=1e-6)
+    np.testing.assert_array_equal(found[[0, 1, 4]], proxed[[0, 1, 4]])
+    half = ops.cast(ops.convert_to_tensor(proxed), "float16")
+    assert keras.backend.standardize_dtype(within_reach(half, half, half, 1e-3).dtype) == "float16"
+
+
+def behind_a_zero(penalty):
+    """Two layers without a gradient, until the head after them is not zero any more."""
+    keras.utils.set_random_seed(1)
+    layers = [keras.layers.Dense(64, "relu", kernel_regularizer=penalty) for _ in range(2)]
+    head = keras.layers.Dense(1, kernel_initializer="zeros")
+    return keras.Sequential([keras.Input((8,)), *layers, head])
+
+
+@pytest.mark.filterwarnings("ignore:These penalties can be evaded")
+@pytest.mark.parametrize(
+    ("make", "penalty"),
+    [
+        (lambda: optimizers.Adam(3e-3), keras.regularizers.L1(1e-3)),
+        (lambda: optimizers.Lion(1e-3), keras.regularizers.L2(1e-3)),
+    ],
+    ids=["Adam, L1", "Lion, L2"],
+)
+def test_the_objective_behind_a_zero_is_that_of_keras(make, penalty):
+    x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+    y = np.abs(x[:, :1]) - np.abs(x[:, 1:2])
+    objectives = []
+    for callbacks in ([], [ProximalGradient()]):
+        model = behind_a_zero(penalty)
+        compile_fast(model, make(), "mse")
+        train(model, x, y, 300, callbacks)
+        objectives.append(model.evaluate(x, y, verbose=0))
+    stock, ours = objectives
+    assert ours <= 1.1 * stock
+    assert stock < 0.5 * np.mean(y**2)
+
+
+def test_rows_that_no_batch_has_met():
+    embedding = keras.layers.Embedding(6, 3, embeddings_regularizer=keras.regularizers.L1(0.01))
+    model = keras.Sequential([keras.Input((1,), dtype="int32"), embedding])
+    model.compile(optimizers.Adam(RATE), "mse")
+    before = np.array(ops.convert_to_numpy(embedding.embeddings))
+    x, y = np.array([[0], [1]]), np.ones((2, 1, 3))
+    model.fit(x, y, verbose=0, callbacks=[ProximalGradient()])
+    after = np.array(ops.convert_to_numpy(embedding.embeddings))
+    expected = np.sign(before[2:]) * np.maximum(np.abs(before[2:]) - RATE, 0)
+    np.testing.assert_allclose(after[2:], expected, rtol=1e-5)
+    # `polish` has the steps that the optimizer had, and their bounds.
+    kerasreg.polish(model, x, y, steps=1)
+    polished = np.array(ops.convert_to_numpy(embedding.embeddings))
+    expected = np.sign(after[2:]) * np.maximum(np.abs(after[2:]) - RATE, 0)
+    np.testing.assert_allclose(polished[2:], expected, rtol=1e-5)
+
+
+def test_coupled_units_arrive_at_zero_as_a_whole():
+    a, b = keras.layers.Dense(4, name="a"), keras.layers.Dense(1, kernel_initializer="zeros")
+    model = keras.Sequential([keras.Input((6,)), a, b])
+    rng = np.random.default_rng(0)
+    sizes = np.array([2.5, 4.5, 50, 60]) * RATE
+    kernel = rng.choice([-1, 1], (6, 4)) * rng.uniform(0.3, 0.9, (6, 4))
+    kernel[0] = 1
+    start = (kernel * sizes).astype("float32")
+    model.get_layer("a").set_weights([start, np.zeros(4)])
+    model.compile(optimizers.Adam(RATE), "mse", run_eagerly=True)
+    # A target of zero: nothing but the penalty moves the units.
+    x, y = rng.normal(size=(8, 6)).astype("float32"), np.zeros((8, 1))
+    lasso, last = CoupledGroupLasso(0.1), start
+    for alive in ([1, 1, 1, 1], [1, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1], [0, 0, 1, 1]):
+        model.fit(x, y, verbose=0, callbacks=[lasso])
+        now = np.array(ops.convert_to_numpy(a.kernel))
+        assert np.abs(now - last).max() <= RATE * (1 + 1e-3)
+        np.testing.assert_array_equal(now != 0, np.tile(np.array(alive) == 1, (6, 1)))
+        last = now
+
+
+def test_a_bound_of_ones_own():
+    class Normalised(optimizers.Optimizer):
+        """The gradient over its own size."""
+
+        def update_step(self, gradient, variable, learning_rate):
+            self.size = ops.abs(gradient) + 1e-7
+            self.assign_sub(variable, learning_rate * gradient / self.size)
+
+    def size(optimizer, index, learning_rate):
+        return learning_rate / optimizer.size
+
+    def rate(optimizer, index, learning_rate):
+        return learning_rate
+
+    weights, gradients = weights_and_gradients(1)
+    kerasreg.register_step_size(Normalised)(size)
+    found = path(lambda: Normalised(RATE), PENALTIES["L1"], weights, gradients)
+    assert (found[1, :4] == 0).all()
+    kerasreg.register_step_size(Normalised, bound=rate)(size)
+    found = path(lambda: Normalised(RATE), PENALTIES["L1"], weights, gradients)
+    np.testing.assert_allclose(np.abs(found[1, :4] - weights[:4]), RATE, rtol=1e-3)
