@@ -16,7 +16,7 @@ With `k = iterations + 1`, and all numbers those after the update but where it s
     momentum m          T_k = m T_(k-1) + the step above; Nesterov: m T_k + the step above
 
 Most divide by the size of past gradients. What is left of a constant gradient is the bound of
-their steps: lr for Adam, AdamW, Adamax, Nadam, RMSprop, Adagrad and Lion, lr sqrt(old delta +
+their steps: lr for Adam, AdamW, Adamax, Nadam, RMSprop and Adagrad, for Lion less, lr sqrt(old delta +
 epsilon) for Adadelta, alpha for Adafactor, lr rms(old w) for Lamb, rms(new w - old w) for the
 matrices of Muon. Momentum multiplies it by 1 + m + m^2 + ...
 
@@ -151,7 +151,14 @@ def _lamb(optimizer, index, learning_rate, old_norm):
     return ratio * learning_rate / root
 
 
-@register_step_size(keras.optimizers.Lion, bound=_rate)
+def _lion_bound(optimizer, index, learning_rate):
+    # Its steps are as long for noise as for a slope: with as much again on top, noise alone would
+    # let the prox take every weight whose mean gradient is small.
+    seen = ops.abs(float32(optimizer._momentums[index])) > 0
+    return learning_rate * ops.where(seen, 0.1, 1.0)
+
+
+@register_step_size(keras.optimizers.Lion, bound=_lion_bound)
 def _lion(optimizer, index, learning_rate):
     # A sign is a gradient over its own size: where the mean gradient is as large as the penalty's
     # slope, the two steps cancel. A mean that noise takes through zero gives no huge step.
