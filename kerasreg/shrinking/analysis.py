@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import keras
@@ -49,15 +50,47 @@ class Reader:
     share: int | None = None
 
 
+class RuleError(Exception):
+    """A rule raised: its operation is to be left as it is.
+
+    Attributes:
+        operation: whose rule it is.
+        reason: for the report.
+    """
+
+    def __init__(self, operation, error):
+        kind = type(operation).__name__
+        text = " ".join(str(error).split())[:200]
+        self.operation = operation
+        self.reason = f"the rule of '{operation.name}' ({kind}) raised {type(error).__name__}"
+        self.reason += f": {text}" if text else ""
+        super().__init__(self.reason)
+
+
+@contextmanager
+def attributed_to(operation):
+    """What is raised inside of this is a `RuleError` of an operation."""
+    try:
+        yield
+    except RuleError:
+        raise
+    except Exception as error:
+        raise RuleError(operation, error) from error
+
+
 class Analysis:
     """A traced model: a label for everything that may go, and who reads it.
 
     Args:
         model: a Functional or Sequential model.
         rule_of: the rule of an operation.
+
+    Raises:
+        RuleError: for a rule that raises; see `kerasreg.shrinking.analyse`.
     """
 
     def __init__(self, model, rule_of: Callable):
+        self.rule_of = rule_of
         self.graph = trace(model)
         self.labels = Labels()
         #: By id of the variable.
@@ -73,15 +106,17 @@ class Analysis:
         for tensor in self.graph.inputs:
             tensor.labels = {}
         for call in self.graph.calls:
-            rule_of(call.operation).label(call, self)
+            with attributed_to(call.operation):
+                rule_of(call.operation).label(call, self)
         self._unify_borders()
         for tensor in self.graph.outputs:
             self.pin(tensor, "an output of the model")
         #: One label for all that are unified; 0 must stay.
         self.roots = self.labels.roots()
         for call in self.graph.calls:
-            rule_of(call.operation).constants(call, self)
-            self.readers += rule_of(call.operation).readers(call, self)
+            with attributed_to(call.operation):
+                rule_of(call.operation).constants(call, self)
+                self.readers += rule_of(call.operation).readers(call, self)
 
     def is_shared(self, operation):
         """Whether an operation is called several times."""

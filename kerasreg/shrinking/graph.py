@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import tree
 
+from kerasreg.shrinking.masks import may_be_masked
+
 
 class Tensor:
     """What flows between two calls.
@@ -15,10 +17,13 @@ class Tensor:
         labels: `{axis: int array}`, a label for every coordinate of an axis that may get smaller.
         constants: `{axis: array}`, the value that is everywhere at a coordinate, NaN if it varies.
         padding: the call that put zeros around the constants, or None: then they are everywhere.
+        is_masked: whether it may carry a mask of Keras, which some layers look at.
+        dtype: of its numbers.
     """
 
-    def __init__(self, shape):
-        self.shape = tuple(shape)
+    def __init__(self, shape, is_masked=False, dtype=None):
+        self.shape, self.dtype = tuple(shape), dtype
+        self.is_masked = is_masked
         self.labels = {}
         self.constants = {}
         self.padding = None
@@ -74,8 +79,12 @@ def functional_of(model):
 
 
 def is_model(operation):
-    """Whether an operation is a nested model with a graph."""
-    return isinstance(operation, keras.Sequential) or hasattr(operation, "_nodes_by_depth")
+    """Whether an operation is a nested model that computes what its graph says."""
+    call = getattr(type(operation), "call", None)
+    is_of_keras = getattr(call, "__module__", "").startswith("keras.src.models.")
+    if isinstance(operation, keras.Sequential):
+        return is_of_keras and hasattr(operation._functional, "_nodes_by_depth")
+    return is_of_keras and hasattr(operation, "_nodes_by_depth")
 
 
 def nodes_of(functional):
@@ -91,7 +100,7 @@ def trace(model):
     """The `Graph` of a Functional or Sequential model."""
     graph = Graph()
     functional = functional_of(model)
-    graph.inputs = [Tensor(each.shape) for each in functional.inputs]
+    graph.inputs = [Tensor(each.shape, False, each.dtype) for each in functional.inputs]
     graph.outputs = _trace(functional, graph.inputs, graph)
     return graph
 
@@ -103,11 +112,32 @@ def _trace(functional, inputs, graph):
     for node in nodes_of(functional):
         args, kwargs = node.arguments.fill_in(found)
         if is_model(node.operation):
-            # A mask comes with the inputs; it has no labels.
-            entering = tree.flatten(args[0] if args else kwargs["inputs"])
-            outputs = _trace(functional_of(node.operation), entering, graph)
+            outputs = _trace(functional_of(node.operation), _entering(args, kwargs), graph)
         else:
-            outputs = [Tensor(each.shape) for each in node.outputs]
+            is_masked = may_be_masked(node.operation, *_masks(args, kwargs), node.outputs)
+            pairs = zip(node.outputs, is_masked, strict=True)
+            outputs = [Tensor(each.shape, mask, each.dtype) for each, mask in pairs]
             graph.calls.append(Call(node.operation, args, kwargs, outputs))
         found.update(zip(map(id, node.outputs), outputs, strict=True))
     return [found[id(each)] for each in functional.outputs]
+
+
+def _entering(args, kwargs):
+    """The tensors that a nested model gets; a mask comes with them, and has no labels."""
+    arguments = dict(zip(("inputs", "training", "mask"), args, strict=False)) | kwargs
+    entering = tree.flatten(arguments["inputs"])
+    if arguments.get("mask") is not None:
+        for each in entering:
+            each.is_masked = True
+    return entering
+
+
+def _masks(args, kwargs):
+    """The arguments of a call, with whether it may be masked for each tensor."""
+    args, kwargs = tree.map_structure(
+        lambda each: each.is_masked if isinstance(each, Tensor) else None, (args, kwargs)
+    )
+    # A mask that is passed is one.
+    return args, {name: each for name, each in kwargs.items() if name != "mask"} | {
+        "mask": True for name in kwargs if name == "mask" and kwargs[name] is not None
+    }

@@ -9,9 +9,9 @@ import numpy as np
 from keras import ops, tree
 
 from kerasreg.shrinking.copies import copy_of
+from kerasreg.shrinking.analysis import attributed_to
 from kerasreg.shrinking.graph import functional_of, is_model, nodes_of
 from kerasreg.shrinking.penalties import carry_penalties
-from kerasreg.shrinking.rules import rule_of
 
 
 class Kept:
@@ -35,6 +35,9 @@ class Rebuild:
         analysis: the `Analysis` of a model.
         dead: what `find_dead` found.
         dtype: that of the new model, or None for that of the old one.
+
+    Raises:
+        RuleError: for a rule that raises, or whose layer cannot be called or filled.
     """
 
     def __init__(self, analysis, dead, dtype=None):
@@ -44,8 +47,9 @@ class Rebuild:
         for call in analysis.graph.calls:
             self._calls.setdefault(id(call.operation), call)
         for call in self._calls.values():
-            for variable, scale in rule_of(call.operation).scales(call, self._kept):
-                self._scales[id(variable)] = scale
+            with attributed_to(call.operation):
+                for variable, scale in analysis.rule_of(call.operation).scales(call, self._kept):
+                    self._scales[id(variable)] = scale
         self._new = {}
 
     def model(self, model):
@@ -56,7 +60,8 @@ class Rebuild:
             small = self._model(model)
         for operation, new in self._new.values():
             if isinstance(new, keras.layers.Layer) and not is_model(operation):
-                self._set_weights(operation, new)
+                with attributed_to(operation):
+                    self._set_weights(operation, new)
         # Those outside come first: they set what is inside of them, too.
         for old, new in zip(_computing(model), _computing(small), strict=True):
             new.trainable = old.trainable
@@ -83,19 +88,30 @@ class Rebuild:
         functional = functional_of(model)
         inputs = [self._input(each) for each in functional.inputs]
         if isinstance(model, keras.Sequential):
-            layers = [self._operation(each) for each in model.layers]
-            return keras.Sequential([inputs[0], *layers], name=model.name)
+            return self._sequential(model, inputs[0])
         found = {id(old): new for old, new in zip(functional.inputs, inputs, strict=True)}
         for node in nodes_of(functional):
             args, kwargs = node.arguments.fill_in(found)
-            args, kwargs = self._arguments(node, args, kwargs)
-            outputs = self._operation(node.operation)(*args, **kwargs)
+            with attributed_to(node.operation):
+                args, kwargs = self._arguments(node, args, kwargs)
+                outputs = self._operation(node.operation)(*args, **kwargs)
             found.update(zip(map(id, node.outputs), tree.flatten(outputs), strict=True))
         inputs, outputs = (
             tree.map_structure(lambda each: found[id(each)], struct)
             for struct in (functional._inputs_struct, functional._outputs_struct)
         )
         return keras.Model(inputs, outputs, name=model.name)
+
+    def _sequential(self, model, tensor):
+        layers = [self._operation(each) for each in model.layers]
+        try:
+            return keras.Sequential([tensor, *layers], name=model.name)
+        except Exception:
+            # Which of them is it?
+            for old, new in zip(model.layers, layers, strict=True):
+                with attributed_to(old):
+                    tensor = new(tensor)
+            raise
 
     def _input(self, tensor):
         shape = list(tensor.shape)
@@ -111,7 +127,8 @@ class Rebuild:
         call = self._calls.get(id(node.operation))
         if call is None:
             return args, kwargs
-        return rule_of(call.operation).arguments(call, args, kwargs, self._kept)
+        rule = self._analysis.rule_of(call.operation)
+        return rule.arguments(call, args, kwargs, self._kept)
 
     def _operation(self, operation):
         if id(operation) not in self._new:
@@ -121,10 +138,12 @@ class Rebuild:
     def _copy(self, operation):
         if is_model(operation):
             return self._model(operation)
-        changes = rule_of(operation).config(self._calls[id(operation)], self._kept)
-        if any(layer == id(operation) for layer, *_ in self._dead.biases):
-            changes = {**changes, **rule_of(operation).with_bias(operation)}
-        return copy_of(operation, changes, self._dtype)
+        rule = self._analysis.rule_of(operation)
+        with attributed_to(operation):
+            changes = rule.config(self._calls[id(operation)], self._kept)
+            if any(layer == id(operation) for layer, *_ in self._dead.biases):
+                changes = {**changes, **rule.with_bias(operation)}
+            return copy_of(operation, changes, self._dtype)
 
     def _set_weights(self, old, new):
         values = {name: self._value(variable) for name, variable in _named(old)}
@@ -140,7 +159,7 @@ class Rebuild:
             # A bias that only others of the same layer need is zero.
             value = values.get(name, np.zeros(variable.shape))
             variable.assign(value.astype(variable.dtype))
-        rule_of(old).finish(old, new)
+        self._analysis.rule_of(old).finish(old, new)
 
     def _scale_of_bias(self, layer, name, place):
         """That of a kernel is that of its bias, which may be new."""

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from kerasreg.shrinking.graph import functional_of
+from kerasreg.shrinking.graph import is_model
 from kerasreg.variables import all_layers, host_view, require_built
 
 
@@ -26,8 +26,7 @@ def _is_finite(variable):
 def require_graph(model, caller):
     """Raise a `ValueError` unless a model has a graph of layers in floating point."""
     require_built(model, caller)
-    functional = functional_of(model)
-    if not hasattr(functional, "_nodes_by_depth"):
+    if not is_model(model):
         raise ValueError(
             f"`{caller}` needs a Functional or Sequential model, because it follows the "
             f"graph of its layers. Received: '{model.name}', a {type(model).__name__}, which "

@@ -4,13 +4,12 @@ import keras
 
 from kerasreg._types import InputShape
 from kerasreg.regularizers.base import validate_count
-from kerasreg.shrinking.analysis import Analysis
+from kerasreg.shrinking.analyse import analyse
 from kerasreg.shrinking.costs.flops import input_shapes
 from kerasreg.shrinking.dead import Dead, find_dead
 from kerasreg.shrinking.rebuild import Rebuild
 from kerasreg.shrinking.report import ShrinkReport, report_on
 from kerasreg.shrinking.requirements import require_shrinkable
-from kerasreg.shrinking.rules import rule_of
 from kerasreg.shrinking.verify import verify
 from kerasreg.warn import warn
 
@@ -74,9 +73,12 @@ def shrink(
 
 def _reduce(model, round_to):
     """`(small, analysis, dead)`, with what was found out about the model itself."""
-    analysis = Analysis(model, rule_of)
-    dead = find_dead(analysis, round_to)
-    small = Rebuild(analysis, dead).model(model)
+
+    def without_dead(analysis):
+        dead = find_dead(analysis, round_to)
+        return Rebuild(analysis, dead).model(model), analysis, dead
+
+    small, analysis, dead = analyse(model, without_dead)
     if analysis.is_coarse and dead.labels.any():
         # With fewer groups, what went together before may go alone.
         small, *analysis.again = _reduce(small, round_to)

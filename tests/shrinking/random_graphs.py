@@ -188,7 +188,88 @@ def _gated(r, x, depth=2):
     return first * r.pick([ops.sigmoid, ops.silu, ops.relu])(second)
 
 
+def _sliced(r, x, depth=2):
+    """Parts of an axis, joined again or not; of the same rank and the same last axis."""
+    if x.ndim == 2:
+        return _raw(r, x, depth)
+    size = x.shape[1]
+    cut = int(r.rng.integers(1, size)) if size > 1 else 1
+    functions = [
+        lambda: x[:, -cut:],
+        lambda: x[:, :cut],
+        lambda: x[:, ::2],
+        lambda: x[:, ::-1],
+        lambda: x[..., : max(1, x.shape[-1] // 2)],
+        lambda: x[:, -1][:, None],
+        lambda: ops.expand_dims(x[:, 0], 1) + x,
+        lambda: ops.concatenate(ops.split(x, [cut], axis=1)[::-1], axis=1) if size > 1 else x,
+        lambda: ops.stack(ops.unstack(x, size, axis=1), axis=1),
+        lambda: ops.take(x, [0, size - 1], axis=1),
+        lambda: ops.roll(x, 1, axis=1),
+        lambda: ops.flip(x, axis=1),
+        lambda: ops.tile(x, [1, 2, *[1] * (x.ndim - 2)]),
+        lambda: ops.repeat(x, 2, axis=r.pick([1, x.ndim - 1])),
+        lambda: ops.pad(x, [[0, 0], [1, 2], *[[0, 0]] * (x.ndim - 2)]),
+        lambda: ops.pad(x, [[0, 0], [0, 1], *[[0, 0]] * (x.ndim - 2)], mode="symmetric"),
+        lambda: ops.sum(x, axis=1, keepdims=True),
+        lambda: ops.clip(x, -1.0, np.linspace(0.0, 1.0, x.shape[-1]).tolist()),
+        lambda: layers.Rescaling(np.linspace(0.5, 1.0, x.shape[-1]).tolist(), offset=0.5)(x),
+        lambda: ops.maximum(x, ops.mean(x, axis=1, keepdims=True)),
+        lambda: x - x[:, :1] * 0.5 + ops.abs(x) / (1.0 + ops.abs(x)),
+        lambda: layers.Activation(r.pick(["sparsemax", "hard_tanh", "softmax"]))(x),
+    ]
+    return r.pick(functions)()
+
+
+def _split_by_hand(r, x, depth=2):
+    """Queries, keys and values out of one kernel."""
+    if x.ndim != 3:
+        return _sliced(r, x, depth)
+    steps, width, heads = x.shape[1], x.shape[-1], r.pick([1, 2])
+    y = layers.Dense(3 * heads * 2, use_bias=r.coin())(x)
+    y = ops.transpose(layers.Reshape((steps, 3, heads, 2))(y), (2, 0, 3, 1, 4))
+    makers = [
+        lambda: (y[0], y[1], y[2]),
+        lambda: ops.unstack(y, 3, axis=0),
+        lambda: [ops.squeeze(each, 0) for each in ops.split(y, 3, axis=0)],
+    ]
+    query, key, value = r.pick(makers)()
+    scores = ops.softmax(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))))
+    y = ops.transpose(ops.matmul(scores, value), (0, 2, 1, 3))
+    return combine(r, [x, layers.Dense(width)(layers.Reshape((steps, heads * 2))(y))])
+
+
+def _masked(r, x, depth=2):
+    """Layers that look at masks, behind layers that make them."""
+    if x.ndim != 3:
+        return _sliced(r, x, depth)
+    width = x.shape[-1]
+    masked = layers.Masking(r.pick([0.0, 0.0, 1.0]))(r.pick([x, ops.relu(x)]))
+    branches = [
+        layers.Dense(width, **r.options())(masked),
+        layers.Dense(width, **r.options())(r.pick([x, masked])),
+    ]
+    if r.coin(0.3):
+        branches[0] = layers.BatchNormalization()(branches[0])
+    if r.coin():
+        branches = branches[::-1]
+    makers = [
+        *(layers.Maximum(), layers.Minimum(), layers.Multiply(), layers.Add(), layers.Average()),
+        *(layers.Attention(), layers.Subtract(), layers.Attention(use_scale=True)),
+        lambda xs: layers.MultiHeadAttention(2, 2)(*xs),
+        lambda xs: layers.GroupQueryAttention(2, 2, 1)(*xs),
+        lambda xs: layers.LSTM(width, return_sequences=True)(xs[0]),
+        lambda xs: layers.Bidirectional(layers.GRU(width), merge_mode="sum")(xs[0])[:, None],
+        lambda xs: layers.GlobalAveragePooling1D()(xs[0])[:, None] + xs[1],
+        lambda xs: layers.Dense(width)(layers.Concatenate()(xs)),
+        lambda xs: layers.Maximum()([ops.abs(xs[0]), layers.Dropout(0.5)(xs[1])]),
+    ]
+    return r.pick(makers)(branches)
+
+
 _SAME_SHAPE = [
     *(_residual, _two_branches, _excited, _shared, _nested, _attended, _dotted, _raw, _gated, pair),
 ]
 GRAPHS = [*_SAME_SHAPE, _residual, _excited, _concatenated, _concatenated, _raw]
+#: With masks, slices and operators.
+CUT_AND_MASKED = [*GRAPHS, *[_sliced] * 4, *[_masked] * 5, *[_split_by_hand] * 2, _raw]

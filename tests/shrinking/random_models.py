@@ -3,15 +3,16 @@
 import keras
 import numpy as np
 from keras import layers
-from shrinking.random_graphs import GRAPHS, combine, pair
+from shrinking.random_graphs import CUT_AND_MASKED, GRAPHS, combine, pair
 from shrinking.random_layers import LAYERS, SAME_PLACES, Choices
 
 _SMALL = 150
 
 
-def random_model(seed):
+def random_model(seed, graphs=GRAPHS):
     """A Functional model, in the dtype policy of the moment, with weights that are not zero yet."""
     r = Choices(seed)
+    r.graphs = graphs
     kinds = [
         r.pick([_vector, _tokens, _sequence, _image, _image]) for _ in range(r.pick([1, 1, 2]))
     ]
@@ -44,6 +45,11 @@ def float_weights(layer):
     return [v for v in layer.weights if keras.backend.is_float_dtype(v.dtype)]
 
 
+def random_cut_and_masked_model(seed):
+    """With masks, slices, splits, operators and shared parts everywhere."""
+    return random_model(seed, CUT_AND_MASKED)
+
+
 def _vector(r):
     return keras.Input((r.width(),), dtype="float64")
 
@@ -69,7 +75,7 @@ def _embedded(r, x):
 def _grow(r, x, steps, seen=None):
     for _ in range(steps):
         makers = LAYERS[x.ndim] + SAME_PLACES[x.ndim]
-        x = r.pick(GRAPHS)(r, x) if r.coin(0.4) else r.pick(makers)(r, x)(x)
+        x = r.pick(r.graphs)(r, x) if r.coin(0.4) else r.pick(makers)(r, x)(x)
         if seen is not None:
             seen.append(x)
         if np.prod(x.shape[1:]) > 3 * _SMALL:

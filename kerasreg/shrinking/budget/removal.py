@@ -4,10 +4,8 @@ import numpy as np
 
 from kerasreg.pruning.selection import weakest
 from kerasreg.pruning.units import variables_of
-from kerasreg.shrinking.analysis import Analysis
 from kerasreg.shrinking.dead import Dead, find_dead
 from kerasreg.shrinking.rebuild import Rebuild
-from kerasreg.shrinking.rules import rule_of
 from kerasreg.variables import host_view
 
 
@@ -17,19 +15,16 @@ class Removal:
     Args:
         model: a built model.
         rule: the `Rule` of a pruning of coupled units.
-
-    Attributes:
         analysis: that of the model.
     """
 
-    def __init__(self, model, rule):
-        self.model, self._rule = model, rule
+    def __init__(self, model, rule, analysis):
+        self.model, self._rule, self.analysis = model, rule, analysis
         self._targets, _ = rule.find(model, "kerasreg.shrink_to")
         variables = variables_of(self._targets)
         rule.score.prepare(model, variables)
         alive = {id(variable): host_view(variable) != 0 for variable in variables}
         self._scores = rule.scores(self._targets, alive)
-        self.analysis = Analysis(model, rule_of)
         self._dead = find_dead(self.analysis).labels
         self._roots = [self._roots_of(target.group.members[0]) for target in self._targets]
 
@@ -38,6 +33,7 @@ class Removal:
         gone = self._dead.copy()
         for roots, units in zip(self._roots, self._units(share), strict=True):
             gone[roots[units]] = True
+        gone[0] = False
         return gone
 
     def without(self, share):

@@ -11,6 +11,7 @@ from kerasreg._types import InputShape
 from kerasreg.pruning.coupled import Coupled
 from kerasreg.pruning.rule import Rule
 from kerasreg.pruning.scores import Score
+from kerasreg.shrinking.analyse import analyse
 from kerasreg.shrinking.budget.budgets import kind_of_budget
 from kerasreg.shrinking.budget.recalibrate import recalibrate
 from kerasreg.shrinking.budget.removal import Removal
@@ -79,9 +80,14 @@ def shrink_to(
     given = {"params": params, "flops": flops, "latency": latency}
     kind = kind_of_budget(given)
     _require_fit(model, data, fine_tune)
-    removal = Removal(model, Rule(Coupled(round_to, min_units), score, scope, include, exclude))
-    budget = kind(removal, given[kind.name], input_shape)
-    small, report = _within(budget, removal, round_to, input_shape)
+    rule = Rule(Coupled(round_to, min_units), score, scope, include, exclude)
+
+    def remove(analysis):
+        removal = Removal(model, rule, analysis)
+        budget = kind(removal, given[kind.name], input_shape)
+        return _within(budget, removal, round_to, input_shape)
+
+    small, report = analyse(model, remove)
     if model.compiled:
         compile_alike(model, small)
     if data is not None and any(

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers
 
 from kerasreg.regularizers.roles import model_roles
-from kerasreg.shrinking.analysis import Analysis
+from kerasreg.shrinking.analyse import analyse
 from kerasreg.shrinking.coupled.groups import (
     CONSUMER,
     PASSIVE,
@@ -15,7 +15,6 @@ from kerasreg.shrinking.coupled.groups import (
     Member,
 )
 from kerasreg.shrinking.requirements import require_graph
-from kerasreg.shrinking.rules import rule_of
 from kerasreg.variables import all_layers, owners, unique_path
 
 
@@ -59,7 +58,7 @@ def coupled_groups(model: keras.Model) -> CoupledGroups:
 def find_groups(model, caller):
     """What `coupled_groups` returns, for a `caller` that errors name."""
     require_graph(model, caller)
-    analysis = Analysis(model, rule_of)
+    analysis = analyse(model)
     parts = [
         _Part(found.variable, axis, labels, analysis.roots)
         for found in analysis.slices.values()

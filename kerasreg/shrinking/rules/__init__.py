@@ -5,10 +5,13 @@ from kerasreg.shrinking.rules import (  # noqa: F401
     blocks,
     einsum,
     elementwise,
+    joins,
     kernels,
     movement,
     normalization,
     recurrent,
+    reductions,
+    space,
     wrappers,
 )
 from kerasreg.shrinking.rules.base import Rule, rule_for, rule_for_ops, rule_of

@@ -5,7 +5,7 @@ import math
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers, ops, tree
 
 from kerasreg.shrinking.analysis import Reader
 from kerasreg.shrinking.graph import Tensor
@@ -22,7 +22,8 @@ class _Projections(Rule):
 
     The score of a head is `q · k / sqrt(size)`. A number of it can go where queries have zero, or
     keys a constant: that adds the same to the scores of all keys, and the softmax takes it out.
-    Values that are constant come out as they are, for the weights of a softmax sum to 1.
+    Values that are constant come out as they are, for the weights of a softmax sum to 1, but where
+    a mask hides all of them.
     """
 
     def is_known(self, layer):
@@ -105,7 +106,9 @@ class _Projections(Rule):
         layer, output = call.operation, call.outputs[0]
         constants = self._values(call, "value")
         constants = np.repeat(constants, len(call.memory["heads"]) // len(constants), axis=0)
-        if "gate" in self.projections(layer):
+        is_masked = _is_masked(call, _arguments(call).values())
+        if "gate" in self.projections(layer) or is_masked:
+            # Where a mask hides all values, nothing comes out.
             constants = np.where(constants == 0, 0.0, np.nan)
         return read_kernel(
             layer._output_dense.kernel,
@@ -200,7 +203,7 @@ class _Attention(Rule):
     """Without projections: scores are products of queries and keys, values come out weighted."""
 
     def label(self, call, analysis):
-        query, value, *key = call.inputs[: len(call.args[0])]
+        query, value, *key = _list_of(call)
         for tensor in call.inputs:
             is_feature = any(tensor is each for each in (query, value, *key))
             pin_other_axes(tensor, -1 if is_feature else tensor.rank, call, analysis)
@@ -214,7 +217,11 @@ class _Attention(Rule):
 
     def constants(self, call, analysis):
         output, value = call.outputs[0], call.memory["value"]
-        output.constants[output.rank - 1] = without_padding(value, value.constant(-1))
+        constants = without_padding(value, value.constant(-1))
+        if _is_masked(call, _list_of(call)):
+            # Masked queries get zeros.
+            constants = np.where(constants == 0, 0.0, np.nan)
+        output.constants[output.rank - 1] = constants
 
     def readers(self, call, analysis):
         query, key = call.memory["query"], call.memory["key"]
@@ -229,6 +236,18 @@ class _Attention(Rule):
                 constants=np.full(len(matters), np.nan),
             )
         ]
+
+
+def _list_of(call):
+    """The query, the value and maybe the key of an attention that gets a list."""
+    return list(call.args[0] if call.args else call.kwargs["inputs"])
+
+
+def _is_masked(call, features):
+    """Whether steps may be masked, by an argument or by what queries, values and keys carry."""
+    leaves = [e for e in tree.flatten((call.args, call.kwargs)) if hasattr(e, "shape")]
+    has_mask = any(all(each is not e for e in features) for each in leaves)
+    return has_mask or any(each.is_masked for each in features)
 
 
 def _arguments(call):

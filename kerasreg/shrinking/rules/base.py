@@ -129,10 +129,25 @@ def apply_to(function, constants):
 
 @functools.lru_cache(maxsize=256)
 def is_elementwise(function):
-    """Whether an activation treats every number alone."""
-    probes = ops.convert_to_tensor([[0.3, -0.7, 1.1], [0.3, -0.7, 2.2]])
-    values = np.asarray(ops.convert_to_numpy(function(probes)))
-    return values.shape == (2, 3) and bool((values[0, :2] == values[1, :2]).all())
+    """Whether an activation treats every number alone, in tensors of any rank."""
+    numbers = np.array([0.3, -0.7, 1.1, 0.0, -2.5, 6.5, 0.4, 1.0])
+    try:
+        alone = _applied(function, numbers.reshape(-1, 1)).reshape(-1)
+        return all(
+            np.allclose(_applied(function, numbers.reshape(shape)).reshape(-1), alone, 1e-5, 1e-6)
+            for shape in ((2, 4), (1, 2, 4), (2, 2, 2), (2, 1, 2, 2))
+        )
+    except Exception:
+        # It wants tensors of a certain shape, or gives others.
+        return False
+
+
+def _applied(function, numbers):
+    tensor = ops.convert_to_tensor(numbers, dtype="float32")
+    values = np.asarray(ops.convert_to_numpy(function(tensor)), "float64")
+    if values.shape != numbers.shape:
+        raise ValueError("another shape")
+    return values
 
 
 def pin_other_axes(tensor, axis, call, analysis):
@@ -140,6 +155,19 @@ def pin_other_axes(tensor, axis, call, analysis):
     for other, labels in tensor.labels.items():
         if other != axis % tensor.rank:
             analysis.labels.pin(labels, f"'{call.operation.name}' works along it")
+
+
+class Pinned(Rule):
+    """The rule of an operation that must stay as it is, for a reason."""
+
+    def __init__(self, reason):
+        self._reason = reason
+
+    def label(self, call, analysis):
+        if getattr(call.operation, "weights", None):
+            analysis.note(self._reason)
+        for tensor in call.inputs:
+            analysis.pin(tensor, self._reason)
 
 
 #: The rule of what is not known.

@@ -38,13 +38,17 @@ _UNARY_OPS = (
     *("Abs", "Absolute", "Cast", "Celu", "Clip", "Cos", "Elu", "Erf", "Exp", "Expm1", "Gelu"),
     *("HardSigmoid", "HardSilu", "HardTanh", "LeakyRelu", "LogSigmoid", "Negative"),
     *("Relu", "Relu6", "Selu", "Sigmoid", "Silu", "Sin", "SoftShrink", "Softplus", "Softsign"),
-    *("Squareplus", "Square", "Sqrt", "Tanh", "TanhShrink", "Threshold"),
+    *("Squareplus", "Square", "Sqrt", "Tanh", "TanhShrink", "Threshold", "ZerosLike", "OnesLike"),
+    "LogicalNot",
 )
 _BINARY_OPS = (
     *("Add", "Divide", "Maximum", "Minimum", "Multiply", "Power", "Subtract", "TrueDivide"),
     *("Equal", "Greater", "GreaterEqual", "Less", "LessEqual", "NotEqual", "Where"),
+    *("LogicalAnd", "LogicalOr", "LogicalXor"),
 )
 _MULTIPLIES = ("Multiply",)
+#: What comes from other inputs at masked steps.
+_LOOK_AT_MASKS = (layers.Maximum, layers.Minimum, layers.Multiply)
 
 
 @rule_for(*_UNARY_LAYERS)
@@ -56,11 +60,21 @@ class Elementwise(Rule):
         if type(self) is Elementwise and getattr(call.operation, "weights", None):
             UNKNOWN.label(call, analysis)
             return
-        call.outputs[0].labels = dict(call.inputs[0].labels)
+        tensor, (output,) = call.inputs[0], call.outputs
+        output.labels = dict(tensor.labels)
+        for name, shape in _arrays(call.operation):
+            for axis, labels in tensor.labels.items():
+                own = axis - tensor.rank + len(shape)
+                if own >= 0 and shape[own] != 1:
+                    reason = f"`{name}` of '{call.operation.name}' has a number for each"
+                    analysis.labels.pin(labels, reason)
 
     def constants(self, call: Call, analysis: Analysis) -> None:
         tensor, (output,) = call.inputs[0], call.outputs
-        if not tensor.constants or not output.labels:
+        if not tensor.constants or not output.labels or any(_arrays(call.operation)):
+            return
+        if tensor.is_masked and getattr(call.operation, "_call_has_mask_arg", False):
+            # What it does with masked steps is its own affair.
             return
         function = self.function(call.operation)
         keeps_zero = bool(apply_to(function, np.zeros(1))[0] == 0)
@@ -133,7 +147,13 @@ class _Broadcast(Rule):
         parts = [_along(each, axis, output) for each in _operands(call)]
         if any(part is None for part in parts):
             return None
-        known = np.all([np.isfinite(np.broadcast_to(part, size)) for part in parts], axis=0)
+        parts = [np.broadcast_to(part, size) for part in parts]
+        if isinstance(call.operation, _LOOK_AT_MASKS) and any(e.is_masked for e in call.inputs):
+            same = np.all([part == parts[0] for part in parts], axis=0)
+            if isinstance(call.operation, layers.Multiply):
+                same &= parts[0] == 0
+            return np.where(same, parts[0], np.nan)
+        known = np.all([np.isfinite(part) for part in parts], axis=0)
 
         def function(*tensors):
             filled = iter(tensors)
@@ -143,10 +163,9 @@ class _Broadcast(Rule):
             return call.operation.call(*args, **kwargs)
 
         values = compute(function, *map(np.nan_to_num, parts))
-        constants = np.where(known, np.broadcast_to(values, size), np.nan)
+        constants = np.where(known, values, np.nan)
         if type(call.operation).__name__ in _MULTIPLIES:
-            zero = [np.broadcast_to(part == 0, size) for part in parts]
-            constants[np.any(zero, axis=0)] = 0.0
+            constants[np.any([part == 0 for part in parts], axis=0)] = 0.0
         return constants
 
     def _unify(self, axis, call, analysis):
@@ -176,7 +195,30 @@ def _is_operand(each):
 
 
 def _operands(call):
-    return [each for each in tree.flatten((call.args, call.kwargs)) if _is_operand(each)]
+    found = []
+    for each in (*call.args, *call.kwargs.values()):
+        leaves = tree.flatten(each)
+        if isinstance(each, (list, tuple)) and not any(isinstance(e, Tensor) for e in leaves):
+            found.append(np.asarray(each))
+        else:
+            found += [leaf for leaf in leaves if _is_operand(leaf)]
+    return found
+
+
+def _arrays(operation):
+    """`(name, shape)` of what Keras keeps as one number for each coordinate of an axis."""
+    if not type(operation).__module__.startswith("keras.src."):
+        return
+    for name, value in vars(operation).items():
+        if name == "noise_shape" and value is not None:
+            yield name, [1 if each is None else each for each in value]
+        elif not name.startswith("_") and not name.endswith("axes") and _are_numbers(value):
+            yield name, np.shape(value)
+
+
+def _are_numbers(value):
+    is_list = isinstance(value, (list, tuple, np.ndarray)) and np.size(value) > 0
+    return ops.is_tensor(value) or (is_list and np.asarray(value).dtype.kind in "fiu")
 
 
 def _along(operand, axis, output):

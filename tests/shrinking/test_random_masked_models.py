@@ -1,0 +1,60 @@
+"""Shrinking models at random with masks, slices, splits, operators and shared parts."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops, tree
+from shrinking.random_layers import Choices
+from shrinking.random_models import random_cut_and_masked_model
+from shrinking.random_zeros import zero_at_random
+
+import kerasreg
+
+
+def check(seed):
+    """The model of a seed, its small one, and whether its outputs react to its inputs."""
+    keras.backend.clear_session(free_memory=False)
+    keras.config.set_dtype_policy("float64")
+    model, r = random_cut_and_masked_model(seed), Choices([seed, 1])
+    zero_at_random(model, r)
+    small, report = kerasreg.shrink(model)
+    # Inputs of our own, not those of the proof.
+    inputs = [_input(each, r) for each in model.inputs]
+    reacts = False
+    for old, new in zip(_outputs(model, inputs), _outputs(small, inputs), strict=True):
+        largest = np.nanmax(np.abs(old), initial=0.0)
+        np.testing.assert_allclose(new, old, rtol=0, atol=1e-10 * largest, err_msg=f"seed {seed}")
+        reacts |= bool(np.nanmax(np.ptp(old, axis=0), initial=0.0) > 1e-6 * largest)
+    assert not any("raised" in reason for reason in report.pinned), (seed, report.pinned)
+    assert small.count_params() <= model.count_params()
+    return model, small, reacts
+
+
+def _input(tensor, r):
+    """Steps and samples of zeros, as masks hide them, among others."""
+    shape = (6, *tensor.shape[1:])
+    is_table = tensor.dtype == "int32"
+    numbers = r.rng.integers(0, 7, shape) if is_table else r.rng.normal(size=shape)
+    if is_table or len(shape) > 2:
+        hidden = r.rng.random(shape if is_table else (*shape[:-1], 1)) < 0.4
+        hidden[0], hidden[1] = False, True
+        numbers = np.where(hidden, 0, numbers)
+    numbers[2:3] *= 1 if is_table else 30
+    return numbers
+
+
+def _outputs(model, inputs):
+    outputs = tree.flatten(model(inputs, training=False))
+    return [np.asarray(ops.convert_to_numpy(each)) for each in outputs]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("chunk", range(6))
+def test_same_outputs(chunk):
+    left, reacting = [], 0
+    for seed in range(10 * chunk, 10 * chunk + 10):
+        model, small, reacts = check(seed)
+        left.append(small.count_params() / model.count_params())
+        reacting += reacts
+    assert np.mean(left) < 0.95
+    assert reacting >= 5
