@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from kerasreg.shrinking.analysis import Analysis, RuleError
+from kerasreg.shrinking.graph import trace
 from kerasreg.shrinking.rules import rule_of
 from kerasreg.shrinking.rules.base import Pinned
 
@@ -11,7 +12,7 @@ def analyse(model, use: Callable = lambda analysis: analysis):
     """`use(analysis)` of a model, and again without the rules that raise.
 
     No rule, of ours or of a user, may keep a model from shrinking: an operation whose rule raises
-    is pinned, and the report gives the reason.
+    is pinned, and the report gives the reason. If it fails all the same, so are those before it.
     """
     broken = {}
 
@@ -23,7 +24,20 @@ def analyse(model, use: Callable = lambda analysis: analysis):
         try:
             return use(Analysis(model, rule))
         except RuleError as error:
-            if id(error.operation) in broken:
+            key = id(error.operation)
+            new = {key} - broken.keys() or _before(model, key) - broken.keys()
+            if not new:
                 # It fails as it is.
                 raise error.__cause__ from None
-            broken[id(error.operation)] = error.reason
+            broken.update(dict.fromkeys(new, error.reason))
+
+
+def _before(model, key):
+    """The ids of the operations that an operation depends on."""
+    calls = trace(model).calls
+    found = {key}
+    for call in reversed(calls):
+        wanted = {id(each) for one in calls if id(one.operation) in found for each in one.inputs}
+        if any(id(each) in wanted for each in call.outputs):
+            found.add(id(call.operation))
+    return found

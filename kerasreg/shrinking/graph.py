@@ -134,10 +134,10 @@ def _entering(args, kwargs):
 
 def _masks(args, kwargs):
     """The arguments of a call, with whether it may be masked for each tensor."""
+    passed = {name for name, each in kwargs.items() if each is not None}
     args, kwargs = tree.map_structure(
         lambda each: each.is_masked if isinstance(each, Tensor) else None, (args, kwargs)
     )
-    # A mask that is passed is one.
-    return args, {name: each for name, each in kwargs.items() if name != "mask"} | {
-        "mask": True for name in kwargs if name == "mask" and kwargs[name] is not None
-    }
+    if "mask" in passed:
+        kwargs = {**kwargs, "mask": True}
+    return args, kwargs

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from kerasreg.shrinking.copies import copy_of
 from kerasreg.shrinking.analysis import attributed_to
+from kerasreg.shrinking.copies import copy_of
 from kerasreg.shrinking.graph import functional_of, is_model, nodes_of
 from kerasreg.shrinking.penalties import carry_penalties
 

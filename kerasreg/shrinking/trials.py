@@ -38,9 +38,9 @@ def is_small(model):
 def trials(model, sizes, rng, only_plain=False, high=None):
     """The `Trial`s of a model for inputs of these sizes, without the batch; ids are below `high`.
 
-    Numbers of both signs, in which about half of the units behind a ReLU are alive, large ones, ties,
-    zeros, masked steps and whole masked samples, ids from the first to the last of a table and
-    beyond, and minus infinity where there is a softmax. The first one every model has to take.
+    Numbers of both signs, in which about half of the units behind a ReLU are alive, large ones,
+    ties, zeros, masked steps and whole masked samples, ids from the first to the last of a table
+    and beyond, and minus infinity where there is a softmax. The first one every model has to take.
     """
     leads = _leads(model, high)
     kinds = _KINDS if is_small(model) else _KINDS[:1] + _KINDS[5:6]
@@ -98,12 +98,14 @@ def _hiding(layer, rng):
 
 def _inputs(model, sizes, kinds, leads, rng, scale=1.0):
     """Lists of arrays, as many as it takes for all kinds of samples."""
-    batch = next((each.shape[0] for each in model.inputs if each.shape[0]), None) or len(kinds)
-    count = -(-len(kinds) // batch) * batch
+    # With several inputs, first all of one kind, and then in other pairs.
+    count = len(kinds) * (1 if len(model.inputs) == 1 else 2)
+    batch = next((each.shape[0] for each in model.inputs if each.shape[0]), None) or count
+    count = -(-count // batch) * batch
     made = []
     for place, (tensor, size) in enumerate(zip(model.inputs, sizes, strict=True)):
-        # Samples of several inputs meet in other pairs.
-        order = [kinds[(each * (place + 1) + place) % len(kinds)] for each in range(count)]
+        shifted = [kinds[(each * (place + 1) + place) % len(kinds)] for each in range(len(kinds))]
+        order = [*kinds, *shifted, *kinds * (count // len(kinds))][:count]
         samples = [_sample(tensor.dtype, size, kind, leads[place], rng, scale) for kind in order]
         made.append(np.stack(samples).astype(tensor.dtype))
     return [[each[start : start + batch] for each in made] for start in range(0, count, batch)]

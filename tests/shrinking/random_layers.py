@@ -87,7 +87,12 @@ def _activation(r, x):
         lambda: layers.ReLU(max_value=r.pick([None, 6.0]), negative_slope=r.pick([0.0, 0.1])),
         lambda: layers.LeakyReLU(),
         lambda: layers.PReLU(shared_axes=r.pick([None, [1]]) if x.ndim > 2 else None),
-        lambda: layers.Softmax(axis=r.pick([-1, 1])),
+        # Keras wants a mask of the same shape here.
+        lambda: (
+            layers.ReLU()
+            if getattr(x, "_keras_mask", None) is not None
+            else layers.Softmax(axis=r.pick([-1, 1]))
+        ),
         lambda: layers.Rescaling(2.0, offset=r.pick([0.0, 1.0])),
     ]
     return r.pick(makers[:3] * 4 + makers)()

@@ -217,6 +217,8 @@ def _arrays(operation):
 
 
 def _are_numbers(value):
+    if isinstance(value, keras.Variable):
+        return False
     is_list = isinstance(value, (list, tuple, np.ndarray)) and np.size(value) > 0
     return ops.is_tensor(value) or (is_list and np.asarray(value).dtype.kind in "fiu")
 

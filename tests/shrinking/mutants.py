@@ -1,0 +1,481 @@
+"""Rules that are wrong, each with a model on which it matters."""
+
+import keras
+import numpy as np
+import shrinkable
+from keras import layers, ops
+from shrinkable import kill, randomize
+
+from kerasreg.shrinking import dead
+from kerasreg.shrinking.graph import Tensor
+from kerasreg.shrinking.labels import Labels
+from kerasreg.shrinking.rebuild import Kept, Rebuild
+from kerasreg.shrinking.rules import (
+    attention,
+    base,
+    elementwise,
+    joins,
+    kernels,
+    movement,
+    normalization,
+    recurrent,
+    space,
+)
+
+MUTANTS = []
+
+
+def mutant(make):
+    """Register what plants a wrong rule, with the maker of a model."""
+
+    def register(plant):
+        MUTANTS.append((plant, make))
+        return plant
+
+    return register
+
+
+def _ended(x, y):
+    return randomize(keras.Model(x, layers.Dense(3, name="end")(y)))
+
+
+# What becomes of constants.
+
+
+@mutant(shrinkable.constant)
+def a_constant_is_dropped(patch):
+    patch(dead, "_biases", lambda views, gone: {})
+
+
+@mutant(shrinkable.carrier)
+def a_carrier_is_missing(patch):
+    patch(dead, "_carried", lambda views, gone: {})
+
+
+@mutant(shrinkable.carrier)
+def a_border_of_zeros_is_ignored(patch):
+    patch(kernels._Conv, "is_uniform", lambda self, layer: True)
+
+
+@mutant(shrinkable.causal)
+def a_border_in_time_is_ignored(patch):
+    patch(kernels._Conv, "is_uniform", lambda self, layer: layer.padding != "same")
+
+
+@mutant(shrinkable.padded)
+def padding_is_forgotten(patch):
+    patch(Tensor, "padding", property(lambda self: None, lambda self, value: None))
+
+
+def _transposed():
+    x = keras.Input((5, 5, 3))
+    y = layers.Conv2DTranspose(8, 3, activation="sigmoid", name="a")(x)
+    model = randomize(keras.Model(x, layers.Conv2DTranspose(4, 3, name="b")(y)))
+    kill(model, "a", 4, axis=-2, bias=False)
+    return model
+
+
+@mutant(_transposed)
+def a_transposed_convolution_has_no_border(patch):
+    patch(kernels._ConvTranspose, "is_uniform", lambda self, layer: True)
+
+
+@mutant(shrinkable.without_bias)
+def an_activation_is_ignored(patch):
+    patch(kernels, "apply_to", lambda function, constants: constants)
+
+
+@mutant(shrinkable.carrier)
+def a_moving_mean_is_ignored(patch):
+    def affine(self, layer, tensor):
+        scale = base.numpy(layer.gamma) / np.sqrt(base.numpy(layer.moving_variance) + layer.epsilon)
+        return tensor.rank - 1, scale, base.numpy(layer.beta)
+
+    patch(normalization._BatchNormalization, "affine", affine)
+
+
+@mutant(shrinkable.folded)
+def the_epsilon_of_a_normalization_is_ignored(patch):
+    def affine(self, layer, tensor):
+        scale = base.numpy(layer.gamma) / np.sqrt(base.numpy(layer.moving_variance))
+        shift = base.numpy(layer.beta) - base.numpy(layer.moving_mean) * scale
+        return tensor.rank - 1, scale, shift
+
+    patch(normalization._BatchNormalization, "affine", affine)
+
+
+def _sloped():
+    x = keras.Input((6,))
+    model = _ended(x, layers.PReLU()(layers.Dense(8, name="a")(x)))
+    kill(model, "a", 4, bias=False)
+    model.get_layer("a").bias.assign(-np.ones(8))
+    return model
+
+
+@mutant(_sloped)
+def a_slope_is_ignored(patch):
+    def constants(self, call, analysis):
+        call.outputs[0].constants = dict(call.inputs[0].constants)
+
+    patch(elementwise._PReLU, "constants", constants)
+
+
+def _added():
+    x = keras.Input((6,))
+    model = _ended(x, layers.Add()([layers.Dense(8, name=name)(x) for name in "ab"]))
+    kill(model, "a", 4)
+    kill(model, "b", 2)
+    return model
+
+
+@mutant(_added)
+def what_is_zero_in_one_branch_is_zero_in_the_sum(patch):
+    patch(elementwise, "_MULTIPLIES", ("Multiply", "Add"))
+
+
+def _called_twice():
+    inputs = [keras.Input((4,)), keras.Input((4,))]
+    shared = layers.Dense(3, name="shared")
+    ends = [layers.Dense(6, name=f"a{i}")(x) for i, x in enumerate(inputs)]
+    model = randomize(keras.Model(inputs, [shared(each) for each in ends]))
+    for name in ("a0", "a1"):
+        kill(model, name, 3, bias=False)
+    return model
+
+
+@mutant(_called_twice)
+def calls_of_one_layer_need_not_agree(patch):
+    patch(dead, "_require_agreement", lambda views: None)
+
+
+def _embedded(mask_zero=False):
+    x = keras.Input((5,), dtype="int32")
+    y = layers.Embedding(9, 6, mask_zero=mask_zero, name="table")(x)
+    model = _ended(x, y)
+    table = model.get_layer("table").embeddings
+    table.assign(np.where(np.arange(9)[:, None] + np.arange(6) < 4, 0, ops.convert_to_numpy(table)))
+    return model
+
+
+@mutant(_embedded)
+def only_the_first_rows_of_a_table_count(patch):
+    def constants(self, call, analysis):
+        table = base.numpy(call.operation.embeddings)[:2]
+        constants = np.where((table == 0).all(axis=0), 0.0, np.nan)
+        call.outputs[0].constants[call.outputs[0].rank - 1] = constants
+
+    patch(kernels._Embedding, "constants", constants)
+
+
+def _asleep():
+    """Units that only large inputs wake."""
+    x = keras.Input((6,))
+    model = _ended(x, layers.Dense(8, "relu", name="a")(x))
+    model.get_layer("a").bias.assign(np.where(np.arange(8) < 3, -40.0, 0.5))
+    return model
+
+
+@mutant(_asleep)
+def a_unit_that_sleeps_is_dead(patch):
+    constants = kernels._Kernel.constants
+
+    def asleep(self, call, analysis):
+        constants(self, call, analysis)
+        found = call.outputs[0].constants[call.outputs[0].rank - 1]
+        found[base.numpy(call.operation.bias) < -20] = 0.0
+
+    patch(kernels._Kernel, "constants", asleep)
+
+
+def _same_or_not():
+    """What is 1 only where two inputs are equal."""
+    inputs = [keras.Input((6,)), keras.Input((6,))]
+    y = ops.equal(*[layers.Dense(6, name=name)(x) for name, x in zip("ab", inputs, strict=True)])
+    model = _ended(inputs, ops.cast(y, "float32"))
+    for name in "ab":
+        model.get_layer(name).set_weights([np.eye(6), np.zeros(6)])
+    return model
+
+
+@mutant(_same_or_not)
+def numbers_are_never_equal(patch):
+    own = elementwise._Broadcast._constants
+
+    def constants(self, axis, call, output):
+        is_equal = type(call.operation).__name__ == "Equal"
+        return np.zeros(6) if is_equal else own(self, axis, call, output)
+
+    patch(elementwise._Broadcast, "_constants", constants)
+
+
+@mutant(shrinkable.dense)
+def everything_is_unread(patch):
+    patch(dead._View, "read", lambda self, gone: np.zeros(len(self.constants), bool))
+
+
+# Masks.
+
+
+def _masked(join, by_table=False):
+    def make():
+        x = keras.Input((5,), dtype="int32") if by_table else keras.Input((5, 4))
+        masked = layers.Embedding(9, 4, mask_zero=True)(x) if by_table else layers.Masking()(x)
+        y, z = (layers.Dense(6, name=name)(masked) for name in "ab")
+        z = keras.ops.tanh(z) if by_table else z
+        return _with_constants(_ended(x, join(y, z)))
+
+    return make
+
+
+def _with_constants(model):
+    """Of which now one is larger, now the other."""
+    for name, sign in (("a", 1), ("b", -1)):
+        kill(model, name, 3, bias=False)
+        model.get_layer(name).bias.assign(sign * np.array([1, -1, 1, -1, 1, -1]))
+    for layer in model.layers:
+        if isinstance(layer, layers.MultiHeadAttention):
+            shrinkable.zero_units(layer._value_dense, 2, ["kernel"])
+    return model
+
+
+def _hidden_behind_a_layer():
+    """Steps that no input is sure to hide."""
+    x = keras.Input((5, 4))
+    y = layers.Masking(0.5)(layers.Dense(4, name="before")(x))
+    y = layers.Maximum()([layers.Dense(6, name="a")(y), layers.Dense(6, name="b")(x)])
+    return _with_constants(_ended(x, y))
+
+
+@mutant(_masked(lambda y, z: layers.Maximum()([y, ops.tanh(z) + 0.5])))
+@mutant(_masked(lambda y, z: layers.Multiply()([y, z])))
+@mutant(_masked(lambda y, z: layers.Multiply()([y, z]), by_table=True))
+@mutant(_masked(lambda y, z: layers.Maximum()([z, y]), by_table=True))
+@mutant(_masked(lambda y, z: layers.Minimum()([y, z]), by_table=True))
+@mutant(_hidden_behind_a_layer)
+def masks_of_merged_tensors_are_ignored(patch):
+    patch(elementwise, "_LOOK_AT_MASKS", ())
+
+
+@mutant(_masked(lambda y, z: layers.Attention()([z, y])))
+@mutant(_masked(lambda y, z: layers.Attention()([y, z, y]), by_table=True))
+@mutant(_masked(lambda y, z: layers.MultiHeadAttention(2, 3, dropout=0.1)(y, z)))
+def masks_of_attention_are_ignored(patch):
+    patch(attention, "_is_masked", lambda call, features: False)
+
+
+# Scales.
+
+
+@mutant(shrinkable.query_key_size)
+def scores_are_not_scaled(patch):
+    patch(attention, "_rescaled", lambda dense, before, after: [])
+
+
+@mutant(shrinkable.query_key_size_with_constants)
+def a_new_bias_is_not_scaled(patch):
+    patch(Rebuild, "_scale_of_bias", lambda self, layer, name, place: 1.0)
+
+
+@mutant(shrinkable.rms_norm)
+def the_root_of_a_mean_is_not_scaled(patch):
+    patch(normalization._RMSNormalization, "scales", lambda self, call, kept: [])
+
+
+@mutant(shrinkable.rms_norm)
+def an_epsilon_is_not_scaled(patch):
+    patch(normalization._RMSNormalization, "config", lambda self, call, kept: {})
+
+
+@mutant(shrinkable.group_norm)
+def groups_get_smaller_instead_of_fewer(patch):
+    patch(normalization._GroupNormalization, "config", lambda self, call, kept: {})
+
+
+def _centred():
+    x = keras.Input((6,))
+    y = layers.LayerNormalization(center=False, scale=False)(layers.Dense(8, name="a")(x))
+    model = _ended(x, y)
+    kill(model, "a", 4)
+    return model
+
+
+@mutant(_centred)
+def a_mean_without_zeros_is_the_same(patch):
+    patch.rule(layers.LayerNormalization, normalization._UnitNormalization())
+
+
+@mutant(shrinkable.softmax)
+def a_softmax_treats_every_number_alone(patch):
+    patch(kernels, "is_elementwise", lambda function: True)
+
+
+# Who is who.
+
+
+@mutant(shrinkable.producer_dead)
+def others_stay(patch):
+    def mask(self, labels):
+        stays = ~self._gone[labels]
+        return np.arange(len(stays)) < stays.sum() if stays.ndim == 1 else stays
+
+    patch(Kept, "mask", mask)
+
+
+@mutant(shrinkable.concatenated)
+def parts_are_joined_in_another_order(patch):
+    label = joins._Concatenate.label
+
+    def reverse(self, call, analysis):
+        label(self, call, analysis)
+        call.outputs[0].labels = {k: v[::-1] for k, v in call.outputs[0].labels.items()}
+
+    patch(joins._Concatenate, "label", reverse)
+
+
+def _heads():
+    x = keras.Input((5, 8))
+    layer = layers.GroupQueryAttention(4, 6, 3)
+    model = randomize(keras.Model(x, layer(x, x)))
+    kernel = np.array(ops.convert_to_numpy(layer._output_dense.kernel))
+    kernel[[0, 3]] = 0
+    layer._output_dense.kernel.assign(kernel)
+    return model
+
+
+@mutant(_heads)
+def heads_are_mixed_up(patch):
+    own = attention._GroupQueryAttention.new_labels
+
+    def new_labels(self, layer, analysis):
+        labels = own(self, layer, analysis)
+        return {**labels, "heads": np.tile(labels["groups"], layer.num_repeats)}
+
+    patch(attention._GroupQueryAttention, "new_labels", new_labels)
+
+
+def _constants_of_attention():
+    x = keras.Input((5, 6))
+    y = layers.Dense(8, name="a")(x)
+    model = _ended(x, layers.MultiHeadAttention(2, 4, name="attention")(y, y))
+    kill(model, "a", 3, bias=False)
+    return model
+
+
+@mutant(_constants_of_attention)
+def constants_go_into_the_bias_of_another_projection(patch):
+    patch(attention, "_place", lambda layer, dense: 0)
+
+
+@mutant(shrinkable.attention_without_projections)
+def nobody_reads_queries_and_keys(patch):
+    patch(attention._Attention, "readers", lambda self, call, analysis: [])
+
+
+def _forgetful(gate):
+    def make():
+        x = keras.Input((5, 4))
+        layer = layers.LSTM(6, name="rnn")
+        model = _ended(x, layer(x))
+        shrinkable._zero_candidate(layer, 3, 4, gate)
+        return model
+
+    return make
+
+
+@mutant(_forgetful(1))
+def gates_are_in_another_order(patch):
+    patch(recurrent, "_GATES", {**recurrent._GATES, "LSTMCell": (4, 1)})
+
+
+class _Numpy:
+    """NumPy, but for one function."""
+
+    def __init__(self, **functions):
+        self._functions = functions
+
+    def __getattr__(self, name):
+        return self._functions.get(name) or getattr(np, name)
+
+
+@mutant(_forgetful(2))
+def columns_of_gates_are_interleaved(patch):
+    patch(recurrent, "np", _Numpy(tile=np.repeat))
+
+
+def _flattened():
+    model, _ = shrinkable.flattened()
+    return model
+
+
+@mutant(_flattened)
+def an_axis_is_mixed_up(patch):
+    own = movement.moves_of
+
+    def moves_of(call, axis, size):
+        moves, step = own(call, axis, size), -1 if isinstance(call.operation, layers.Flatten) else 1
+        return [(target, places[:, ::step]) for target, places in moves]
+
+    patch(movement, "moves_of", moves_of)
+    patch(movement, "follows", lambda call, axis, size, moves: True)
+
+
+def _cut(cut):
+    def make():
+        x = keras.Input((4, 6))
+        model = _ended(x, cut(layers.Dense(8, name="a")(x)))
+        kill(model, "a", 2)
+        return model
+
+    return make
+
+
+@mutant(_cut(lambda y: ops.concatenate([y[..., 2:5], layers.Dense(4)(y)], axis=-1)))
+def a_slice_begins_where_it_did(patch):
+    patch(movement._GetItem, "arguments", lambda self, call, args, kwargs, kept: (args, kwargs))
+
+
+def _rolled():
+    x = keras.Input((6,))
+    model = _ended(x, ops.roll(layers.Dense(8, name="a")(x), 3, axis=-1))
+    alive = np.isin(np.arange(8), [1, 6], invert=True)
+    for each in model.get_layer("a").weights:
+        each.assign(ops.convert_to_numpy(each) * alive)
+    return model
+
+
+@mutant(_rolled)
+def fewer_numbers_roll_alike(patch):
+    patch(movement, "follows", lambda call, axis, size, moves: True)
+
+
+@mutant(shrinkable.producer_dead)
+def outputs_may_go(patch):
+    patch(Labels, "pin", lambda self, labels, reason: None)
+
+
+@mutant(shrinkable.convolutions)
+def height_and_width_are_mixed_up(patch):
+    own = Rebuild._value
+
+    def value(self, variable):
+        found = own(self, variable)
+        return np.swapaxes(found, 0, 1) if found.ndim == 4 else found
+
+    patch(Rebuild, "_value", value)
+
+
+def _added_space():
+    x = keras.Input((6, 3))
+    y = layers.Conv1D(8, 3, activation="sigmoid", name="a")(x)
+    model = _ended(x, ops.pad(y, [[0, 0], [1, 1], [0, 0]]))
+    kill(model, "a", 4, bias=False)
+    return model
+
+
+@mutant(_added_space)
+def numbers_around_others_are_like_them(patch):
+    def constants(self, call, analysis):
+        for axis in call.outputs[0].labels:
+            call.outputs[0].constants[axis] = call.inputs[0].constant(axis)
+
+    patch(space._Pad, "constants", constants)
