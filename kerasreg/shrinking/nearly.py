@@ -113,7 +113,8 @@ def _parts(analysis, gone, roles, role):
     for each in analysis.slices.values():
         variable, rank = each.variable, len(each.variable.shape)
         groups = roles.get(id(variable), {}).get(role)
-        if rank < 2 or groups is None:
+        # Attentions and recurrent layers have biases of two axes.
+        if rank < 2 or groups is None or variable.name == "bias":
             continue
         axes = groups.axis if isinstance(groups.axis, tuple) else (groups.axis,)
         for axis in {axis % rank for axis in axes} & set(each.axes):

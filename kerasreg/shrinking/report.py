@@ -15,6 +15,7 @@ from kerasreg.shrinking.costs.latency import LatencyComparison
 from kerasreg.shrinking.graph import trace
 from kerasreg.shrinking.kept import kept_axes
 from kerasreg.shrinking.nearly import HeadsWithoutScores, NearlyDead, nearly_dead
+from kerasreg.shrinking.stays import lost_constants
 
 _MOST_LINES = 8
 
@@ -178,6 +179,7 @@ def report_on(model, small, analysis, dead, difference, dtype, input_shape=None)
     for label, reason in analysis.labels.reasons.items():
         if analysis.roots[label] == 0:
             pinned[reason] = pinned.get(reason, 0) + 1
+    pinned.update(lost_constants(analysis, dead.labels))
     return ShrinkReport(
         model=model.name,
         layers=layers,

@@ -384,7 +384,7 @@ def _forgetful(gate):
 
 @mutant(_forgetful(1))
 def gates_are_in_another_order(patch):
-    patch(recurrent, "_GATES", {**recurrent._GATES, "LSTMCell": (4, 1)})
+    patch(recurrent, "CANDIDATES", {**recurrent.CANDIDATES, 4: 1})
 
 
 class _Numpy:

@@ -179,3 +179,14 @@ def test_what_is_left_where_groups_go_in_two_rounds():
         report.layers, (each for each in small.layers if each.weights), strict=True
     ):
         assert tuple(map(len, row.kept)) == row.after == tuple(layer.weights[0].shape), row
+
+
+def test_constants_that_stay_are_named():
+    x = keras.Input((5, 6))
+    y = layers.Dense(8, name="a")(x)
+    model = keras.Model(x, layers.Dense(2)(keras.ops.prod(y, axis=1)))
+    a = model.get_layer("a")
+    a.kernel.assign(np.where(np.arange(8) < 3, 0, keras.ops.convert_to_numpy(a.kernel)))
+    _, report = kerasreg.shrink(model)
+    assert report.pinned["constants do not stay constants in 'prod' (Prod)"] == 3
+    json.dumps(report.to_dict())

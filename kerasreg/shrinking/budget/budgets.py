@@ -21,6 +21,7 @@ class Budget:
 
     Attributes:
         limit: in the unit of the cost.
+        received: what the user said, for errors.
     """
 
     name, form = "", ","
@@ -29,6 +30,7 @@ class Budget:
 
     def __init__(self, removal, given, input_shape=None):
         self.removal, self.input_shape = removal, input_shape
+        self.received = f"{self.name}={given!r}"
         self.limit = self._limit(given)
 
     def cost(self, share):
@@ -51,7 +53,7 @@ class Budget:
         if smallest > limit:
             raise ValueError(
                 f"`{self.name}` must be a budget that can be reached. Received: "
-                f"{limit:{self.form}}; the smallest is {smallest:{self.form}}, with one unit of "
+                f"{self.received}; the smallest is {smallest:{self.form}}, with one unit of "
                 "each width, or `min_units`, and what may not go (see `kerasreg.coupled_groups`)."
             )
         low, high = 0.0, 1.0
@@ -69,7 +71,12 @@ class Budget:
                 f"`{self.name}` must be an int of at least 1, or a float above 0.0 and up to 1.0, "
                 f"the share of what the model has. Received: {self.name}={given!r}"
             )
-        return given if is_count else math.floor(given * self.real(self.removal.model))
+        if is_count:
+            return given
+        whole = self.real(self.removal.model)
+        limit = math.floor(given * whole)
+        self.received += f", which is {limit:,} of {whole:,}"
+        return limit
 
     def _shape(self, share, sizes=None):
         analysis = self.removal.analysis

@@ -110,8 +110,8 @@ def _within(budget, removal, round_to, input_shape):
         # What was dead before left constants, which take some room.
         limit -= excess
     raise ValueError(
-        f"`{budget.name}` must be a budget that can be reached. Received: {budget.limit:,}, which "
-        f"is exceeded by {excess:,} with all that could go. Allow more."
+        f"`{budget.name}` must be a budget that can be reached. Received: {budget.received}; it is "
+        f"exceeded by {excess:,} with all that could go. Allow more."
     )
 
 

@@ -59,7 +59,7 @@ def cost(call, shape):
     """The FLOPs of one call, or None."""
     try:
         return _function_of(call.operation)(call, shape)
-    except UnknownSizeError:
+    except Exception:  # A size is open, or a function of a user raises.
         return None
 
 
@@ -67,13 +67,15 @@ def unknown_costs(graph, shape):
     """`[why the FLOPs of an operation are unknown]`."""
     found = {}
     for call in graph.calls:
-        operation = call.operation
+        operation, kind = call.operation, type(call.operation).__name__
         try:
             if _function_of(operation)(call, shape) is None:
-                kind = type(operation).__name__
                 found[id(operation)] = f"nobody knows what '{operation.name}' ({kind}) costs"
         except UnknownSizeError:
             found[id(operation)] = f"'{operation.name}' has an open size: pass `input_shape`"
+        except Exception as error:
+            failure = f"{type(error).__name__}: {error}"
+            found[id(operation)] = f"the cost of '{operation.name}' ({kind}) raised {failure}"
     return list(found.values())
 
 

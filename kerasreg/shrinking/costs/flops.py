@@ -118,20 +118,26 @@ def input_shapes(model, input_shape=None):
     own = [tuple(each.shape[1:]) for each in functional_of(model).inputs]
     if input_shape is None:
         return own
-    if isinstance(input_shape, dict):
-        # Keras orders dicts by their keys.
-        shapes = [input_shape[key] for key in sorted(input_shape)]
-    elif all(isinstance(each, int) for each in input_shape):
-        shapes = [input_shape]
-    else:
-        shapes = input_shape
-    shapes = [tuple(each) for each in shapes]
+    shapes = _shapes_of(input_shape)
     if len(shapes) != len(own) or not all(map(_fits, own, shapes)):
         raise ValueError(
             "`input_shape` must fit the inputs of the model, without the batch: "
             f"{own[0] if len(own) == 1 else own}. Received: input_shape={input_shape!r}"
         )
     return shapes
+
+
+def _shapes_of(input_shape):
+    """The shapes that were given, a tuple each; none for what is no shape."""
+    try:
+        if isinstance(input_shape, dict):
+            # Keras orders dicts by their keys.
+            return [tuple(input_shape[key]) for key in sorted(input_shape)]
+        if all(isinstance(each, int) for each in input_shape):
+            return [tuple(input_shape)]
+        return [tuple(each) for each in input_shape]
+    except TypeError:
+        return []
 
 
 def _fits(own, shape):

@@ -32,9 +32,13 @@ class _Concatenate(Rule):
 
     def constants(self, call, analysis):
         (output,) = call.outputs
-        axis = call.operation.axis % output.rank
-        parts = [without_padding(tensor, tensor.constant(axis)) for tensor in call.inputs]
-        output.constants[axis] = np.concatenate(parts)
+        joined = call.operation.axis % output.rank
+        for axis in output.labels:
+            parts = [without_padding(tensor, tensor.constant(axis)) for tensor in call.inputs]
+            if axis == joined:
+                output.constants[axis] = np.concatenate(parts)
+            else:
+                output.constants[axis] = _common(parts)
 
 
 @rule_for_ops("Stack")
@@ -56,9 +60,13 @@ class _Stack(Rule):
         (output,) = call.outputs
         for axis in range(call.inputs[0].rank):
             parts = [without_padding(tensor, tensor.constant(axis)) for tensor in call.inputs]
-            is_same = np.all([part == parts[0] for part in parts], axis=0)
-            constants = np.where(is_same, parts[0], np.nan)
-            output.constants[axis + (axis >= self._new(call))] = constants
+            output.constants[axis + (axis >= self._new(call))] = _common(parts)
 
     def _new(self, call):
         return call.operation.axis % call.outputs[0].rank
+
+
+def _common(parts):
+    """The constants that are the same in all parts."""
+    is_same = np.all([part == parts[0] for part in parts], axis=0)
+    return np.where(is_same, parts[0], np.nan)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from kerasreg.shrinking.rules.base import Rule, rule_for_ops
+from kerasreg.shrinking.rules.elementwise import without_padding
 
 
 @rule_for_ops("Sum", "Prod", "Std", "Var", "Any", "All", "Logsumexp", "Norm", "CountNonzero")
@@ -22,3 +23,14 @@ class _Reduced(Rule):
                 analysis.labels.pin(labels, f"'{call.operation.name}' needs all of it")
             else:
                 output.labels[target] = labels
+
+    def constants(self, call, analysis):
+        tensor, (output,) = call.inputs[0], call.outputs
+        if type(call.operation).__name__ not in ("Sum", "Cumsum"):
+            return
+        # Sums of nothing but zeros; of others, there may be any number.
+        for target, labels in output.labels.items():
+            for axis, own in tensor.labels.items():
+                if own is labels:
+                    constants = without_padding(tensor, tensor.constant(axis))
+                    output.constants[target] = np.where(constants == 0, 0.0, np.nan)
