@@ -14,7 +14,7 @@ def analyse(model, use: Callable = lambda analysis: analysis):
     No rule, of ours or of a user, may keep a model from shrinking: an operation whose rule raises
     is pinned, and the report gives the reason. If it fails all the same, so are those before it.
     """
-    broken = {}
+    broken: dict[int, str] = {}
 
     def rule(operation):
         reason = broken.get(id(operation))
@@ -28,7 +28,7 @@ def analyse(model, use: Callable = lambda analysis: analysis):
             new = {key} - broken.keys() or _before(model, key) - broken.keys()
             if not new:
                 # It fails as it is.
-                raise error.__cause__ from None
+                raise error.cause from None
             broken.update(dict.fromkeys(new, error.reason))
 
 

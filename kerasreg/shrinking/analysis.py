@@ -55,10 +55,12 @@ class RuleError(Exception):
 
     Attributes:
         operation: whose rule it is.
+        cause: what was raised.
         reason: for the report.
     """
 
-    def __init__(self, operation, error):
+    def __init__(self, operation, error: Exception):
+        self.cause = error
         kind = type(operation).__name__
         text = " ".join(str(error).split())[:200]
         self.operation = operation
