@@ -45,8 +45,8 @@ class CoupledGroupLasso(TrainStepCallback):
         ValueError: for a bad factor; at the start of `fit`, for a subclassed or unbuilt model, an
             expression that matches nothing, nothing to penalise, or an optimizer whose step is
             unknown.
-        RuntimeError: at the end of the first epoch, if the model's train step does not apply the
-            optimizer that it was compiled with.
+        RuntimeError: after the first batches, if the model's train step trains penalised weights
+            with another optimizer than that of `compile`.
 
     Source: Yuan & Lin (2006), the group lasso; Chen et al. (2021), "Only Train Once", and Fang et
     al. (2023), "DepGraph", groups across layers.
@@ -100,7 +100,13 @@ class CoupledGroupLasso(TrainStepCallback):
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         if not self._started:
             self._training.start()
+            self.begin_looking(self._training.coverage)
             self._started = True
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """The variables that are penalised in the present fit."""
+        return self._training.variables
 
     def penalties(self) -> dict[str, float]:
         """The penalty of every group of the last fit, for the weights as they are.
@@ -113,7 +119,9 @@ class CoupledGroupLasso(TrainStepCallback):
         }
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        self._training.require_steps()
+        with self.undone_by_errors():
+            self._training.require_on()
+        self.require_coverage()
         deaths = self._deaths.since_last(epoch)
         if deaths is not None:
             warn(deaths)

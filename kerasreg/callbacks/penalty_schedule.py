@@ -4,21 +4,27 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import keras
 from keras import ops
 
 from kerasreg._types import Logs, Tensor
 from kerasreg.callbacks.coupled_group_lasso import CoupledGroupLasso
 from kerasreg.callbacks.siblings import reads_logs, run_after
+from kerasreg.callbacks.train_step_callback import TrainStepCallback
 from kerasreg.texts import nearest
-from kerasreg.train_step import FitScope, TrainedPenalty, finished_updates
+from kerasreg.train_step import (
+    Coverage,
+    FitScope,
+    TrainedPenalty,
+    finished_updates,
+    other_optimizers,
+)
 from kerasreg.variables import require_built, require_expression
 from kerasreg.warn import noted, warn
 
 _NAME = "penalty_scale"
 
 
-class PenaltySchedule(keras.callbacks.Callback):
+class PenaltySchedule(TrainStepCallback):
     """Multiply the penalties by a number that depends on the step: warm-up, ramp, any schedule.
 
     In step `k` of the optimizer, the loss contains `schedule(k) * penalty` for every weight with a
@@ -45,6 +51,8 @@ class PenaltySchedule(keras.callbacks.Callback):
         ValueError: for arguments that are none of this; at the start of `fit`, if no variable with
             a regularizer and no coupled group matches, if two schedules scale the same one, or for
             a model without an optimizer.
+        RuntimeError: after the first batches, if the model's train step trains penalised weights
+            with another optimizer than that of `compile`, whose steps are counted.
 
     Example:
 
@@ -76,6 +84,10 @@ class PenaltySchedule(keras.callbacks.Callback):
         self._ramp_steps = _validate_steps(ramp_steps, "ramp_steps")
         require_expression(include, "include")
         self._include = include
+
+    @property
+    def needs_hook(self) -> bool:
+        return False
 
     def scale(self, step: Tensor) -> Tensor:
         """The scale of the penalties in a step of the optimizer, counted from 0: a tensor."""
@@ -125,8 +137,10 @@ class PenaltySchedule(keras.callbacks.Callback):
         if not self._started:
             self._require_groups()
             self._started = True
+            self.begin_looking(self._make_coverage())
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.require_coverage()
         last = None
         with noted("Logging `penalty_scale`"):
             last = self._last_scale()
@@ -149,6 +163,18 @@ class PenaltySchedule(keras.callbacks.Callback):
                 f"steps of the optimizer, and it made {step + 1:,}. Train longer (data need enough "
                 "batches, see `.repeat()`), or lower `warmup_steps` and `ramp_steps`."
             )
+
+    def _make_coverage(self):
+        groups = {id(v): v for callback in self._coupled for v in callback.variables}
+        coverage = Coverage(
+            *(self.model.optimizer, self._variables or groups.values(), None, "PenaltySchedule"),
+            "the count of steps",
+            "the schedule stays at its first step",
+            f"{other_optimizers(self.model)}Compile the model with the optimizer that its "
+            "`train_step` applies (`self.optimizer`).",
+        )
+        coverage.start()
+        return coverage
 
     def _last_scale(self):
         """`(step, scale)` of the last step."""

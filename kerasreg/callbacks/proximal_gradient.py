@@ -44,8 +44,8 @@ class ProximalGradient(TrainStepCallback):
             (known at the start of `fit`); at the start of `fit`, for a model that is
             not built, without a regularizer that has a prox, with an axis that its weights do not
             have, or with an optimizer whose step is unknown.
-        RuntimeError: at the end of the first epoch, if the model's train step does not apply the
-            optimizer that it was compiled with.
+        RuntimeError: after the first batches, if the model's train step trains penalised weights
+            with another optimizer than that of `compile`.
 
     Example:
 
@@ -97,12 +97,15 @@ class ProximalGradient(TrainStepCallback):
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         if not self._started:
             self._training.start()
+            self.begin_looking(self._training.coverage)
             self._started = True
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if self.polishes:
             self._rates |= positive_rates(self.model.optimizer)
-        self._training.require_steps()
+        with self.undone_by_errors():
+            self._training.require_on()
+        self.require_coverage()
         _warn(self._deaths.since_last(epoch))
         self.warn_of_nonfinite(self._training.variables, epoch)
 

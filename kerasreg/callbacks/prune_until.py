@@ -118,6 +118,7 @@ class PruneUntil(TrainStepCallback):
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         if not self._started:
             self._training.start(Run())
+            self.begin_looking(self._training.coverage)
             self._started = True
             if not self._resume() and self.baseline is not None:
                 self._keep()
@@ -131,7 +132,7 @@ class PruneUntil(TrainStepCallback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         value = self._value_of(logs)
         _ = self.model  # On JAX, this brings the state of training into the variables.
-        self.require_in_step(self._training.is_in_step)
+        self.require_coverage()
         self._left -= 1
         self._judge(epoch, value)
         self._back_up()

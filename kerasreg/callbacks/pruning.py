@@ -72,8 +72,8 @@ class Pruning(TrainStepCallback):
         ValueError: for bad arguments; at the start of `fit`, for a model that is not built, an
             expression that matches nothing, or a schedule that prunes nothing in this run; and for
             NaN or infinite weights when it prunes.
-        RuntimeError: at the end of the first epoch, if the model's train step does not apply the
-            optimizer that it was compiled with.
+        RuntimeError: after the first batches, if the model's train step trains weights with
+            another optimizer than that of `compile`.
 
     Example:
 
@@ -179,6 +179,7 @@ class Pruning(TrainStepCallback):
         if not self._started:
             done = epoch * self._run.steps_per_epoch if self._run.steps_per_epoch else 0
             self._training.start(self._run, int(done))
+            self.begin_looking(self._training.coverage)
             self._started = True
         else:
             self._training.follow()
@@ -195,7 +196,7 @@ class Pruning(TrainStepCallback):
         self._synchronize()
         self._training.step()
         self._training.enforce()
-        self.require_in_step(self._training.is_in_step)
+        self.require_coverage()
 
     def on_train_end(self, logs: Logs = None) -> None:
         self._synchronize()

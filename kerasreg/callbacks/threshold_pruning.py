@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from kerasreg._types import Logs
 from kerasreg.callbacks.siblings import prunes, put_off, restores_weights, run_after
 from kerasreg.callbacks.train_step_callback import TrainStepCallback, ending
-from kerasreg.pruning.masks import HoldUpdate, zero_averages
+from kerasreg.pruning.masks import HoldUpdate, mask_coverage, zero_averages
 from kerasreg.pruning.threshold import ThresholdRule, epochs_to_prune
 from kerasreg.train_step import FitScope, UpdateHook
 from kerasreg.variables import host_view
@@ -38,8 +38,8 @@ class ThresholdPruning(TrainStepCallback):
         ValueError: for a bad threshold; at the start of `fit`, for a model that is not built, an
             expression that matches nothing, or an epoch that this fit does not reach; and for
             NaN or infinite weights when it prunes.
-        RuntimeError: with `hold`, at the end of the first epoch, if the model's train step does
-            not apply the optimizer that it was compiled with.
+        RuntimeError: with `hold`, after the first batches, if the model's train step trains
+            weights with another optimizer than that of `compile`.
 
     Example:
 
@@ -101,12 +101,19 @@ class ThresholdPruning(TrainStepCallback):
         elif self._hold:
             # Someone may have set earlier weights: no hybrid of theirs and of the zeros of now.
             self._update.follow()
+        if self._hold and not self._started:
+            coverage = mask_coverage(
+                *(self.model, self.model.optimizer, self._update.variables, self._update),
+                caller="ThresholdPruning",
+            )
+            coverage.start()
+            self.begin_looking(coverage)
         self._started = True
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self._last_epoch = epoch
         if self._hold:
-            self.require_in_step(self._update.calls > 0)
+            self.require_coverage()
         if epoch in self._epochs:
             self.pruned[epoch] = self._rule.apply(self._targets)
             zero_averages(self.model.optimizer, [variable for variable, _ in self._targets])

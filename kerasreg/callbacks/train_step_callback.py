@@ -7,7 +7,7 @@ import keras
 
 from kerasreg.statistics import nonfinite_paths
 from kerasreg.texts import listed
-from kerasreg.train_step import UpdateHook
+from kerasreg.train_step import FitScope, UpdateHook
 from kerasreg.warn import noted, warn
 
 
@@ -33,7 +33,18 @@ def ending(callback: keras.callbacks.Callback, task: str) -> Iterator[None]:
 
 
 class TrainStepCallback(keras.callbacks.Callback):
-    """A callback with an `UpdateHook` in the optimizer, from `set_model` on."""
+    """A callback with an `UpdateHook` in the optimizer, from `set_model` on.
+
+    When a fit begins, it calls `begin_looking`, and at the end of every epoch `require_coverage`.
+    """
+
+    #: The `Coverage` of the present fit.
+    coverage = None
+    _batches = 0
+
+    def begin_looking(self, coverage):
+        """Look after the first batch whether the steps have ours in them, and ever more seldom."""
+        self.coverage, self._batches = coverage, 0
 
     @property
     def needs_hook(self):
@@ -76,15 +87,30 @@ class TrainStepCallback(keras.callbacks.Callback):
                 RuntimeWarning,
             )
 
-    def require_in_step(self, is_in_step):
-        """Raise at the end of an epoch if the train step has nothing of ours in it."""
-        optimizer = self.model.optimizer
-        # They may have made no update so far.
-        is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-        if is_in_step or is_scaled or optimizer.gradient_accumulation_steps:
-            return
-        name = type(self).__name__
-        raise RuntimeError(
-            f"`{name}` needs a train step that applies the optimizer of `compile`, because zeros "
-            "are held in its updates. Received: a train step without one (a custom `train_step`)."
-        )
+    def on_train_batch_begin(self, batch, logs=None):
+        # Batches end in a thread of their own, if all callbacks allow it; here is the main one.
+        if self._batches and self.coverage.is_time():
+            _ = self.model  # On JAX, this brings the state of training into the variables.
+            with self.undone_by_errors():
+                self.coverage.look()
+        self._batches += self.coverage is not None
+
+    def require_coverage(self):
+        """Raise at the end of an epoch if weights were trained without ours, or none were."""
+        with self.undone_by_errors():
+            self.coverage.look_back(strict=False)
+            if self._batches:
+                self.coverage.require_advanced(
+                    f"a train step of '{self.model.name}' that does not apply the optimizer of "
+                    "`compile`."
+                )
+
+    @contextlib.contextmanager
+    def undone_by_errors(self):
+        """Where Keras will not get as far as `on_train_end`, leave the model as it was."""
+        try:
+            yield
+        except (RuntimeError, ValueError):
+            FitScope.of(self.model).abandon()
+            self.release_unused()
+            raise

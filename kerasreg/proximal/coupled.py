@@ -13,7 +13,7 @@ from kerasreg.proximal.training import ProximalTraining
 from kerasreg.regularizers.base import at_least_float32
 from kerasreg.shrinking.coupled.find import find_groups
 from kerasreg.shrinking.coupled.groups import obstacle
-from kerasreg.train_step import FitScope
+from kerasreg.train_step import Coverage, FitScope, other_optimizers
 from kerasreg.variables import host_view, require_matches
 
 
@@ -122,6 +122,14 @@ class CoupledTraining(ProximalTraining):
         self._require_one_optimizer()
         return _CoupledUpdate(self.groups, self.variables, self._hook, self._active, self._scale_of)
 
+    def _make_coverage(self, model, optimizer):
+        return Coverage(
+            *(optimizer, self.variables, self._update, self._caller, "a prox"),
+            "the units are trained without their penalty",
+            f"{other_optimizers(model)}Compile the model with the optimizer that its `train_step` "
+            "applies (`self.optimizer`).",
+        )
+
     def _require_one_optimizer(self):
         for group in self.groups:
             parts = {id(self._hook.part_of(variable)[0]) for variable in group.variables}
@@ -171,6 +179,13 @@ class _CoupledUpdate(SteppedUpdate):
         # On torch a tensor of a variable is the variable.
         return (ops.copy(ops.convert_to_tensor(variable)), *kept)
 
+    def changed(self, variables):
+        # What has no gradient in this step is not trained in it, nor is its group.
+        found = {id(variable) for variable in variables}
+        whole = [g for g in self._groups if all(id(v) in found for v in g.variables)]
+        shrunk = {id(variable) for group in whole for variable in group.variables}
+        return [variable for variable in variables if id(variable) in shrunk]
+
     def __call__(self, hook, variables, learning_rate, before):
         keys = {hook.index(variable): id(variable) for variable in self.variables}
         keys = [keys[hook.index(variable)] for variable in variables]
@@ -182,7 +197,6 @@ class _CoupledUpdate(SteppedUpdate):
             if bound is not None:
                 reaches[key] = reach(old, tensors[key], bound)
         for group in self._groups:
-            # What has no gradient in this step is not trained in it.
             if all(id(variable) in tensors for variable in group.variables):
                 own = {id(variable): steps[id(variable)] for variable in group.variables}
                 # One optimizer has all weights of a unit, so all have a bound or none.

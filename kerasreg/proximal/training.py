@@ -8,8 +8,15 @@ from keras import ops
 
 from kerasreg.proximal.stepped import SteppedUpdate
 from kerasreg.proximal.targets import find_targets
-from kerasreg.train_step import TrainedPenalty, UpdateHook, forget_traces
+from kerasreg.train_step import (
+    Coverage,
+    TrainedPenalty,
+    UpdateHook,
+    forget_traces,
+    other_optimizers,
+)
 from kerasreg.variables import require_built
+from kerasreg.warn import warn
 
 
 @contextlib.contextmanager
@@ -50,9 +57,9 @@ def proximal(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Itera
     training.on()
     forget_traces(model)
     try:
-        training.start()
+        training.start(remember=True)
         yield
-        training.require_steps()
+        training.require_all_steps()
     finally:
         training.off()
         forget_traces(model)
@@ -86,6 +93,7 @@ class ProximalTraining:
             # A layer that was unfrozen after `compile` is unknown to the optimizer.
             self._hook.require_known(self.variables)
             self._update = self._make_update()
+            self.coverage = self._make_coverage(model, optimizer)
         except ValueError:
             self._hook.release()
             raise
@@ -100,31 +108,46 @@ class ProximalTraining:
         self._hook.add(self._update)
         self._on = True
 
-    def start(self):
-        """Call it when the weights and the optimizer are those that training begins with."""
+    def start(self, remember=False):
+        """Call it when the weights and the optimizer are those that training begins with.
+
+        Args:
+            remember: whether the weights of now count, in a loop that is looked at only once.
+        """
         self._update.settle()
-        self._iterations = self._done()
+        self.coverage.start(remember)
 
     def off(self):
         self._on = False
         self._hook.remove(self._update)
         self._remove_penalties()
 
-    def require_steps(self):
-        """Raise if the optimizer went on without a prox."""
+    def require_on(self):
+        """Raise if something has switched this off."""
         if not self._on:
             raise RuntimeError(
                 f"`{self._caller}` was switched off in the middle, because something called `fit` "
                 "or `train_on_batch` of the same model meanwhile. Train another model there, or "
                 "after this fit."
             )
-        if self._done() > self._iterations and not self._update.calls:
-            raise RuntimeError(
-                f"`{self._caller}` was on, and the optimizer made steps, but none with a prox: "
-                "the weights were trained without their penalties' zeros. The train step was "
-                "compiled before, or it uses another optimizer. Trace it inside of the context, "
-                "and pass the optimizer that it applies."
+
+    def require_all_steps(self):
+        """Raise, or warn, at the end of a loop, if the optimizer made steps without a prox."""
+        self.require_on()
+        self.coverage.look_back(strict=True)
+        # Everywhere else, an optimizer that was not applied is one that did not train.
+        if keras.backend.backend() != "jax" or self.coverage.advanced:
+            return
+        if not self._update.calls:
+            self.coverage.require_advanced(
+                "a loop without a step; or one that was compiled before, with the optimizer's "
+                "variables of before; or one that does not write its state back."
             )
+        warn(
+            f"`{self._caller}`: the optimizer made no update as far as its variables say, and so "
+            "it is unknown whether all had a prox. Write the state (weights and optimizer) back "
+            "before leaving the context."
+        )
 
     def _find(self, model):
         self._targets = find_targets(model, self._caller)
@@ -143,8 +166,13 @@ class ProximalTraining:
                 variable.regularizer.has_gradient = True
                 TrainedPenalty.release(variable)
 
-    def _done(self):
-        return int(ops.convert_to_numpy(self._hook.optimizer._iterations))
+    def _make_coverage(self, model, optimizer):
+        return Coverage(
+            *(optimizer, self.variables, self._update, self._caller, "a prox"),
+            "the weights are trained without their penalties' zeros",
+            f"{other_optimizers(model)}Give every part the optimizer that trains it, around the "
+            "loop or the `fit`: `with kerasreg.proximal(part, its_optimizer):`",
+        )
 
 
 class _ProxUpdate(SteppedUpdate):

@@ -22,6 +22,7 @@ class PruningLoop:
 
     def step(self):
         """Prune if it is time to, and return whether it was."""
+        self._training.look()
         return self._training.step()
 
     @property
@@ -93,9 +94,9 @@ def pruning(
     training.on()
     forget_traces(model)
     try:
-        training.start(run)
+        training.start(run, remember=True)
         yield PruningLoop(training)
-        training.require_steps()
+        training.require_all_steps()
         training.enforce()
         training.finish()
         training.outcome().warn(

@@ -3,7 +3,13 @@
 import numpy as np
 from keras import ops
 
-from kerasreg.train_step import Update, UpdateHook, sum_over_replicas
+from kerasreg.train_step import (
+    Coverage,
+    Update,
+    UpdateHook,
+    other_optimizers,
+    sum_over_replicas,
+)
 from kerasreg.variables import host_view
 
 
@@ -109,6 +115,19 @@ class RecordUpdate(Update):
         part, _ = hook.part_of(variable)
         record = self._records[hook.index(variable)]
         part.assign(record, self._function(ops.convert_to_tensor(record), *before))
+
+
+def mask_coverage(model, optimizer, variables, update, caller):
+    """The `Coverage` of what is pruned; `update` may be None."""
+    what, loss = "a mask", "pruned weights grow again"
+    if not isinstance(update, HoldUpdate):
+        what, loss = "a record of gradients", "no step is counted"
+    return Coverage(
+        *(optimizer, variables, update, caller, what, loss),
+        f"{other_optimizers(model)}Give every part the optimizer that trains it: `with "
+        "kerasreg.pruning(part, its_optimizer, schedule) as loop:` around the loop or the `fit`, "
+        "and `loop.step()` after every batch.",
+    )
 
 
 def clear(hook, variable, alive):

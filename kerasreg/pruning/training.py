@@ -6,11 +6,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg.pruning.masks import HoldUpdate, RecordUpdate, clear
+from kerasreg.pruning.masks import HoldUpdate, RecordUpdate, clear, mask_coverage
 from kerasreg.pruning.outcome import Outcome
 from kerasreg.pruning.units import variables_of
 from kerasreg.train_step import UpdateHook, finished_updates
 from kerasreg.variables import host_view
+from kerasreg.warn import warn
 
 _ORIGIN = "pruning_origin"
 
@@ -55,12 +56,18 @@ class PruningTraining:
                 self.variables, active, "gradient", lambda record, weights, gradient: gradient
             )
             self._updates.append(self._gradients)
+        update = self._updates[0] if self._updates else None
+        self.coverage = mask_coverage(model, optimizer, self.variables, update, caller)
         self._timeline, self._last = None, None
         self._warned = set()
         #: `(step, sparsity)` of the last pruning of the run.
         self._asked = (0, 0.0)
         #: The sparsity that the last pruning was asked for.
         self.target = 0.0
+        #: `{id(variable): how many weights its mask holds at zero}` since the last pruning, when
+        #: that was, and whether an update since then was looked at.
+        self._held, self._held_since, self._was_looked_at = {}, 0, False
+        self._was_asked = False
         #: `{step: sparsity of the pruned variables}`, one per pruning.
         self.pruned = {}
 
@@ -68,11 +75,6 @@ class PruningTraining:
     def variables(self):
         """The variables that are pruned."""
         return variables_of(self.targets)
-
-    @property
-    def is_in_step(self):
-        """Whether a train step was traced or run with what this keeps in it."""
-        return not self._updates or self._updates[0].calls > 0
 
     def on(self):
         self._on = True
@@ -82,13 +84,18 @@ class PruningTraining:
         if self._updates:
             self._origin = self._hook.state.add(owner, _ORIGIN, (), -1, "int32")
 
-    def start(self, run, done=0):
+    def start(self, run, done=0, remember=False):
         """Begin, when weights and optimizer are those that training begins with.
 
         Args:
             run: the `Run`.
             done: steps that are over, if this goes on with a run and no checkpoint of it says.
+            remember: whether the weights of now count, in a loop of one's own.
         """
+        self._start(run, done)
+        self.coverage.start(remember)
+
+    def _start(self, run, done):
         updates, restored = self._updates_done(), self._restored()
         self._first = restored if restored is not None else updates - done
         if self._updates:
@@ -120,6 +127,14 @@ class PruningTraining:
             return math.inf
         due = self._timeline.next_due(-1 if self._last is None else self._last)
         return math.inf if due is None else due
+
+    def look(self):
+        """Raise a `RuntimeError` if the last update of a loop was made without what is here."""
+        self._was_asked = True
+        self.coverage.look_again()
+        if self._held and not self._was_looked_at and self.done() > self._held_since:
+            self._require_held()
+            self._was_looked_at = True
 
     def step(self):
         """Prune if it is time to; returns whether it was."""
@@ -166,17 +181,25 @@ class PruningTraining:
                 clear(self._hook, variable, mask)
             elif not np.array_equal(mask, alive[id(variable)]):
                 self._masks.assign(variable, mask)
+        self._remember_masks(chosen)
         self.pruned[step] = self._share(chosen)
 
-    def require_steps(self):
-        """Raise if the optimizer went on without masks, or nobody pruned."""
-        done = self.done()
-        if done and not self.is_in_step:
-            raise RuntimeError(
-                f"`{self._caller}` was on, and the optimizer made steps, but none with a mask: the "
-                "weights were trained without it. The train step was compiled before, or it uses "
-                "another optimizer. Trace it inside of the context, and pass the optimizer that "
-                "it applies."
+    def require_all_steps(self):
+        """Raise, or warn, at the end of a loop, if updates were made without masks or prunings."""
+        self.coverage.look_back(strict=True)
+        done, is_stateless = self.done(), keras.backend.backend() == "jax"
+        if is_stateless or self._was_asked:
+            self.coverage.require_advanced(
+                "a loop without a step, or one that does not write its state back."
+            )
+        if self._held and not self._was_looked_at and done > self._held_since:
+            self._require_held()
+        elif self._held and self._masks_lost() + self._grown():
+            warn(
+                f"`{self._caller}`: {self._grown()} weights are not zero on leaving that masks "
+                "hold, because something has set them since the last `step()`. They are set to "
+                "zero now.",
+                RuntimeWarning,
             )
         due = None if self._timeline is None else self._timeline.last_due(done)
         if due is not None and due != self._last:
@@ -274,6 +297,32 @@ class PruningTraining:
             return
         for variable in self.variables:
             self._masks.assign(variable, host_view(variable) != 0)
+        self._remember_masks({id(v): self._masks.alive(v) for v in self.variables})
+
+    def _remember_masks(self, alive):
+        if self._strategy.hold:
+            self._held = {key: mask.size - np.count_nonzero(mask) for key, mask in alive.items()}
+            self._held_since, self._was_looked_at = self.done(), False
+
+    def _masks_lost(self):
+        """How many weights are no longer held that were pruned."""
+        zeros = {id(v): np.count_nonzero(~self._masks.alive(v)) for v in self.variables}
+        return sum(abs(self._held[key] - zeros[key]) for key in self._held)
+
+    def _grown(self):
+        """How many weights are not zero that the masks hold."""
+        alive = [(host_view(v), self._masks.alive(v)) for v in self.variables]
+        return sum(np.count_nonzero((weights != 0) & ~mask) for weights, mask in alive)
+
+    def _require_held(self):
+        lost, grown, held = self._masks_lost(), self._grown(), sum(self._held.values())
+        if lost or grown:
+            raise RuntimeError(
+                f"`{self._caller}` holds {held} weights at zero since step {self._held_since}, "
+                f"and after the next update {lost} of them have no mask and {grown} are not zero: "
+                "the loop went on with the state from before the pruning. Write the state (weights "
+                "and optimizer) back before `step()`, and read it again behind it."
+            )
 
     def _require_records(self):
         begins = self._timeline.last_due(self.done()) is not None and self._last is None

@@ -13,12 +13,16 @@ Keras tracks, serializes and saves nothing of it:
   `fit` ended without `on_train_end`, which is what Keras does after an exception or Ctrl-C.
 """
 
-from kerasreg.train_step.fit import FitScope, borrowed, forget_traces
+from kerasreg.train_step.counter import finished_updates
+from kerasreg.train_step.coverage import Coverage, other_optimizers
+from kerasreg.train_step.fit import FitScope, borrowed
 from kerasreg.train_step.penalties import TrainedPenalty, plain
 from kerasreg.train_step.running import require_idle
-from kerasreg.train_step.updates import Update, UpdateHook, finished_updates, sum_over_replicas
+from kerasreg.train_step.traces import forget_traces
+from kerasreg.train_step.updates import Update, UpdateHook, sum_over_replicas
 
 __all__ = [
+    "Coverage",
     "FitScope",
     "TrainedPenalty",
     "Update",
@@ -26,6 +30,7 @@ __all__ = [
     "borrowed",
     "finished_updates",
     "forget_traces",
+    "other_optimizers",
     "plain",
     "require_idle",
     "sum_over_replicas",

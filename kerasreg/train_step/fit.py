@@ -5,6 +5,8 @@ import contextlib
 import keras
 from keras import ops
 
+from kerasreg.train_step.traces import renew
+
 
 class FitScope:
     """What one `fit` changes in its model. Use `FitScope.of(model)`.
@@ -63,6 +65,12 @@ class FitScope:
         self.release()
         self.model.train_function = None
 
+    def abandon(self):
+        """Restore the model of a fit that is about to fail."""
+        for end in list(self._ends):
+            self.leave(end)
+        self.release()
+
     def release(self):
         """Restore a model that nobody entered."""
         if not self._ends:
@@ -90,8 +98,7 @@ class FitScope:
             # Keras asks without force at the start of every fit and nowhere in it: whoever is
             # still here belongs to a fit that was interrupted.
             if self._ends and not force:
-                for end in list(self._ends):
-                    self.leave(end)
+                self.abandon()
             return make_train_function(force=force)
 
         # The losses of a model have no public place for a function of several variables.
@@ -116,24 +123,13 @@ def _optimizer_values(model, state, *_):
     return {id(v): value for v, value in zip(variables, state[2], strict=True)}
 
 
-def forget_traces(model):
-    """Make Keras compile the steps of a model anew: they have the present penalties in them."""
-    if not getattr(model, "compiled", False):
-        return
-    # A fit that is running calls whatever is there, and makes none.
-    if model.train_function is not None:
-        model.make_train_function(force=True)
-    if model.test_function is not None:
-        model.make_test_function(force=True)
-
-
 @contextlib.contextmanager
 def borrowed(model, optimizer):
     """The model with this optimizer in place of its own."""
     own, model.optimizer = model.optimizer, optimizer
     # A fit that is running goes on with its metrics.
     metrics = [(v, ops.convert_to_numpy(v).copy()) for v in model.metrics_variables]
-    forget_traces(model)
+    renew(model)
     try:
         yield
     finally:
@@ -141,4 +137,4 @@ def borrowed(model, optimizer):
         model.reset_metrics()
         for variable, value in metrics:
             variable.assign(value)
-        forget_traces(model)
+        renew(model)

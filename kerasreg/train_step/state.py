@@ -23,7 +23,9 @@ class State:
         self.arrays = {}
         #: What a checkpoint brought, by name.
         self.restored = {}
-        self._owners = {}
+        #: Context managers, without arguments, around whatever loads the optimizer.
+        self.around_loading = []
+        self._owners, self._unsaved = {}, set()
         self._savers = [*parts, *wrappers]
 
     def __contains__(self, name):
@@ -32,7 +34,12 @@ class State:
     def __getitem__(self, name):
         return self.variables[name]
 
-    def add(self, owner, name, shape, initial=0.0, dtype="float32", reference=None):
+    @property
+    def saved(self):
+        """Those of the variables that belong into a checkpoint, by name."""
+        return {k: v for k, v in self.variables.items() if k not in self._unsaved}
+
+    def add(self, owner, name, shape, initial=0.0, dtype="float32", reference=None, saved=True):
         """The variable of this name, made in the optimizer `owner` if it does not exist.
 
         One of the shape of `reference`, a model variable, is sharded like it.
@@ -44,7 +51,9 @@ class State:
         constant = keras.initializers.Constant(initial)
         with _strategy_scope(owner):
             variable = owner.add_variable(shape, constant, dtype, layout=layout, name=name)
-        if name in self.restored:
+        if not saved:
+            self._unsaved.add(name)
+        elif name in self.restored:
             variable.assign(self.restored[name])
         self.variables[name] = variable
         self._owners[name] = owner
@@ -54,7 +63,8 @@ class State:
         """Keep the variables out of what Keras saves."""
         for saver in self._savers:
             saver.__dict__["save_own_variables"] = self._without(saver.save_own_variables)
-            saver.__dict__["load_own_variables"] = self._without(saver.load_own_variables)
+            saver.__dict__["load_own_variables"] = self._loading(saver.load_own_variables)
+            saver.__dict__["stateless_apply"] = self._stateless(saver)
 
     def unpatch(self):
         """Forget the variables."""
@@ -66,6 +76,7 @@ class State:
         for saver in self._savers:
             saver.__dict__.pop("save_own_variables", None)
             saver.__dict__.pop("load_own_variables", None)
+            saver.__dict__.pop("stateless_apply", None)
 
     def _without(self, method):
         def without_state(store):
@@ -73,6 +84,30 @@ class State:
                 method(store)
 
         return without_state
+
+    def _stateless(self, optimizer):
+        stateless_apply = optimizer.stateless_apply
+
+        def apply(optimizer_variables, grads, trainable_variables):
+            received, expected = len(optimizer_variables), len(optimizer.variables)
+            if received < expected:
+                raise ValueError(
+                    f"The optimizer '{optimizer.name}' has {expected} variables now, of which "
+                    f"kerasreg needs {len(self.variables)}. Received: the values of {received}. "
+                    "Take `optimizer.variables` inside of the context, not before it."
+                )
+            return stateless_apply(optimizer_variables, grads, trainable_variables)
+
+        return apply
+
+    def _loading(self, method):
+        def load(store):
+            with contextlib.ExitStack() as stack:
+                for context in self.around_loading:
+                    stack.enter_context(context())
+                self._without(method)(store)
+
+        return load
 
     @contextlib.contextmanager
     def _hidden(self):
@@ -93,14 +128,14 @@ class StateKeeper(keras.layers.Layer):
         self.__dict__["hook"] = hook
 
     def save_own_variables(self, store):
-        for name, value in (self.hook.state.variables | self.hook.state.arrays).items():
+        for name, value in (self.hook.state.saved | self.hook.state.arrays).items():
             store[name] = keras.ops.convert_to_numpy(value)
 
     def load_own_variables(self, store):
         state = self.hook.state
         state.restored = {name: store[name][()] for name in list(store.keys())}
         for name, value in state.restored.items():
-            if name in state:
+            if name in state.saved:
                 state[name].assign(value)
 
 

@@ -1,9 +1,12 @@
 """Updates of ours after the optimizer's own, inside of the compiled train step."""
 
+import weakref
+
 import keras
 from keras import ops
 
 from kerasreg.texts import listed
+from kerasreg.train_step.counter import Counter
 from kerasreg.train_step.state import State, StateKeeper
 
 
@@ -27,11 +30,24 @@ class Update:
     def __init__(self, variables, active=lambda: True):
         self.variables = list(variables)
         self.active = active
-        #: How often it was traced or run: 0 after a training step means that it is not in there.
+        #: How often it was traced or run for one of its variables.
         self.calls = 0
+        #: The `Counter` of the steps that it was in, while it is in a hook.
+        self.counter = None
+        #: The variables that others of its class have changed before they were taken out.
+        self.served = []
+
+    def covered(self):
+        """The variables that it has changed in some step."""
+        counts = self.counter.read()
+        return [variable for each in counts for variable, times in each.of_variables if times]
 
     def create_state(self, hook):
         """Create what lives in the step, with `hook.add_state`."""
+
+    def changed(self, variables):
+        """Those that it changes, of the variables of its own that have a gradient in a step."""
+        return variables
 
     def before(self, hook, variable, gradient):
         """A tuple of tensors to keep from before the optimizer's own step.
@@ -67,6 +83,10 @@ _KEEPS_ZEROS = (
 )
 
 
+#: The hooks with updates in them.
+_LIVE = weakref.WeakSet()
+
+
 class UpdateHook:
     """The updates of one optimizer. Use `UpdateHook.of(optimizer)`.
 
@@ -80,6 +100,7 @@ class UpdateHook:
         self.optimizer = optimizer
         self._wrappers = wrappers
         self._updates = []
+        self._added = 0
         self.state = State([], [])
 
     @classmethod
@@ -93,6 +114,11 @@ class UpdateHook:
         if keeper is None:
             keeper = optimizer.__dict__[cls._ATTRIBUTE] = StateKeeper(cls(optimizer, wrappers))
         return keeper.hook
+
+    @property
+    def updates(self):
+        """Those that run."""
+        return tuple(self._updates)
 
     @property
     def parts(self):
@@ -144,11 +170,17 @@ class UpdateHook:
         self._updates.append(update)
         self._updates.sort(key=lambda each: each.order)
         update.create_state(self)
+        update.counter = Counter(self, update.variables, self._added)
+        self._added += 1
 
     def remove(self, update):
         """Take `update` out; the last one leaves the optimizer as it was."""
         if update in self._updates:
             self._updates.remove(update)
+            for other in _others_like(update):
+                other.served += update.covered()
+            update.counter.stop()
+            update.counter = None
         self.release()
 
     def release(self):
@@ -181,6 +213,8 @@ class UpdateHook:
         self.state = State(self.parts, [*whole, *self._wrappers])
         self.state.restored = restored
         self.state.patch()
+        self._added = 0
+        _LIVE.add(self)
         for part in self.parts:
             self._patch_part(part)
 
@@ -201,6 +235,7 @@ class UpdateHook:
         part.__dict__["_update_model_variables_moving_average"] = update_average_and_pattern
 
     def _unpatch(self):
+        _LIVE.discard(self)
         self.state.unpatch()
         for part in self.parts:
             for name in ("_backend_update_step", "_update_model_variables_moving_average"):
@@ -217,12 +252,13 @@ class UpdateHook:
         for update in self._updates:
             if not update.active():
                 continue
-            update.calls += 1
             found = []
             for variable in update.variables:
                 owner, index = self.part_of(variable)
                 if owner is part and index in gradients:
                     found.append((variable, update.before(self, variable, gradients[index])))
+            update.calls += bool(found)
+            self._count(part, update, [variable for variable, _ in found])
             together = [found] if update.is_joint and found else [[each] for each in found]
             prepared += [(update, each) for each in together]
 
@@ -233,6 +269,17 @@ class UpdateHook:
                 _on_every_replica(part, variables, assign, before)
 
         return run
+
+    def _count(self, part, update, found):
+        vector = update.counter.vector(part)
+        if vector is None:
+            return
+        more = update.counter.increment(part, update.changed(found))
+
+        def add(vectors, _):
+            part.assign(vectors[0], vectors[0] + ops.cast(more, vector.dtype))
+
+        _on_every_replica(part, [vector], add, ())
 
     def _gradients(self, grads, variables):
         gradients = {id(v): gradient for gradient, v in zip(grads, variables, strict=True)}
@@ -269,18 +316,18 @@ class UpdateHook:
                 average.assign(ops.where(dead, ops.zeros_like(value), value))
 
 
+def served_elsewhere(update):
+    """The variables that other updates of the same class have changed, of any optimizer."""
+    return update.served + [each for other in _others_like(update) for each in other.covered()]
+
+
+def _others_like(update):
+    every = [each for hook in list(_LIVE) for each in hook.updates]
+    return [each for each in every if type(each) is type(update) and each is not update]
+
+
 def _contains(variables, variable):
     return any(each is variable for each in variables)
-
-
-def finished_updates(optimizer, value=lambda variable: variable):
-    """The number of finished updates, a tensor; an accumulation of gradients counts once.
-
-    `value` reads a variable, see `FitScope.value`.
-    """
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    iterations = ops.convert_to_tensor(value(optimizer._iterations))
-    return iterations // (optimizer.gradient_accumulation_steps or 1)
 
 
 def sum_over_replicas(optimizer, variable, gradient):

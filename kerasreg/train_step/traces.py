@@ -1,0 +1,43 @@
+"""What Keras has compiled with penalties in it, and how to have it compiled anew."""
+
+import gc
+
+import keras
+
+
+def renew(model):
+    """Make Keras compile the steps of this model anew: they have the present penalties in them."""
+    # A fit that is running calls whatever is there, and makes none.
+    if getattr(model, "train_function", None) is not None:
+        model.make_train_function(force=True)
+    if getattr(model, "test_function", None) is not None:
+        model.make_test_function(force=True)
+
+
+def forget_traces(model):
+    """Make Keras compile the steps of every model anew that has variables of this one.
+
+    A model knows what is in it, and not what it is in: the layer of another, an attribute, a part
+    of a graph. So this looks through all models that there are. Functions that a user has compiled
+    (`tf.function`, `jax.jit`) and exported models stay as they are.
+    """
+    own = {id(variable) for variable in model.variables}
+    for each in _models():
+        if each is model or any(id(variable) in own for variable in each.variables):
+            renew(each)
+
+
+def _models():
+    """Every model that was compiled or used, by way of the classes that they are instances of."""
+    kinds = _with_subclasses(keras.Model)
+    found = [each for each in gc.get_referrers(*kinds) if type(each) in kinds]
+    names = "train_function", "test_function"
+    return [each for each in found if any(each.__dict__.get(name) for name in names)]
+
+
+def _with_subclasses(kind):
+    found, left = set(), [kind]
+    while left:
+        found.add(left.pop())
+        left = [each for one in found for each in one.__subclasses__() if each not in found]
+    return found
