@@ -86,7 +86,7 @@ class CoupledGroupLasso(TrainStepCallback):
                 active=scope.inside,
             )
         except ValueError:
-            scope.release()
+            scope.abandon()
             self.release_unused()
             raise
         self._penalised = self._training.groups

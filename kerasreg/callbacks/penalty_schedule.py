@@ -116,7 +116,8 @@ class PenaltySchedule(TrainStepCallback):
         siblings = run_after(self, lambda each: reads_logs(each, (_NAME,)))
         require_built(self.model, "PenaltySchedule")
         self._coupled = [each for each in siblings if isinstance(each, CoupledGroupLasso)]
-        self._variables = self._find_variables()
+        with self.undone_by_errors():
+            self._variables = self._find_variables()
         _require_scale(*self._last_scale())
         scope = FitScope.of(self.model)
         # Not `self.model` in the step: on JAX, asking for it sets its variables.
@@ -135,7 +136,8 @@ class PenaltySchedule(TrainStepCallback):
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         # Not in `on_train_begin`, where the groups may still come.
         if not self._started:
-            self._require_groups()
+            with self.undone_by_errors():
+                self._require_groups()
             self._started = True
             self.begin_looking(self._make_coverage())
 

@@ -83,7 +83,7 @@ class ProximalGradient(TrainStepCallback):
             if self.polishes:
                 self._polishing()
         except ValueError:
-            scope.release()
+            scope.abandon()
             self.release_unused()
             raise
         self.polished = None

@@ -105,7 +105,7 @@ class PruneUntil(TrainStepCallback):
                 self.model, self.model.optimizer, self._strategy, "PruneUntil", scope.inside
             )
         except ValueError:
-            scope.release()
+            scope.abandon()
             self.release_unused()
             raise
         self._is_over, self._pruned_level = False, -1

@@ -168,7 +168,7 @@ class Pruning(TrainStepCallback):
                 self.model, self.model.optimizer, self._strategy, "Pruning", scope.inside
             )
         except ValueError:
-            scope.release()
+            scope.abandon()
             self.release_unused()
             raise
         self._started, self._ended, self._outcome = False, False, None

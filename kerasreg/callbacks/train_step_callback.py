@@ -101,8 +101,8 @@ class TrainStepCallback(keras.callbacks.Callback):
             self.coverage.look_back(strict=False)
             if self._batches:
                 self.coverage.require_advanced(
-                    f"a train step of '{self.model.name}' that does not apply the optimizer of "
-                    "`compile`."
+                    f"'{self.model.name}', with a train step that does not. `fit` needs one that "
+                    "applies the optimizer of `compile`."
                 )
 
     @contextlib.contextmanager

@@ -169,10 +169,18 @@ class _CoupledUpdate(SteppedUpdate):
     #: After the prox of single weights: with L1 this is the prox of the sparse group lasso.
     order = 0.5
     state_name = "coupled_gain"
+    alone_as = "a prox of coupled units"
 
     def __init__(self, groups, variables, hook, active, scale_of):
         super().__init__(variables, hook, active)
-        self._groups, self._scale_of = groups, scale_of
+        self.groups, self._scale_of = groups, scale_of
+
+    def common(self, other):
+        taken = {}
+        for each in other.groups:
+            _overlap(each.group, taken)
+        twice = [each for each in self.groups if _overlap(each.group, dict(taken)) is not None]
+        return list({id(v): v for each in twice for v in each.variables}.values())
 
     def before(self, hook, variable, gradient):
         kept = super().before(hook, variable, gradient)
@@ -182,7 +190,7 @@ class _CoupledUpdate(SteppedUpdate):
     def changed(self, variables):
         # What has no gradient in this step is not trained in it, nor is its group.
         found = {id(variable) for variable in variables}
-        whole = [g for g in self._groups if all(id(v) in found for v in g.variables)]
+        whole = [g for g in self.groups if all(id(v) in found for v in g.variables)]
         shrunk = {id(variable) for group in whole for variable in group.variables}
         return [variable for variable in variables if id(variable) in shrunk]
 
@@ -196,7 +204,7 @@ class _CoupledUpdate(SteppedUpdate):
             bound = self.bound(variable, learning_rate, kept)
             if bound is not None:
                 reaches[key] = reach(old, tensors[key], bound)
-        for group in self._groups:
+        for group in self.groups:
             if all(id(variable) in tensors for variable in group.variables):
                 own = {id(variable): steps[id(variable)] for variable in group.variables}
                 # One optimizer has all weights of a unit, so all have a bound or none.

@@ -93,6 +93,7 @@ class ProximalTraining:
             # A layer that was unfrozen after `compile` is unknown to the optimizer.
             self._hook.require_known(self.variables)
             self._update = self._make_update()
+            self._hook.require_alone(self._update, caller)
             self.coverage = self._make_coverage(model, optimizer)
         except ValueError:
             self._hook.release()
@@ -156,12 +157,15 @@ class ProximalTraining:
         return _ProxUpdate(self._targets, self._hook, self._active)
 
     def _add_penalties(self):
-        for target in self._targets:
-            if target.penalty is not None:
-                TrainedPenalty.of(target.variable, self._active).has_gradient = False
+        penalised = [each.variable for each in self._targets if each.penalty is not None]
+        own = [TrainedPenalty.of(variable, self._active).has_gradient for variable in penalised]
+        # A context around this one, for another optimizer, may have been first.
+        self._silenced = [variable for variable, it in zip(penalised, own, strict=True) if it]
+        for variable in self._silenced:
+            variable.regularizer.has_gradient = False
 
     def _remove_penalties(self):
-        for variable in self.variables:
+        for variable in self._silenced:
             if isinstance(variable.regularizer, TrainedPenalty):
                 variable.regularizer.has_gradient = True
                 TrainedPenalty.release(variable)
@@ -176,6 +180,8 @@ class ProximalTraining:
 
 
 class _ProxUpdate(SteppedUpdate):
+    alone_as = "a prox"
+
     def __init__(self, targets, hook, active):
         super().__init__([target.variable for target in targets], hook, active)
         self._targets = {hook.index(target.variable): target for target in targets}

@@ -46,6 +46,12 @@ class PruningTraining:
             self._hook.release()
             raise
         self._masks = HoldUpdate(self.variables, active)
+        self._masks.alone_as = "a pruning schedule"
+        try:
+            self._hook.require_alone(self._masks, caller)
+        except ValueError:
+            self._hook.release()
+            raise
         self._records, self._gradients = None, None
         self._updates = [self._masks] if strategy.hold else []
         if self._rule.score.records:

@@ -21,6 +21,8 @@ class Update:
 
     #: Lower comes first: shrink, then mask.
     order: float = 0
+    #: What it must be the only one of, for each of its variables; None where several may be.
+    alone_as = None
     #: Whether it changes weights, and does not only look at them.
     changes_weights = True
     #: Whether `__call__` takes all variables of an optimizer at once: a list of them, a list of
@@ -36,6 +38,10 @@ class Update:
         self.counter = None
         #: The variables that others of its class have changed before they were taken out.
         self.served = []
+
+    def common(self, other):
+        """The variables that both change, of an update that must be alone."""
+        return [variable for variable in self.variables if _contains(other.variables, variable)]
 
     def covered(self):
         """The variables that it has changed in some step."""
@@ -162,6 +168,24 @@ class UpdateHook:
         except ValueError:
             return False
         return True
+
+    def require_alone(self, update, caller):
+        """Raise a `ValueError` if another update does to the same variables what may be done once.
+
+        Args:
+            update: one that is to be added.
+            caller: who adds it, for the message.
+        """
+        for other in self._updates:
+            if update.alone_as is None or other.alone_as != update.alone_as:
+                continue
+            common = [variable.path for variable in update.common(other)]
+            if common:
+                raise ValueError(
+                    f"`{caller}` found {update.alone_as} on {listed(common)} already, of another "
+                    "callback in this fit or of a context around it, and both would act in every "
+                    "step. Leave one of them out, or give them variables of their own."
+                )
 
     def add(self, update):
         """Run `update` from the next traced step on."""

@@ -287,12 +287,14 @@ def test_a_compiled_function_inside_of_the_train_step():
     model = Net([keras.Input((4,)), layers.Dense(1, kernel_regularizer="l1")])
     model.compile(optimizers.SGD(0.1), "mse", **PLAIN)
     x = np.ones((24, 4), "float32")
-    model.update(x[:8], x[:8, :1])
+    stale = model.update
+    stale(x[:8], x[:8, :1])
     with pytest.raises(RuntimeError, match=r"1 updates, but none with a prox.*no function that is"):
         model.fit(x, x[:, :1], batch_size=8, verbose=0, callbacks=[ProximalGradient()])
-    # The last batch has another shape: only that is compiled anew.
-    batches = ((x[:size], x[:size, :1]) for size in (5, 8, 8))
-    with pytest.warns(UserWarning, match="only 1 of 3 updates of the optimizer 'sgd' had a prox"):
-        model.fit(
-            batches, steps_per_epoch=3, verbose=0, shuffle=False, callbacks=[ProximalGradient()]
-        )
+    # Outside of the train step: each batch is followed by an update without a prox.
+    model.update = tf.function(model._update)
+    late = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: stale(x[:8], x[:8, :1])
+    )
+    with pytest.warns(UserWarning, match="only 3 of 6 updates of the optimizer 'SGD' had a prox"):
+        model.fit(x, x[:, :1], batch_size=8, verbose=0, callbacks=[ProximalGradient(), late])
