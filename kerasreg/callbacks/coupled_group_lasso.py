@@ -1,5 +1,6 @@
 """Training that makes whole units of a model zero, wherever their weights are."""
 
+import keras
 from keras import ops
 
 from kerasreg._types import Logs

@@ -296,5 +296,5 @@ def test_a_compiled_function_inside_of_the_train_step():
     late = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: stale(x[:8], x[:8, :1])
     )
-    with pytest.warns(UserWarning, match="only 3 of 6 updates of the optimizer 'SGD' had a prox"):
+    with pytest.warns(UserWarning, match="only 3 of 6 updates of the optimizer 'sgd' had a prox"):
         model.fit(x, x[:, :1], batch_size=8, verbose=0, callbacks=[ProximalGradient(), late])
