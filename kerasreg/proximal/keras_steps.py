@@ -16,9 +16,9 @@ With `k = iterations + 1`, and all numbers those after the update but where it s
     momentum m          T_k = m T_(k-1) + the step above; Nesterov: m T_k + the step above
 
 Most divide by the size of past gradients. What is left of a constant gradient is the bound of
-their steps: lr for Adam, AdamW, Adamax, Nadam, RMSprop and Adagrad, for Lion less, lr sqrt(old delta +
-epsilon) for Adadelta, alpha for Adafactor, lr rms(old w) for Lamb, rms(new w - old w) for the
-matrices of Muon. Momentum multiplies it by 1 + m + m^2 + ...
+their steps: lr for Adam, AdamW, Adamax, Nadam, RMSprop and Adagrad, for Lion less,
+lr sqrt(old delta + epsilon) for Adadelta, alpha for Adafactor, lr rms(old w) for Lamb,
+rms(new w - old w) for the matrices of Muon. Momentum multiplies it by 1 + m + m^2 + ...
 
 The factor 1 / (1 - beta_1^k) of Adam corrects the estimate of the gradient and is not part of the
 step. Momentum keeps the learning rate inside of its velocity, so under a schedule only the

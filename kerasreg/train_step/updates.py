@@ -22,7 +22,7 @@ class Update:
     #: Lower comes first: shrink, then mask.
     order: float = 0
     #: What it must be the only one of, for each of its variables; None where several may be.
-    alone_as = None
+    alone_as: str | None = None
     #: Whether it changes weights, and does not only look at them.
     changes_weights = True
     #: Whether `__call__` takes all variables of an optimizer at once: a list of them, a list of
@@ -90,7 +90,7 @@ _KEEPS_ZEROS = (
 
 
 #: The hooks with updates in them.
-_LIVE = weakref.WeakSet()
+_LIVE: weakref.WeakSet["UpdateHook"] = weakref.WeakSet()
 
 
 class UpdateHook:
