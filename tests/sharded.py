@@ -7,6 +7,7 @@ os.environ["KERAS_BACKEND"] = "jax"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 
 import keras
+import numpy as np
 from devices import compare, data, documented, fit, network
 from keras import distribution, optimizers
 
@@ -61,6 +62,24 @@ def train(make):
     return layouts, (history, raw, model.get_weights())
 
 
+def shrunk():
+    """Shapes of `shrink` where 9 of 10 units stay on two devices, without and with `round_to`."""
+    distribution.set_distribution(model_parallel())
+    stack = [keras.layers.Dense(10, name="first"), keras.layers.Dense(6, name="second")]
+    model = keras.Sequential([keras.Input((4,)), *stack, keras.layers.Dense(2, name="last")])
+    kernel = np.array(keras.ops.convert_to_numpy(stack[0].kernel))
+    kernel[:, 0] = 0
+    stack[0].kernel.assign(kernel)
+    whole, report = kerasreg.shrink(model)
+    rounded, _ = kerasreg.shrink(model, round_to=2)
+    kernel[:, 1] = 0
+    stack[0].kernel.assign(kernel)
+    fewer, _ = kerasreg.shrink(model, round_to=2)
+    distribution.set_distribution(None)
+    units = [each.layers[0].units for each in (whole, rounded, fewer)]
+    return {"units": units, "report": report.to_dict()["unknown"]}
+
+
 def documentation_runs():
     x, y = data()
     blocks = documented("keras.distribution.set_distribution")
@@ -80,7 +99,8 @@ def main():
             distribution.set_distribution(None)
             found = {"kept": layouts.kept, "split": layouts.split}
             results[f"{kind}, {name}"] = {**compare(one, both), **found}
-    print(json.dumps({"cases": results, "documentation": documentation_runs()}))
+    found = {"cases": results, "documentation": documentation_runs(), "shrunk": shrunk()}
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

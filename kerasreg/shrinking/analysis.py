@@ -64,8 +64,15 @@ class RuleError(Exception):
         kind = type(operation).__name__
         text = " ".join(str(error).split())[:200]
         self.operation = operation
-        self.reason = f"the rule of '{operation.name}' ({kind}) raised {type(error).__name__}"
-        self.reason += f": {text}" if text else ""
+        if type(error).__name__ == "IndivisibleError":
+            # JAX's, which has no public name.
+            self.reason = (
+                f"the units that would stay in '{operation.name}' ({kind}) cannot be split evenly "
+                "over the devices of `keras.distribution`; pass the number of devices as `round_to`"
+            )
+        else:
+            self.reason = f"the rule of '{operation.name}' ({kind}) raised {type(error).__name__}"
+            self.reason += f": {text}" if text else ""
         super().__init__(self.reason)
 
 

@@ -71,6 +71,13 @@ def test_weights_and_state_keep_their_sharding(sharded):
     }
 
 
+def test_units_that_two_devices_cannot_split_stay_and_the_report_names_round_to(sharded):
+    assert sharded["shrunk"]["units"] == [10, 10, 8]
+    (reason,) = sharded["shrunk"]["report"]
+    assert "'first' (Dense) cannot be split evenly" in reason
+    assert "`round_to`" in reason
+
+
 def test_documentation_of_mirrored_devices(mirrored):
     assert mirrored["documentation"]
 
