@@ -57,6 +57,7 @@ def data():
 def network():
     """A model with a penalty whose prox takes one step per weight, per group, for all together."""
     import keras
+    import numpy as np
 
     from kerasreg.regularizers import L1, SLOPE, GroupLasso
 
@@ -67,7 +68,7 @@ def network():
             units, "tanh", use_bias=False, kernel_regularizer=penalty, name=name
         )
 
-    return keras.Sequential(
+    model = keras.Sequential(
         [
             keras.Input((10,)),
             dense(8, L1(0.3), "first"),
@@ -77,6 +78,10 @@ def network():
         ],
         name="network",
     )
+    # A unit that becomes zero in a few steps, however small they are.
+    second = model.get_layer("second").kernel
+    second.assign(second * np.where(np.arange(6) < 1, 1e-3, 1.0))
+    return model
 
 
 def fit(model, *callbacks, hold):

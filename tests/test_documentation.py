@@ -71,6 +71,7 @@ def test_readme(tmp_path, monkeypatch, capsys):
         *("docs/coupled.md", "docs/shrinking.md"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:PenaltySchedule ended")  # Its ramp is longer than the fit.
 def test_pages(page, capsys, tmp_path, monkeypatch):
     """Their code runs from top to bottom on a small model."""
     monkeypatch.chdir(tmp_path)

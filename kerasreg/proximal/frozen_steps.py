@@ -1,6 +1,7 @@
 """Gradient descent with the step sizes that another optimizer had at the end."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from kerasreg.proximal.step_sizes import StepSize, float32, register_step_size
@@ -12,7 +13,7 @@ class FrozenSteps(keras.optimizers.Optimizer):
 
     Args:
         steps: float arrays, one per trainable variable, in the order of `build`.
-        bounds: as many floats or None, see `register_step_size`; None is none for all.
+        bounds: as many numbers, arrays or None, see `register_step_size`; None is none for all.
         **kwargs: those of a Keras optimizer.
     """
 
@@ -76,5 +77,5 @@ def _present_step(part, index, variable):
     bound = sizes.bound(index, part.learning_rate, before)
     return (
         ops.convert_to_numpy(sizes.plain(index, part.learning_rate, before)),
-        None if bound is None else float(ops.convert_to_numpy(bound)),
+        None if bound is None else np.asarray(ops.convert_to_numpy(bound), "float32"),
     )

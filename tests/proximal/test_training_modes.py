@@ -161,7 +161,7 @@ def test_weight_decay_is_a_ridge_besides_the_objective():
 def test_adapters_are_penalised_and_the_kernel_is_not_touched():
     """With LoRA, Keras puts the regularizer of the kernel on the two factors of the adapter."""
     x, y = diabetes()
-    model = linear(10, GroupLasso(0.015, axis=-1), units=6)
+    model = linear(10, GroupLasso(0.03, axis=-1), units=6)
     layer = model.layers[0]
     layer.enable_lora(4)
     model.compile(keras.optimizers.Adam(0.02), "mse")

@@ -121,6 +121,7 @@ def test_functions():
                 None if pattern == "2:4" else 0.5,
                 pattern,
                 lambda v, w: result,  # noqa: B023
+                include="kernel",  # Its units are outputs of the model.
             )
             assert plan["net/a/kernel"].zeros == zeros
     seen = []

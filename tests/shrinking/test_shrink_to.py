@@ -168,7 +168,9 @@ def test_measured_latency():
     model = residual()
     small, _ = kerasreg.shrink_to(model, latency=60.0)
     assert small.count_params() == model.count_params()
-    with pytest.raises(ValueError, match=r"Received: 1e-09; the smallest is \d.*, with one unit"):
+    with pytest.raises(
+        ValueError, match=r"Received: latency=1e-09; the smallest is \d.*, with one unit"
+    ):
         kerasreg.shrink_to(model, latency=1e-9)
 
 
@@ -189,7 +191,7 @@ def test_open_sizes():
     ({"params": 1.5}, "`params` must be an int of at least 1.*params=1.5"),
     ({"flops": True}, "`flops` must be an int of at least 1.*flops=True"),
     ({"latency": -1.0}, "`latency` must be a number of seconds above 0.*latency=-1.0"),
-    ({"params": 20}, r"can be reached. Received: 20; the smallest is \d+, with one unit of each"),
+    ({"params": 20}, r"can be reached. Received: params=20; the smallest is \d+, with one unit of each"),
     ({"params": 0.5, "fine_tune": {}}, "`fine_tune` needs `data` and a compiled model"),
     ({"params": 0.5, "fine_tune": {}, "data": IMAGES}, "a model that is not compiled"),
 ], ids=range(9))  # fmt: skip

@@ -71,7 +71,9 @@ class Elementwise(Rule):
 
     def constants(self, call: Call, analysis: Analysis) -> None:
         tensor, (output,) = call.inputs[0], call.outputs
-        if not tensor.constants or not output.labels or any(_arrays(call.operation)):
+        # A shape of noise is of no consequence in inference.
+        arrays = [name for name, _ in _arrays(call.operation) if name != "noise_shape"]
+        if not tensor.constants or not output.labels or arrays:
             return
         if tensor.is_masked and getattr(call.operation, "_call_has_mask_arg", False):
             # What it does with masked steps is its own affair.
