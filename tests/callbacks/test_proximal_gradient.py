@@ -287,7 +287,9 @@ def test_a_layer_that_was_unfrozen_after_compile_is_an_error():
     model.layers[0].trainable = False
     model.optimizer.build(model.trainable_variables)
     model.layers[0].trainable = True
-    with pytest.raises(ValueError, match="does not know these trainable variables: .*dense/kernel"):
+    with pytest.raises(
+        ValueError, match=r"does not know these trainable variables: .*dense/kernel"
+    ):
         fit(model, [ProximalGradient()])
 
 
