@@ -89,12 +89,10 @@ def test_a_callback_inside_of_a_context_and_contexts_in_contexts():
             with pytest.raises(ValueError, match="a prox on net/hidden/kernel, net/head/kernel"):
                 attempt()
         fit(model)
-    once = schedules.OneShot(0.5)
-    with (
-        kerasreg.pruning(model, model.optimizer, once),
-        pytest.raises(ValueError, match="a pruning schedule on"),
-    ):
-        fit(model, Pruning(schedules.Hold()))
+    with kerasreg.pruning(model, model.optimizer, schedules.OneShot(0.5)):
+        with pytest.raises(ValueError, match="a pruning schedule on"):
+            fit(model, Pruning(schedules.Hold()))
+        fit(model)
     assert attributes(model) == before
     assert [v.regularizer for v in model.weights] == regularizers
 
