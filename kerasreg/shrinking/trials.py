@@ -35,7 +35,7 @@ def is_small(model):
     return model.count_params() < _MANY
 
 
-def trials(model, sizes, rng, only_plain=False, high=None):
+def trials(model, sizes, rng, only_plain=False, high=None, kinds=None):
     """The `Trial`s of a model for inputs of these sizes, without the batch; ids are below `high`.
 
     Numbers of both signs, in which about half of the units behind a ReLU are alive, large ones,
@@ -43,7 +43,7 @@ def trials(model, sizes, rng, only_plain=False, high=None):
     and beyond, and minus infinity where there is a softmax. The first one every model has to take.
     """
     leads = _leads(model, high)
-    kinds = _KINDS if is_small(model) else _KINDS[:1] + _KINDS[5:6]
+    kinds = kinds or (_KINDS if is_small(model) else _KINDS[:1] + _KINDS[5:6])
 
     def inputs(kinds, **options):
         return _inputs(model, sizes, kinds, leads, rng, **options)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import shrinkable
 from keras import layers, ops
+from precision import WIDEST
 from shrinkable import kill, randomize
 
 from kerasreg.shrinking import dead
@@ -25,11 +26,15 @@ from kerasreg.shrinking.rules import (
 MUTANTS = []
 
 
-def mutant(make):
-    """Register what plants a wrong rule, with the maker of a model."""
+def mutant(make, is_tiny=False):
+    """Register what plants a wrong rule, with the maker of a model.
+
+    What is wrong by a tiny amount is found in float64 only.
+    """
 
     def register(plant):
-        MUTANTS.append((plant, make))
+        if WIDEST == "float64" or not is_tiny:
+            MUTANTS.append((plant, make))
         return plant
 
     return register
@@ -94,7 +99,7 @@ def a_moving_mean_is_ignored(patch):
     patch(normalization._BatchNormalization, "affine", affine)
 
 
-@mutant(shrinkable.folded)
+@mutant(shrinkable.folded, is_tiny=True)
 def the_epsilon_of_a_normalization_is_ignored(patch):
     def affine(self, layer, tensor):
         scale = base.numpy(layer.gamma) / np.sqrt(base.numpy(layer.moving_variance))
@@ -235,6 +240,7 @@ def _with_constants(model):
     for layer in model.layers:
         if isinstance(layer, layers.MultiHeadAttention):
             shrinkable.zero_units(layer._value_dense, 2, ["kernel"])
+            shrinkable.zero_units(layer._query_dense, 2, ["kernel", "bias"])
     return model
 
 
@@ -266,12 +272,27 @@ def masks_of_attention_are_ignored(patch):
 # Scales.
 
 
-@mutant(shrinkable.query_key_size)
+def _smaller_heads():
+    """Queries and values without some numbers: on JAX, keys and values have one size."""
+    layer = layers.MultiHeadAttention(2, 6, name="attention")
+    model = shrinkable._attend(layer)
+    for dense in (layer._query_dense, layer._value_dense):
+        shrinkable.zero_units(dense, 2, ["kernel", "bias"])
+    return model
+
+
+def _smaller_heads_of_constants():
+    model = _smaller_heads()
+    kill(model, "before", 3, bias=False)
+    return model
+
+
+@mutant(_smaller_heads)
 def scores_are_not_scaled(patch):
     patch(attention, "_rescaled", lambda dense, before, after: [])
 
 
-@mutant(shrinkable.query_key_size_with_constants)
+@mutant(_smaller_heads_of_constants)
 def a_new_bias_is_not_scaled(patch):
     patch(Rebuild, "_scale_of_bias", lambda self, layer, name, place: 1.0)
 
@@ -281,7 +302,7 @@ def the_root_of_a_mean_is_not_scaled(patch):
     patch(normalization._RMSNormalization, "scales", lambda self, call, kept: [])
 
 
-@mutant(shrinkable.rms_norm)
+@mutant(shrinkable.rms_norm, is_tiny=True)
 def an_epsilon_is_not_scaled(patch):
     patch(normalization._RMSNormalization, "config", lambda self, call, kept: {})
 

@@ -159,3 +159,13 @@ def test_refused():
     model(np.ones((1, 3)))
     with pytest.raises(ValueError, match=r"needs a Functional or Sequential.*Subclassed"):
         kerasreg.coupled_groups(model)
+
+
+def test_a_bias_of_one_number():
+    """No axis of it has units: it is pinned, and stops nothing."""
+    x = keras.Input((4, 6))
+    y = layers.EinsumDense("abc,cd->abd", (4, 1), bias_axes="d", name="one")(x)
+    y = layers.Dense(8, name="wide")(y)
+    groups = kerasreg.coupled_groups(keras.Model(x, layers.Dense(2)(y)))
+    assert "wide" in [group.name for group in groups]
+    assert "one/bias" in groups.pinned

@@ -160,7 +160,8 @@ def _pinned(analysis, groups):
     pinned = {}
     for key, found in analysis.slices.items():
         if key not in grouped:
-            labels = np.concatenate([np.ravel(each) for each in found.axes.values()])
+            axes = [np.ravel(each) for each in found.axes.values()]
+            labels = np.concatenate([np.zeros(0, int), *axes])
             reasons = [analysis.labels.reasons.get(label) for label in labels[labels > 0].tolist()]
             reasons = [reason for reason in reasons if reason]
             known = reasons[0] if reasons else "it is joined with what must stay"
