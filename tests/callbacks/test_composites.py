@@ -115,11 +115,15 @@ def test_the_end_waits_for_what_restores():
         assert not ((kernel > 0) & (kernel < 0.5)).any()
 
 
-def test_schedules_find_the_groups_and_loggers_the_run(tmp_path):
+def test_schedules_find_the_groups():
     schedule = kerasreg.callbacks.PenaltySchedule(ramp_steps=2)
     lasso = kerasreg.callbacks.CoupledGroupLasso(0.01)
     _, history = fit(Listed(schedule, Named(lasso)), epochs=3)
     assert history["penalty_scale"] == [0.0, 0.5, 1.0]
+
+
+def test_a_logger_finds_the_run_of_a_callback_in_a_composite(tmp_path):
+    pytest.importorskip("tensorflow", reason="Keras' TensorBoard callback needs it")
     board = keras.callbacks.TensorBoard(tmp_path, write_graph=False)
     fit(Listed(board), SparsityLogger(), epochs=1)
     assert len(list((tmp_path / "train").iterdir())) == 1

@@ -98,9 +98,9 @@ def test_where_the_penalties_are_being_trained_it_is_an_error(callback):
 
 
 def test_in_a_loop_of_kerasreg_it_is_an_error():
-    model = compiled()
-    with (
-        kerasreg.proximal(model, keras.optimizers.SGD(0.1)),
-        pytest.raises(RuntimeError, match=r"`kerasreg.attach` cannot.*on net/first/kernel"),
-    ):
-        kerasreg.attach(model, {"last/kernel": L1(0.5)})
+    model, optimizer = compiled(), keras.optimizers.SGD(0.1)
+    variables = model.trainable_variables
+    with kerasreg.proximal(model, optimizer):
+        with pytest.raises(RuntimeError, match=r"`kerasreg.attach` cannot.*on net/first/kernel"):
+            kerasreg.attach(model, {"last/kernel": L1(0.5)})
+        optimizer.apply([keras.ops.zeros(each.shape) for each in variables], variables)

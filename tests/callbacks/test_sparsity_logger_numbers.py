@@ -185,6 +185,8 @@ class Broken(keras.regularizers.Regularizer):
         return 0.1 * keras.ops.sum(keras.ops.abs(x))
 
 
+# Without TensorFlow, a thread of TensorBoard writes the files, and ends where they are gone.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_what_fails_in_logging_is_a_warning_and_stops_nothing(tmp_path, monkeypatch):
     class Spoil(keras.callbacks.Callback):
         """Something happens to the files in the middle."""
