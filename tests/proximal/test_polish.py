@@ -70,7 +70,9 @@ def test_more_steps_come_to_the_optimum():
     model = noisy(keras.optimizers.Adam(0.02))
     report = kerasreg.polish(model, x, y, steps=100)
     reference = lasso(x, y, 0.2)
-    np.testing.assert_allclose(kernel(model), reference, atol=1e-4)
+    # A step is taken back where the objective does not fall, which float32 tells up to 1e-7: that
+    # leaves the weights the root of it.
+    np.testing.assert_allclose(kernel(model), reference, atol=6e-4)
     expected = np.mean((y - x @ reference) ** 2) + 0.2 * np.abs(reference).sum()
     assert report.objective_after == pytest.approx(expected, rel=1e-5)
 
