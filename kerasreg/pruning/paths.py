@@ -5,16 +5,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from keras import layers
 
+from kerasreg.pruning.gates import gates_of, is_gate
 from kerasreg.pruning.outputs import Outputs
 from kerasreg.shrinking.coupled.find import find_groups
 from kerasreg.shrinking.coupled.groups import CONSUMER, PRODUCER
 from kerasreg.variables import all_layers, host_view, owners
 
 _ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention)
-_GATES = (
-    *(layers.DepthwiseConv1D, layers.DepthwiseConv2D),
-    *(layers.SeparableConv1D, layers.SeparableConv2D),
-)
 
 
 @dataclass
@@ -29,6 +26,7 @@ class _Kernel:
     reads: dict = field(default_factory=dict)
     writes: dict = field(default_factory=dict)
     is_gate: bool = False
+    gates: list = field(default_factory=list)
 
     def __post_init__(self):
         self.view = tuple(self.variable.shape)
@@ -60,7 +58,8 @@ class Paths:
             if _is_kernel(variable) and id(variable) not in self._kernels:
                 # All of its units must stay: it reads what is there, and writes what is asked for.
                 self._kernels[id(variable)] = _Kernel(variable)
-        self._gates = [kernel for kernel in self._kernels.values() if kernel.is_gate]
+        for key, gates in gates_of(model, self._kernels).items():
+            self._kernels[key].gates = [self._kernels[each] for each in gates]
         #: One list of kernels per output of the model: one of them must be reached.
         self._ends = [
             [self._kernels[id(v)] for v in each if id(v) in self._kernels]
@@ -121,7 +120,7 @@ class Paths:
         if not _is_kernel(member.variable) or member.role not in (PRODUCER, CONSUMER):
             return
         kernel = self._kernels.setdefault(id(member.variable), _Kernel(member.variable))
-        kernel.is_gate = isinstance(layer, _GATES) and member.variable.name != "pointwise_kernel"
+        kernel.is_gate = is_gate(layer, member.variable)
         axes = kernel.writes if member.role == PRODUCER else kernel.reads
         units = axes.setdefault(member.axis, np.full(shape[member.axis], -1))
         for number, places in enumerate(member.indices):
@@ -146,22 +145,23 @@ class Paths:
     def _flow(self, kernel, best, arrays):
         """Per weight how wide the widest path is that ends with it."""
         flow = self._values(kernel, arrays)
+        through = best
+        for gate in kernel.gates:
+            through = np.minimum(through, self._open(gate, arrays))
         for axis, units in kernel.reads.items():
             # What must stay (-1) comes from somewhere.
-            width = np.where(units < 0, np.inf, np.minimum(best, self._open(arrays))[units])
+            width = np.where(units < 0, np.inf, through[units])
             view = [-1 if each == axis else 1 for each in range(flow.ndim)]
             flow = np.minimum(flow, width.reshape(view))
         return flow
 
-    def _open(self, arrays):
-        """How wide the gates of every unit are: depthwise kernels, which let units through."""
-        width = np.full(self._count, np.inf)
-        for kernel in self._gates:
-            values = self._values(kernel, arrays)
-            for axis, units in {**kernel.reads, **kernel.writes}.items():
-                rows = np.moveaxis(values, axis, 0).reshape(len(units), -1).max(axis=1)
-                known = units >= 0
-                np.minimum.at(width, units[known], rows[known])
+    def _open(self, gate, arrays):
+        """How wide a depthwise kernel is for every unit."""
+        width, values = np.full(self._count, np.inf), self._values(gate, arrays)
+        for axis, units in {**gate.reads, **gate.writes}.items():
+            rows = np.moveaxis(values, axis, 0).reshape(len(units), -1).max(axis=1)
+            known = units >= 0
+            np.minimum.at(width, units[known], rows[known])
         return width
 
     def _best(self, arrays, origin):
@@ -209,17 +209,17 @@ class Paths:
             unit = int(units[place[axis]])
             if unit in origin:
                 self._trace(*origin[unit], origin, scores, kept)
-                self._keep_gates(unit, scores, kept)
+                self._keep_gates(kernel, unit, scores, kept)
 
-    def _keep_gates(self, unit, scores, kept):
-        for kernel in self._gates:
-            for axis, units in {**kernel.reads, **kernel.writes}.items():
+    def _keep_gates(self, kernel, unit, scores, kept):
+        for gate in kernel.gates:
+            for axis, units in {**gate.reads, **gate.writes}.items():
                 for index in np.flatnonzero(units == unit):
                     at = (*(slice(None),) * axis, index)
-                    values = self._values(kernel, scores)[at]
+                    values = self._values(gate, scores)[at]
                     place = list(np.unravel_index(int(np.argmax(values)), values.shape))
                     place.insert(axis, index)
-                    _mask_of(kernel, kept)[tuple(place)] = True
+                    _mask_of(gate, kept)[tuple(place)] = True
 
 
 def _is_kernel(variable):

@@ -173,3 +173,22 @@ def test_what_was_zero_before_stays_so_without_a_word():
     model = scaled(chain(), {"b": 0.0})
     kerasreg.prune(model, 0.5)
     assert not array(model.get_layer("b").kernel).any()
+
+
+def test_a_gate_of_a_branch_closes_no_other_branch():
+    """Every branch reads other units of the stream, which reaches the output all the same."""
+    x = keras.Input((6, 6, 3))
+    stream = layers.Conv2D(4, 1, name="stream", use_bias=False)(x)
+    for name in "abcd":
+        branch = layers.SeparableConv2D(4, 3, padding="same", use_bias=False, name=name)(stream)
+        stream = layers.Add()([stream, branch])
+    y = layers.GlobalAveragePooling2D()(stream)
+    model = keras.Model(x, layers.Dense(2, name="out", use_bias=False)(y))
+    for place, name in enumerate("abcd"):
+        kernel = model.get_layer(name).depthwise_kernel
+        kernel.assign(kernel * np.where(np.arange(4) == place, 1.0, 1e-3)[:, None])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        plan = kerasreg.prune(model, 0.75, pattern="unit", include="depthwise")
+    assert not any("by `floor`" in (row.remark or "") for row in plan)
+    assert not any(is_constant(model))

@@ -90,7 +90,7 @@ def test_architectures(name):
     start = model.get_weights()
     for label, pattern in PATTERNS.items():
         model.set_weights(start)
-        plan = kerasreg.prune(model, 0.5, pattern, floor=0)
+        plan = kerasreg.prune(model, 0.5, pattern)
         assert plan.sparsity == pytest.approx(0.5, abs=2e-3)
         for variable, old in zip(model.weights, start, strict=True):
             new = np.asarray(keras.ops.convert_to_numpy(variable))
