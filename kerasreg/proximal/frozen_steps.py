@@ -43,7 +43,7 @@ class FrozenSteps(keras.optimizers.Optimizer):
 
 def _bound(optimizer, index, learning_rate):
     bound = optimizer.bounds[index]
-    return None if bound is None else float32(optimizer.scale) * bound
+    return None if bound is None else float32(optimizer.scale) * float32(bound)
 
 
 @register_step_size(FrozenSteps, bound=_bound)

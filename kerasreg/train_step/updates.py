@@ -232,6 +232,10 @@ class UpdateHook:
         return found
 
     def _patch(self):
+        keeper = self.optimizer.__dict__.get(self._ATTRIBUTE)
+        if keeper is None or keeper.hook is not self:
+            # It was released before it had an update.
+            self.optimizer.__dict__[self._ATTRIBUTE] = StateKeeper(self)
         restored = self.state.restored
         whole = [] if self.optimizer is self.parts[0] else [self.optimizer]
         self.state = State(self.parts, [*whole, *self._wrappers])

@@ -76,6 +76,27 @@ def test_polish_takes_a_rate_that_works_where_the_schedule_has_ended(name):
     np.testing.assert_allclose(kernel[:2, 0], optimum, atol=0.01)
 
 
+def test_every_update_of_an_eager_fit_with_polish_has_a_prox():
+    model = compiled(optimizers.SGD(0.1))
+    model.run_eagerly = True
+    seen = []
+
+    class Counts(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            kernel = keras.ops.convert_to_numpy(model.layers[0].kernel)
+            seen.append((int(model.optimizer.iterations), kernel[2:, 0].copy()))
+
+    polishing = ProximalGradient(polish={"x": X, "y": Y, "steps": 1})
+    plain = compiled(optimizers.SGD(0.1))
+    plain.set_weights(model.get_weights())
+    for each, callbacks in ((model, [Counts(), polishing]), (plain, [ProximalGradient()])):
+        keras.utils.set_random_seed(0)
+        fit(each, *callbacks, epochs=6)
+    assert [steps for steps, _ in seen] == [2, 4, 6, 8, 10, 12]
+    kernel = keras.ops.convert_to_numpy(plain.layers[0].kernel)
+    np.testing.assert_allclose(seen[-1][1], kernel[2:, 0], atol=1e-6)
+
+
 def test_polish_that_cannot_work_is_an_error_before_the_first_epoch():
     def begun(model, **arguments):
         ended = []

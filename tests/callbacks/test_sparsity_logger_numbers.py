@@ -81,7 +81,7 @@ def test_a_bad_folder(bad):
 @BOTH_ORDERS
 @pytest.mark.parametrize("arguments", [{}, {"exclude": "head"}, {"include": "head/k|hidden/bias"}])
 def test_sparsity_is_what_pruning_was_asked_for(tmp_path, order, arguments):
-    pruning = Pruning(LINEAR, **arguments)
+    pruning = Pruning(LINEAR, floor=0, **arguments)
     model = net()
     logs = fit(model, [pruning, SparsityLogger(tmp_path)][::order], epochs=4).history
     prunable = 48 if "exclude" in arguments else 16 if "include" in arguments else 56
@@ -207,6 +207,9 @@ def test_what_fails_in_logging_is_a_warning_and_stops_nothing(tmp_path, monkeypa
         "gone": lambda _: shutil.rmtree(tmp_path / "gone"),
         "closed": lambda _: logger._writer._writer.close(),
     }
+    if keras.backend.backend() == "torch":
+        # Each step computes the penalty anew, so the training itself would fail.
+        del spoilt["measure"]
     losses = fit(net(), [], epochs=3).history["loss"]
     for name, how in spoilt.items():
         model = net()

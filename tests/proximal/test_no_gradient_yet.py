@@ -152,7 +152,7 @@ def test_the_objective_behind_a_zero_is_that_of_keras(make, penalty):
     for callbacks in ([], [ProximalGradient()]):
         model = behind_a_zero(penalty)
         compile_fast(model, make(), "mse")
-        train(model, x, y, 300, callbacks)
+        train(model, x, y, 600, callbacks)
         objectives.append(model.evaluate(x, y, verbose=0))
     stock, ours = objectives
     assert ours <= 1.1 * stock
