@@ -47,6 +47,7 @@ lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 
 benchmark: $(VENV)/ready
 	for script in $(filter-out benchmarks/peer_%,$(wildcard benchmarks/*.py)); do \

@@ -24,7 +24,7 @@ import numpy as np
 from keras import layers, ops
 
 import kerasreg
-from kerasreg.variables import all_layers
+from kerasreg._graph.variables import all_layers
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "shrink_architectures.md"
 COLUMNS = (

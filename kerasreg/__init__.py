@@ -1,23 +1,23 @@
 """Penalise, train to exact zeros, see them, prune them: for plain Keras models."""
 
 from kerasreg import callbacks, constraints, patterns, regularizers, schedules, scores
-from kerasreg.proximal.polish import polish
-from kerasreg.proximal.step_sizes import register_step_size
-from kerasreg.proximal.training import proximal
-from kerasreg.pruning.loop import pruning
-from kerasreg.pruning.one_shot import prune, rewind
-from kerasreg.pruning.threshold import prune_below
-from kerasreg.regularizers.attach import attach, detach
-from kerasreg.saving.report import size_report
-from kerasreg.saving.save import save
-from kerasreg.shrinking.budget.recalibrate import recalibrate
-from kerasreg.shrinking.budget.shrink_to import shrink_to
-from kerasreg.shrinking.costs.flops import flops
-from kerasreg.shrinking.costs.latency import compare_latency
-from kerasreg.shrinking.coupled.find import coupled_groups
-from kerasreg.shrinking.shrink import shrink
-from kerasreg.statistics import statistics
-from kerasreg.summary import summary
+from kerasreg._attach.attach import attach, detach
+from kerasreg._graph.coupled.find import coupled_groups
+from kerasreg._proximal.polish import polish
+from kerasreg._proximal.step_sizes import register_step_size
+from kerasreg._proximal.training import proximal
+from kerasreg._pruning.loop import pruning
+from kerasreg._pruning.one_shot import prune, rewind
+from kerasreg._pruning.threshold import prune_below
+from kerasreg._saving.save import save
+from kerasreg._saving.sizes import size_report
+from kerasreg._shrinking.budget.recalibrate import recalibrate
+from kerasreg._shrinking.budget.shrink_to import shrink_to
+from kerasreg._shrinking.costs.flops import flops
+from kerasreg._shrinking.costs.latency import compare_latency
+from kerasreg._shrinking.shrink import shrink
+from kerasreg._statistics.statistics import statistics
+from kerasreg._statistics.summary import summary
 
 __version__ = "0.1.0"
 

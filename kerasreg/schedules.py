@@ -1,6 +1,6 @@
 """How sparse, and when: for `Pruning(schedule)`."""
 
-from kerasreg.pruning.schedules import (
+from kerasreg._pruning.schedules import (
     Constant,
     Cosine,
     Function,
@@ -9,6 +9,6 @@ from kerasreg.pruning.schedules import (
     OneShot,
     Polynomial,
 )
-from kerasreg.pruning.timeline import Schedule
+from kerasreg._pruning.timeline import Schedule
 
 __all__ = ["Constant", "Cosine", "Function", "Hold", "Linear", "OneShot", "Polynomial", "Schedule"]

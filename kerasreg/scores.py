@@ -1,5 +1,5 @@
 """Which weights go first: for `Pruning(score=...)`."""
 
-from kerasreg.pruning.scores import SNIP, Activation, Magnitude, Movement, Random, Score, Taylor
+from kerasreg._pruning.scores import SNIP, Activation, Magnitude, Movement, Random, Score, Taylor
 
 __all__ = ["SNIP", "Activation", "Magnitude", "Movement", "Random", "Score", "Taylor"]

@@ -99,8 +99,8 @@ def test_every_dotted_name_that_is_mentioned_can_be_reached():
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("`kerasreg.pruning.plan.Plan`", {"kerasreg.pruning.plan.Plan"}),
-        ("from kerasreg.saving.save import save", set()),
+        ("`kerasreg._pruning.plan.Plan`", {"kerasreg._pruning.plan.Plan"}),
+        ("from kerasreg._saving.save import save", set()),
         ("kerasreg.prune(model).units", {"kerasreg.prune"}),
         ("a file kerasreg/.venv or my.kerasreg.x", set()),
     ],

@@ -3,13 +3,13 @@
 import keras
 from keras import ops
 
-from kerasreg._types import Logs
-from kerasreg.advice import Deaths
+from kerasreg._common.types import Logs
+from kerasreg._common.warn import warn
+from kerasreg._proximal.advice import Deaths
+from kerasreg._proximal.coupled import CoupledTraining
+from kerasreg._train_step import FitScope
 from kerasreg.callbacks.train_step_callback import TrainStepCallback
-from kerasreg.proximal.coupled import CoupledTraining
 from kerasreg.regularizers.base import validate_factor
-from kerasreg.train_step import FitScope
-from kerasreg.warn import warn
 
 
 class CoupledGroupLasso(TrainStepCallback):

@@ -6,20 +6,20 @@ from typing import Any
 
 from keras import ops
 
-from kerasreg._types import Logs, Tensor
-from kerasreg.callbacks.coupled_group_lasso import CoupledGroupLasso
-from kerasreg.callbacks.siblings import reads_logs, run_after
-from kerasreg.callbacks.train_step_callback import TrainStepCallback
-from kerasreg.texts import nearest
-from kerasreg.train_step import (
+from kerasreg._common.texts import nearest
+from kerasreg._common.types import Logs, Tensor
+from kerasreg._common.warn import noted, warn
+from kerasreg._graph.variables import require_built, require_expression
+from kerasreg._train_step import (
     Coverage,
     FitScope,
     TrainedPenalty,
     finished_updates,
     other_optimizers,
 )
-from kerasreg.variables import require_built, require_expression
-from kerasreg.warn import noted, warn
+from kerasreg.callbacks.coupled_group_lasso import CoupledGroupLasso
+from kerasreg.callbacks.siblings import reads_logs, run_after
+from kerasreg.callbacks.train_step_callback import TrainStepCallback
 
 _NAME = "penalty_scale"
 

@@ -4,15 +4,15 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from kerasreg._types import Logs
-from kerasreg.advice import Deaths, advice
+from kerasreg._common.types import Logs
+from kerasreg._common.warn import warn
+from kerasreg._proximal.advice import Deaths, advice
+from kerasreg._proximal.polish import Polishing, polish
+from kerasreg._proximal.rates import positive_rates
+from kerasreg._proximal.training import ProximalTraining
+from kerasreg._train_step import FitScope
 from kerasreg.callbacks.siblings import put_off, restores_weights
 from kerasreg.callbacks.train_step_callback import TrainStepCallback, ending
-from kerasreg.proximal.polish import Polishing, polish
-from kerasreg.proximal.rates import positive_rates
-from kerasreg.proximal.training import ProximalTraining
-from kerasreg.train_step import FitScope
-from kerasreg.warn import warn
 
 
 class ProximalGradient(TrainStepCallback):

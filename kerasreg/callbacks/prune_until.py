@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from keras import ops
 
-from kerasreg._types import Logs
+from kerasreg._common.types import Logs
+from kerasreg._common.warn import warn
+from kerasreg._pruning.pattern import Pattern
+from kerasreg._pruning.schedules import OnDemand
+from kerasreg._pruning.scores import Score
+from kerasreg._pruning.strategy import Strategy
+from kerasreg._pruning.timeline import Run, validate_sparsity
+from kerasreg._pruning.training import PruningTraining
+from kerasreg._train_step import FitScope
 from kerasreg.callbacks.siblings import prunes, put_off, run_after
 from kerasreg.callbacks.train_step_callback import TrainStepCallback, ending
-from kerasreg.pruning.pattern import Pattern
-from kerasreg.pruning.schedules import OnDemand
-from kerasreg.pruning.scores import Score
-from kerasreg.pruning.strategy import Strategy
-from kerasreg.pruning.timeline import Run, validate_sparsity
-from kerasreg.pruning.training import PruningTraining
-from kerasreg.train_step import FitScope
-from kerasreg.warn import warn
 
 _LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.965, 0.98, 0.99)
 

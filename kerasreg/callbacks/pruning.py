@@ -6,16 +6,16 @@ from typing import Any
 
 import keras
 
-from kerasreg._types import Logs
+from kerasreg._common.types import Logs
+from kerasreg._pruning.pattern import Pattern
+from kerasreg._pruning.plan import Plan
+from kerasreg._pruning.scores import Score
+from kerasreg._pruning.strategy import Strategy
+from kerasreg._pruning.timeline import Run, Schedule
+from kerasreg._pruning.training import PruningTraining
+from kerasreg._train_step import FitScope
 from kerasreg.callbacks.siblings import prunes, put_off, run_after
 from kerasreg.callbacks.train_step_callback import TrainStepCallback, ending
-from kerasreg.pruning.pattern import Pattern
-from kerasreg.pruning.plan import Plan
-from kerasreg.pruning.scores import Score
-from kerasreg.pruning.strategy import Strategy
-from kerasreg.pruning.timeline import Run, Schedule
-from kerasreg.pruning.training import PruningTraining
-from kerasreg.train_step import FitScope
 
 _OF_UNKNOWN_LENGTH = (
     "Data of a finite, known length: tell it with `dataset.apply("
@@ -151,7 +151,7 @@ class Pruning(TrainStepCallback):
         >>> plan["net/dense/kernel"].sparsity, plan.steps[-1]
         (0.75, 750)
         >>> plan.skipped
-        {'net/dense/bias': 'a bias, or another vector: include it by name'}
+        {'net/dense/bias': 'a bias or other 1-D variable: name it in `include` to prune it'}
         """
         run = Run(steps, steps_per_epoch, "Pass it: `plan(model, {name}=...)`")
         plan = self._strategy.plan(model, run, "Pruning")

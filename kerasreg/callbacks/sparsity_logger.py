@@ -6,19 +6,19 @@ from typing import Any
 
 import keras
 
-from kerasreg._types import Logs
+from kerasreg._attach.unused import on_unused_regularizers
+from kerasreg._common.texts import listed
+from kerasreg._common.types import Logs
+from kerasreg._common.warn import noted, warn
+from kerasreg._graph.variables import require_built, require_matches
+from kerasreg._pruning.training import PruningTraining
+from kerasreg._report.events import ScalarWriter, shared_callback
+from kerasreg._report.logged import DEFAULT_METRICS, METRICS, TOTALS, measure
 from kerasreg.callbacks.coupled_group_lasso import CoupledGroupLasso
 from kerasreg.callbacks.penalty_schedule import PenaltySchedule
 from kerasreg.callbacks.siblings import put_off, reads_logs, restores_weights, run_after
 from kerasreg.callbacks.step_counter import StepCounter
 from kerasreg.callbacks.train_step_callback import ending
-from kerasreg.logged import DEFAULT_METRICS, METRICS, TOTALS, measure
-from kerasreg.pruning.training import PruningTraining
-from kerasreg.regularizers.unused import on_unused_regularizers
-from kerasreg.tensorboard.events import ScalarWriter, shared_callback
-from kerasreg.texts import listed
-from kerasreg.variables import require_built, require_matches
-from kerasreg.warn import noted, warn
 
 
 class SparsityLogger(keras.callbacks.Callback):

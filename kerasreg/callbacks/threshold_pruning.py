@@ -3,14 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from kerasreg._types import Logs
+from kerasreg._common.types import Logs
+from kerasreg._common.warn import warn
+from kerasreg._graph.variables import host_view
+from kerasreg._pruning.threshold import ThresholdRule, epochs_to_prune
+from kerasreg._train_step import FitScope, UpdateHook
+from kerasreg._train_step.masks import HoldUpdate, mask_coverage, zero_averages
 from kerasreg.callbacks.siblings import prunes, put_off, restores_weights, run_after
 from kerasreg.callbacks.train_step_callback import TrainStepCallback, ending
-from kerasreg.pruning.masks import HoldUpdate, mask_coverage, zero_averages
-from kerasreg.pruning.threshold import ThresholdRule, epochs_to_prune
-from kerasreg.train_step import FitScope, UpdateHook
-from kerasreg.variables import host_view
-from kerasreg.warn import warn
 
 
 class ThresholdPruning(TrainStepCallback):

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import keras
 
-from kerasreg.statistics import nonfinite_paths
-from kerasreg.texts import listed
-from kerasreg.train_step import FitScope, UpdateHook
-from kerasreg.warn import noted, warn
+from kerasreg._common.texts import listed
+from kerasreg._common.warn import noted, warn
+from kerasreg._statistics.statistics import nonfinite_paths
+from kerasreg._train_step import FitScope, UpdateHook
 
 
 @contextlib.contextmanager

@@ -2,8 +2,8 @@
 
 import keras
 
+from kerasreg import _prox as operators
 from kerasreg.constraints.base import GroupProjection
-from kerasreg.proximal import operators
 from kerasreg.regularizers.base import validate_above
 
 

@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
-from kerasreg._types import Shape, Tensor
-from kerasreg.proximal import operators
+from kerasreg import _prox as operators
+from kerasreg._common.types import Shape, Tensor
+from kerasreg._graph.groups import Groups
 from kerasreg.regularizers.base import at_least_float32, standardize_step
-from kerasreg.regularizers.groups import Groups
 
 
 class Projection(keras.constraints.Constraint):

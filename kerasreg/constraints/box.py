@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
+from kerasreg import _prox as operators
 from kerasreg.constraints.base import Projection
-from kerasreg.proximal import operators
 
 
 @keras.saving.register_keras_serializable("kerasreg")

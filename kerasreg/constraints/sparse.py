@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
-from kerasreg._types import Axis, Shape
+from kerasreg import _prox as operators
+from kerasreg._common.types import Axis, Shape
 from kerasreg.constraints.base import GroupProjection
-from kerasreg.proximal import operators
 from kerasreg.regularizers.base import validate_count
 
 

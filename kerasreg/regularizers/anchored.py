@@ -7,8 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._types import Tensor
-from kerasreg.proximal import operators
+from kerasreg import _prox as operators
+from kerasreg._common.types import Tensor
 from kerasreg.regularizers.arrays import PackedArray, array_argument, encode, unpacked
 from kerasreg.regularizers.base import Regularizer, absolute, validate_above, validate_factor
 

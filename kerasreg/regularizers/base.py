@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasreg._types import Shape, Tensor
+from kerasreg._common.types import Shape, Tensor
 
 
 class Penalty(keras.regularizers.Regularizer):

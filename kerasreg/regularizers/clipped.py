@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasreg.proximal import operators
+from kerasreg import _prox as operators
 from kerasreg.regularizers.base import Regularizer, absolute, validate_above, validate_factor
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasreg._types import Axis, Shape
-from kerasreg.proximal import operators
+from kerasreg import _prox as operators
+from kerasreg._common.types import Axis, Shape
+from kerasreg._graph.groups import Groups
 from kerasreg.regularizers.base import Regularizer, absolute, validate_factor
-from kerasreg.regularizers.groups import Groups
 
 
 @keras.saving.register_keras_serializable("kerasreg")

@@ -6,12 +6,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasreg._types import Axis
-from kerasreg.proximal import operators
+from kerasreg import _prox as operators
+from kerasreg._common.types import Axis
+from kerasreg._graph.groups import Groups
+from kerasreg._graph.roles import groups_of
 from kerasreg.regularizers.at_build import frame_of_add_weight
 from kerasreg.regularizers.base import Penalty, Regularizer, absolute, safe_sqrt, validate_factor
-from kerasreg.regularizers.groups import Groups
-from kerasreg.regularizers.roles import groups_of
 
 
 class GroupPenalty(Penalty):

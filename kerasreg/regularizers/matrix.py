@@ -6,11 +6,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg.proximal import operators
-from kerasreg.proximal.operators.matrix import svd
+from kerasreg import _prox as operators
+from kerasreg._graph.groups import Groups
+from kerasreg._graph.roles import groups_of
+from kerasreg._prox.matrix import svd
 from kerasreg.regularizers.base import Regularizer, validate_factor
-from kerasreg.regularizers.groups import Groups
-from kerasreg.regularizers.roles import groups_of
 
 
 class MatrixRegularizer(Regularizer):

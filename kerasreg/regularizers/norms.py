@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasreg._types import Axis
-from kerasreg.proximal import operators
+from kerasreg import _prox as operators
+from kerasreg._common.types import Axis
 from kerasreg.regularizers.base import absolute, validate_factor
 from kerasreg.regularizers.group import GroupRegularizer
 

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._types import Shape
-from kerasreg.proximal import operators
+from kerasreg import _prox as operators
+from kerasreg._common.types import Shape
 from kerasreg.regularizers.base import Regularizer, absolute, validate_factor
 
 SEQUENCES = ("benjamini_hochberg", "linear")

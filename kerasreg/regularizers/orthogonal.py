@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._types import Axis, Shape
+from kerasreg._common.types import Axis, Shape
 from kerasreg.regularizers.base import Penalty, validate_count, validate_factor
 from kerasreg.regularizers.group import GroupPenalty
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._types import Axis
+from kerasreg._common.types import Axis
 from kerasreg.regularizers.base import (
     Penalty,
     absolute,

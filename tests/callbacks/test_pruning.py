@@ -20,10 +20,10 @@ from watched import (
 
 import kerasreg
 from kerasreg import patterns, schedules
+from kerasreg._pruning.calibration import loss_gradients
+from kerasreg._pruning.timeline import Run
+from kerasreg._train_step import UpdateHook
 from kerasreg.callbacks import ProximalGradient, Pruning, ThresholdPruning
-from kerasreg.pruning.calibration import loss_gradients
-from kerasreg.pruning.timeline import Run
-from kerasreg.train_step import UpdateHook
 
 #: 16 steps in four epochs: pruned after 2, 4, 6, 8 and 9.
 RAMP = schedules.Polynomial(0.75, begin_step=2, end_step=9, frequency=2)

@@ -261,7 +261,7 @@ def test_how_often_the_default_prunes():
 
 
 def schedules_run(steps):
-    from kerasreg.pruning.timeline import Run
+    from kerasreg._pruning.timeline import Run
 
     return Run(steps)
 

@@ -11,8 +11,8 @@ from keras import optimizers
 from watched import Interrupt, Watch, fit, kernel, net
 
 from kerasreg import schedules
+from kerasreg._pruning.timeline import Run
 from kerasreg.callbacks import Pruning, SparsityLogger
-from kerasreg.pruning.timeline import Run
 
 BOTH_ORDERS = pytest.mark.parametrize("order", [1, -1], ids=["pruning first", "pruning last"])
 RAMP = schedules.Polynomial(0.75, begin_step=2, end_step=14, frequency=2)

@@ -9,8 +9,8 @@ from keras import optimizers
 from tensorboard.backend.event_processing import event_multiplexer
 from watched import BACKEND, PLAIN, Interrupt, fit, kernel, net
 
+from kerasreg._report.logged import METRICS
 from kerasreg.callbacks import ProximalGradient, SparsityLogger, ThresholdPruning
-from kerasreg.logged import METRICS
 
 FACTOR = 0.1
 KEYS = ("sparsity", "sparsity_of_all", "penalty", "dead_units")

@@ -8,9 +8,9 @@ from problems import compile_fast, train
 
 import kerasreg
 from kerasreg import regularizers as r
+from kerasreg._proximal.step_sizes import within_reach
 from kerasreg.callbacks import CoupledGroupLasso, ProximalGradient
 from kerasreg.constraints import L2Ball
-from kerasreg.proximal.step_sizes import within_reach
 
 RATE = 1e-3
 OPTIMIZERS = {

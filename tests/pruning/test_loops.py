@@ -8,8 +8,8 @@ from watched import BACKEND, attributes, kernel, net, trained
 
 import kerasreg
 from kerasreg import schedules
-from kerasreg.pruning.gradients import gradients_of
-from kerasreg.pruning.timeline import Run
+from kerasreg._pruning.gradients import gradients_of
+from kerasreg._pruning.timeline import Run
 
 RAMP = schedules.Polynomial(0.75, begin_step=2, end_step=9, frequency=2)
 HIDDEN = {"include": "hidden/kernel"}

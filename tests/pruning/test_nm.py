@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kerasreg
+from kerasreg._pruning.selection import weakest
 from kerasreg.patterns import NM
-from kerasreg.pruning.selection import weakest
 from kerasreg.schedules import Constant
 
 

@@ -10,7 +10,7 @@ import kerasreg
 from kerasreg import patterns
 from kerasreg.callbacks import Pruning
 
-REASON = "its units are outputs of the model: include it by name"
+REASON = "its units are outputs of the model: name it in `include` to prune it"
 
 
 def dense(**kwargs):

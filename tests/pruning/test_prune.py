@@ -86,14 +86,14 @@ def test_what_is_skipped_and_why():
     )
     plan = kerasreg.prune(model, 0.5)
     assert list(plan.variables) == ["net/conv/kernel"]
-    norm = "a weight of a normalization: include it by name"
+    norm = "a weight of a normalization: name it in `include` to prune it"
     assert plan.skipped == {
-        "net/conv/bias": "a bias, or another vector: include it by name",
+        "net/conv/bias": "a bias or other 1-D variable: name it in `include` to prune it",
         "net/norm/gamma": norm,
         "net/norm/beta": norm,
         "net/norm/moving_mean": "it is not trainable",
         "net/norm/moving_variance": "it is not trainable",
-        "net/slopes/alpha": "slopes of an activation: include them by name",
+        "net/slopes/alpha": "slopes of an activation: name them in `include` to prune them",
         "net/frozen/kernel": "it is not trainable",
     }
 

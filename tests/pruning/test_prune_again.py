@@ -73,7 +73,9 @@ def test_adapters_stay_and_freeze_their_kernels():
     assert plan.skipped["net/a/kernel"] == "it is not trainable"
     adapters = {path: why for path, why in plan.skipped.items() if "lora" in path}
     assert len(adapters) == 2
-    assert set(adapters.values()) == {"an adapter (LoRA): merge it first, or include it by name"}
+    assert set(adapters.values()) == {
+        "an adapter (LoRA): merge it first, or name it in `include` to prune it"
+    }
 
 
 def test_int8_is_skipped():
@@ -213,4 +215,5 @@ def test_the_plan_in_print():
     assert ["net/a/kernel", "8x6", "48", "48", "24", "50.0%"] in rows
     assert ["total", "48", "50.0%"] in rows
     assert "not pruned: `exclude` matches it:\n  net/b/kernel" in text
-    assert "not pruned: a bias, or another vector: include it by name:\n  net/a/bias, net/b" in text
+    reason = "a bias or other 1-D variable: name it in `include` to prune it"
+    assert f"not pruned: {reason}:\n  net/a/bias, net/b" in text

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kerasreg import schedules
-from kerasreg.pruning.schedules import standardize_schedule
-from kerasreg.pruning.timeline import Run, Timeline
+from kerasreg._pruning.schedules import standardize_schedule
+from kerasreg._pruning.timeline import Run, Timeline
 
 RAMPS = [schedules.Polynomial, schedules.Linear, schedules.Cosine]
 shares = st.floats(0, 1)

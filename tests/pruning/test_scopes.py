@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kerasreg._pruning.rule import Rule
+from kerasreg._pruning.scopes import Scope, weakest_of_all
+from kerasreg._pruning.units import Target
 from kerasreg.patterns import Block, Group, Unstructured
-from kerasreg.pruning.rule import Rule
-from kerasreg.pruning.scopes import Scope, weakest_of_all
-from kerasreg.pruning.units import Target
 
 PATTERNS = {"weights": Unstructured(), "units": Group(-1), "blocks": Block((3, 2))}
 

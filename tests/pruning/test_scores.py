@@ -7,8 +7,8 @@ from keras import layers
 
 import kerasreg
 from kerasreg import regularizers, schedules, scores
+from kerasreg._pruning.scores import standardize_score
 from kerasreg.callbacks import Pruning
-from kerasreg.pruning.scores import standardize_score
 
 RATE, STEPS = 0.1, 5
 rng = np.random.default_rng(0)

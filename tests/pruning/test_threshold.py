@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 import kerasreg
-from kerasreg.pruning.threshold import epochs_to_prune
+from kerasreg._pruning.threshold import epochs_to_prune
 
 BACKEND = keras.backend.backend()
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tensors import array, tensor
 
-from kerasreg.proximal.operators import exclusive_threshold, group_clip
+from kerasreg._prox import exclusive_threshold, group_clip
 from kerasreg.regularizers import (
     L0,
     L1,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from kerasreg.saving import packing
+from kerasreg._saving import packing
 
 DTYPES = ["float64", "float32", "float16", "int8", "uint8", "int32", "uint32", "bool", "complex64"]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import kerasreg
-from kerasreg.saving import place
+from kerasreg._saving import place
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_another_file_system_and_one_that_is_full(model, tmp_path, temporary, mo
 
 _KILLED = """
 import os, signal, sys, keras
-import kerasreg.saving.save as saving, kerasreg
+import kerasreg._saving.save as saving, kerasreg
 model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(300)])
 saving.pack = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 kerasreg.save(model, sys.argv[1])

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 import kerasreg
-from kerasreg.saving import report as reporting
+from kerasreg._saving import sizes as reporting
 
 FILES = ["model.save", "kerasreg.save", "kerasreg.save, smallest"]
 

@@ -15,8 +15,8 @@ from keras import layers, ops
 from stock import contents
 
 import kerasreg
-from kerasreg.saving import packing
-from kerasreg.saving import save as saving
+from kerasreg._saving import packing
+from kerasreg._saving import save as saving
 
 TESTS = Path(__file__).parent.parent
 MODELS = [

@@ -7,11 +7,8 @@ from keras import layers, ops
 from precision import WIDEST
 from shrinkable import kill, randomize
 
-from kerasreg.shrinking import dead
-from kerasreg.shrinking.graph import Tensor
-from kerasreg.shrinking.labels import Labels
-from kerasreg.shrinking.rebuild import Kept, Rebuild
-from kerasreg.shrinking.rules import (
+from kerasreg._graph.labels import Labels
+from kerasreg._graph.rules import (
     attention,
     base,
     elementwise,
@@ -22,6 +19,9 @@ from kerasreg.shrinking.rules import (
     recurrent,
     space,
 )
+from kerasreg._graph.tracing import Tensor
+from kerasreg._shrinking import dead
+from kerasreg._shrinking.rebuild import Kept, Rebuild
 
 MUTANTS = []
 

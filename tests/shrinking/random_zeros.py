@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers, ops
 
 import kerasreg
-from kerasreg.variables import all_layers
+from kerasreg._graph.variables import all_layers
 
 _TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose)
 _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)

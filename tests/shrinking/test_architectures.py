@@ -7,7 +7,7 @@ import pytest
 from keras import layers
 
 import kerasreg
-from kerasreg.variables import all_layers
+from kerasreg._graph.variables import all_layers
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 #: name: (size of the images, the largest share of the parameters that may be left)

@@ -6,10 +6,10 @@ import pytest
 from keras import layers, ops
 
 import kerasreg
-from kerasreg.shrinking.analysis import Analysis
-from kerasreg.shrinking.costs import costs, total
-from kerasreg.shrinking.costs.flops import Shapes
-from kerasreg.shrinking.rules import rule_of
+from kerasreg._graph.analysis import Analysis
+from kerasreg._graph.rules import rule_of
+from kerasreg._shrinking.costs import costs, total
+from kerasreg._shrinking.costs.flops import Shapes
 
 
 def of(layer, *shapes, **kwargs):

@@ -7,7 +7,7 @@ from keras import layers, ops
 from shrinkable import dense, kill, randomize
 
 import kerasreg
-from kerasreg.shrinking.rules import Rule
+from kerasreg._graph.rules import Rule
 
 
 class Own(layers.Layer):
@@ -131,7 +131,7 @@ def test_what_fails_behind_a_rule_pins_what_is_before():
 
 
 def test_costs_that_raise():
-    @kerasreg.shrinking.costs.cost_of(Own)
+    @kerasreg._shrinking.costs.cost_of(Own)
     def cost(call, shape):
         raise RuntimeError("no idea")
 

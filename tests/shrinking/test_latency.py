@@ -6,9 +6,9 @@ import pytest
 from keras import layers
 
 import kerasreg
-from kerasreg.shrinking.costs import latency
-from kerasreg.shrinking.costs.inference import compiled
-from kerasreg.shrinking.costs.latency import Latency
+from kerasreg._shrinking.costs import latency
+from kerasreg._shrinking.costs.inference import compiled
+from kerasreg._shrinking.costs.latency import Latency
 
 
 def mlp(width):

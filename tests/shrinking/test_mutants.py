@@ -5,7 +5,7 @@ import pytest
 from shrinking.mutants import MUTANTS
 
 import kerasreg
-from kerasreg.shrinking.rules import base
+from kerasreg._graph.rules import base
 
 
 class Patch:

@@ -11,7 +11,7 @@ from shrinking.random_models import random_model
 from shrinking.random_zeros import zero_at_random
 
 import kerasreg
-from kerasreg.variables import all_layers
+from kerasreg._graph.variables import all_layers
 
 #: `make test-long` sets it: five times as many models.
 LONG = bool(os.environ.get("KERASREG_LONG"))

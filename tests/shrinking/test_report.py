@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 
 import kerasreg
-from kerasreg.shrinking.costs.latency import Latency, LatencyComparison
+from kerasreg._shrinking.costs.latency import Latency, LatencyComparison
 
 
 def residual():

@@ -11,7 +11,7 @@ from precision import ROUNDING, WIDEST
 from shrinkable import CASES, dense, kill, randomize
 
 import kerasreg
-from kerasreg.shrinking.graph import functional_of
+from kerasreg._graph.tracing import functional_of
 
 TWO_SIZES = ("heads", "query_key_size", "value_size")
 

@@ -7,7 +7,7 @@ from keras import layers
 from precision import ROUNDING
 
 import kerasreg
-from kerasreg.shrinking.budget import budgets
+from kerasreg._shrinking.budget import budgets
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(40, 8, 8, 3)).astype("float32")

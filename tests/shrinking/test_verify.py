@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 import kerasreg
-from kerasreg.shrinking.verify import verify
+from kerasreg._shrinking.verify import verify
 
 
 def pooled(depth):

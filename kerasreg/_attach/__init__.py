@@ -1,0 +1,1 @@
+"""Penalties of a built model: set, saved with it, and checked."""

@@ -1,0 +1,186 @@
+"""Put regularizers on the variables of a finished model, and take them off."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from kerasreg._attach.record import (
+    record,
+    recorded,
+    regularizer_attribute,
+    save_recorded,
+)
+from kerasreg._common.texts import nearest
+from kerasreg._graph.roles import model_roles
+from kerasreg._graph.variables import all_layers, owners, require_built
+from kerasreg._train_step import forget_traces, require_idle
+from kerasreg.constraints.base import Projection
+from kerasreg.regularizers.base import Penalty
+
+
+def attach(model: keras.Model, rules: Mapping[str, Any]) -> dict[str, Any]:
+    """Put regularizers on variables of a built model, by their paths.
+
+    Works on pretrained, nested and subclassed models, and on variables whose layer has no
+    argument for a regularizer. The regularizers survive `model.save("model.keras")` and
+    `keras.models.load_model` in a process that has imported kerasreg. A compiled model stays
+    compiled. `keras.models.clone_model` copies the layers by their configs: it keeps what these
+    hold, but not what is on custom layers and on projections inside of attention.
+    `kerasreg.shrink` keeps all of them.
+
+    Args:
+        model: a built Keras model.
+        rules: dict from regular expression to regularizer. A rule takes the trainable variables in
+            whose path the expression is found (`re.search`) and that no rule before it took; it
+            replaces the regularizer that they had. Regularizers are ours, Keras' (also as a name
+            or a config), or any function of the weights. In ours, `axis` may be `"output"`,
+            `"input"` or `"head"`.
+
+    Returns:
+        `{path: regularizer}` of what was attached.
+
+    Raises:
+        ValueError: for an unbuilt model, a rule that is none or applies to no trainable variable,
+            or an axis that a matched variable does not have. Nothing is attached then.
+        RuntimeError: in a `fit` or loop in which `ProximalGradient`, `PenaltySchedule` or
+            `kerasreg.proximal` trains the penalties. In any other, a callback may call it: it
+            holds from the next batch on.
+
+    Example:
+
+    >>> inputs = keras.Input((4,))
+    >>> model = keras.Model(inputs, keras.layers.Dense(3, name="hidden")(inputs))
+    >>> rules = {"hidden/kernel": kerasreg.regularizers.GroupLasso(0.1, axis="input")}
+    >>> kerasreg.attach(model, rules)
+    {'hidden/kernel': GroupLasso(factor=0.1, axis=0, gates=1)}
+    """
+    require_built(model, "kerasreg.attach")
+    require_idle(model, "kerasreg.attach")
+    attached = _match(model, rules)
+    put(model, attached)
+    return {variable.path: regularizer for variable, regularizer in attached}
+
+
+def detach(model: keras.Model) -> dict[str, Any]:
+    """Take every regularizer of kerasreg, and every one that `attach` put there, off a model.
+
+    That includes those of layer arguments (`kernel_regularizer=`, `activity_regularizer=`), and
+    constraints of `kerasreg.constraints` go too. What is saved afterwards opens in stock Keras,
+    without kerasreg. (`kerasreg.save(model, path, detach=True)` writes such a file of a model that
+    keeps them.)
+
+    Args:
+        model: a built Keras model.
+
+    Returns:
+        `{path: regularizer}` of what was taken off variables.
+
+    Raises:
+        ValueError: for an unbuilt model.
+        RuntimeError: as `attach`.
+
+    Example:
+
+    >>> inputs = keras.Input((4,))
+    >>> model = keras.Model(inputs, keras.layers.Dense(3, name="hidden")(inputs))
+    >>> _ = kerasreg.attach(model, {"hidden/kernel": kerasreg.regularizers.L1(0.1)})
+    >>> kerasreg.detach(model)
+    {'hidden/kernel': L1(l1=0.1)}
+    """
+    require_built(model, "kerasreg.detach")
+    require_idle(model, "kerasreg.detach")
+    layer_of = owners(model)
+    removed = {}
+    for variable in model.weights:
+        regularizer = variable.regularizer
+        if isinstance(regularizer, Penalty) or recorded(variable) is not None:
+            removed[variable.path] = regularizer
+            _set(layer_of[id(variable)], variable, None)
+        if isinstance(variable.constraint, Projection):
+            variable.constraint = None
+    for layer in all_layers(model):
+        if isinstance(layer, keras.Model):
+            save_recorded(layer)
+        # Layers hand regularizers on to sublayers, and keep them under names of their own.
+        for name, value in list(vars(layer).items()):
+            ours = {"regularizer": Penalty, "constraint": Projection}
+            if any(name.endswith(end) and isinstance(value, ours[end]) for end in ours):
+                setattr(layer, name, None)
+    forget_traces(model)
+    return removed
+
+
+def put(model, regularizers):
+    """Set `[(variable, regularizer)]` so that they survive saving."""
+    layer_of = owners(model)
+    for variable, regularizer in regularizers:
+        _set(layer_of[id(variable)], variable, regularizer)
+    save_recorded(model)
+    forget_traces(model)
+
+
+def _match(model, rules):
+    """`[(variable, regularizer)]`, each fitted to its variable."""
+    if not isinstance(rules, dict) or not rules:
+        raise ValueError(
+            "`rules` must be a dict from regular expression to regularizer, such as "
+            f'{{"conv.*/kernel": kerasreg.regularizers.L1(1e-4)}}. Received: rules={rules!r}'
+        )
+    rules = {pattern: _regularizer(pattern, value) for pattern, value in rules.items()}
+    roles = model_roles(model)
+    matches, left = [], list(model.trainable_variables)
+    for pattern, regularizer in rules.items():
+        taken = [variable for variable in left if re.search(pattern, variable.path)]
+        if not taken:
+            raise ValueError(_matches_nothing(model, pattern))
+        for variable in taken:
+            own = regularizer
+            if isinstance(regularizer, Penalty):
+                own = regularizer.for_variable(variable, roles.get(id(variable), {}))
+            matches.append((variable, own))
+        left = [variable for variable in left if all(variable is not each for each in taken)]
+    return matches
+
+
+def _regularizer(pattern, value):
+    try:
+        re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise ValueError(
+            f"`rules` must have regular expressions as keys. Received: {pattern!r} ({error})"
+        ) from error
+    try:
+        regularizer = keras.regularizers.get(value)
+        # Keras 3.10 takes no plain functions; this says so before anything is attached.
+        keras.Variable(0.0).regularizer = regularizer
+    except (TypeError, ValueError):
+        regularizer = None
+    if regularizer is None or isinstance(regularizer, keras.constraints.Constraint):
+        raise ValueError(
+            f"`rules[{pattern!r}]` must be a regularizer, or the name or config of one. Received: "
+            f"{value!r}. To take regularizers off, use `kerasreg.detach(model)`."
+        )
+    return regularizer
+
+
+def _matches_nothing(model, pattern):
+    found = [v for v in model.weights if re.search(pattern, v.path)]
+    trainable = [variable.path for variable in model.trainable_variables]
+    if any(variable.trainable for variable in found):
+        reason = "every variable that it matches was taken by a rule before it"
+    elif found:
+        paths = [variable.path for variable in found]
+        reason = f"it matches {paths[:5]}, which are not trainable, so no penalty would reach them"
+    else:
+        reason = nearest(pattern, trainable, "trainable variables")
+    return f"The rule {pattern!r} applies to no trainable variable of '{model.name}': {reason}."
+
+
+def _set(layer, variable, regularizer):
+    variable.regularizer = regularizer
+    record(variable, regularizer)
+    name = regularizer_attribute(layer, variable)
+    if name is not None:
+        setattr(layer, name, regularizer)

@@ -1,0 +1,1 @@
+"""What every folder uses: warnings, texts, the console, batches of any kind of data."""

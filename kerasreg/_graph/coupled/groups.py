@@ -1,0 +1,222 @@
+"""Units of a model, with all weights that go when a unit goes."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from rich.box import SIMPLE
+from rich.table import Table
+
+from kerasreg._common.console import as_text, show
+from kerasreg._graph.variables import host_view
+
+PRODUCER, CONSUMER, PASSIVE = "producer", "consumer", "passive"
+
+
+@dataclass(frozen=True)
+class Member:
+    """The part of one variable that belongs to the units of a group.
+
+    Attributes:
+        path: of the variable.
+        variable: its weights.
+        axis: the axis along which units lie.
+        indices: int array `(units, k)`: the places of every unit along that axis.
+        role: `"producer"` if it computes the units (columns of kernels, biases, gains and offsets
+            of normalizations), `"consumer"` if it reads them (rows of kernels), `"passive"` if it
+            only goes with them (moving averages, slopes of activations).
+    """
+
+    path: str
+    variable: keras.Variable
+    axis: int
+    indices: np.ndarray
+    role: str
+
+    @property
+    def size(self) -> int:
+        """Weights per unit."""
+        shape = tuple(self.variable.shape)
+        return self.indices.shape[1] * math.prod(shape) // shape[self.axis]
+
+    def gather(self, array):
+        """The weights of every unit, `(units, size)`, of an array or tensor like the variable."""
+        own = np if isinstance(array, np.ndarray) else ops
+        moved = own.moveaxis(array, self.axis, 0)
+        if not self._is_all:
+            moved = own.take(moved, self.indices.reshape(-1), axis=0)
+        return own.reshape(moved, (len(self.indices), self.size))
+
+    def scatter(self, array, rows):
+        """The array or tensor with these weights in place of what `gather` gave."""
+        if isinstance(array, np.ndarray):
+            array = array.copy()
+            moved = np.moveaxis(array, self.axis, 0)
+            moved[self.indices] = rows.reshape((*self.indices.shape, *moved.shape[1:]))
+            return array
+        moved = ops.moveaxis(array, self.axis, 0)
+        rows = ops.reshape(rows, (self.indices.size, *moved.shape[1:]))
+        if not self._is_all:
+            rows = ops.scatter_update(moved, self.indices.reshape(-1, 1), rows)
+        return ops.moveaxis(rows, 0, self.axis)
+
+    def mask(self, units):
+        """Where the weights of these units are, a bool array like the variable."""
+        shape = tuple(self.variable.shape)
+        along = np.zeros(shape[self.axis], bool)
+        along[self.indices[units]] = True
+        view = [-1 if axis == self.axis else 1 for axis in range(len(shape))]
+        return np.broadcast_to(along.reshape(view), shape)
+
+    @property
+    def _is_all(self):
+        return np.array_equal(self.indices.reshape(-1), range(self.variable.shape[self.axis]))
+
+
+@dataclass(frozen=True)
+class CoupledGroup:
+    """A width of a model: units of the same structure, each of which goes as a whole.
+
+    Attributes:
+        name: path of the first layer that computes the units.
+        members: the parts of variables that belong to them.
+    """
+
+    name: str
+    members: tuple[Member, ...]
+
+    @property
+    def units(self) -> int:
+        """How many there are."""
+        return len(self.members[0].indices)
+
+    @property
+    def parameters(self) -> int:
+        """How many weights go with one unit, each counted once."""
+        taken: dict[int, tuple[Any, dict[int, int]]] = {}
+        for each in self.members:
+            along = taken.setdefault(id(each.variable), (each.variable, {}))[1]
+            along[each.axis] = along.get(each.axis, 0) + each.indices.shape[1]
+        return sum(
+            math.prod(variable.shape)
+            - math.prod(size - along.get(axis, 0) for axis, size in enumerate(variable.shape))
+            for variable, along in taken.values()
+        )
+
+    @property
+    def producers(self) -> tuple[Member, ...]:
+        """The members that compute the units."""
+        return tuple(each for each in self.members if each.role == PRODUCER)
+
+    @property
+    def consumers(self) -> tuple[Member, ...]:
+        """The members that read the units."""
+        return tuple(each for each in self.members if each.role == CONSUMER)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Its name, and the paths of its producers: where expressions are looked for."""
+        return (self.name, *(each.path for each in self.producers))
+
+    def matches(self, pattern) -> bool:
+        """Whether a regular expression is found in one of its `paths`."""
+        return any(re.search(pattern, path) for path in self.paths)
+
+    @property
+    def weights(self) -> tuple[Member, ...]:
+        """Producers and consumers, without what is passive."""
+        return tuple(each for each in self.members if each.role != PASSIVE)
+
+    def gather(self):
+        """The `weights` of every unit as the rows of an array, `(units, n)`.
+
+        A weight that a layer gives from a unit to the same one (in a residual branch of one dense
+        layer) is there twice.
+        """
+        rows = [each.gather(host_view(each.variable)) for each in self.weights]
+        return np.concatenate(rows, axis=1)
+
+    def scatter(self, rows):
+        """Give all units the weights that `gather` gave, or others."""
+        sizes = [each.size for each in self.weights]
+        for each, part in zip(
+            self.weights, np.split(rows, np.cumsum(sizes)[:-1], axis=1), strict=True
+        ):
+            each.variable.assign(each.scatter(host_view(each.variable), part))
+
+    def zero(self, units):
+        """Set the weights of some units to zero; what is passive stays.
+
+        Args:
+            units: ints, or a bool array `(units,)`.
+        """
+        for each in self.weights:
+            value = host_view(each.variable)
+            each.variable.assign(np.where(each.mask(units), np.zeros_like(value), value))
+
+
+def obstacle(group, members, trainable, include, exclude):
+    """Why these members of a group are not to be changed, or None.
+
+    Args:
+        members: some of the members.
+        trainable: ids of variables.
+        include, exclude: regular expressions, or None.
+    """
+    if exclude is not None and group.matches(exclude):
+        return "`exclude` matches it"
+    if include is not None and not group.matches(include):
+        return "`include` does not match it"
+    frozen = [each.path for each in members if id(each.variable) not in trainable]
+    return f"'{frozen[0]}' is not trainable" if frozen else None
+
+
+class CoupledGroups(list):
+    """What `kerasreg.coupled_groups` returns: a list of `CoupledGroup`. `print()` it.
+
+    Attributes:
+        model: the name of the model.
+        pinned: `{path: why no unit of it can go}`.
+    """
+
+    def __init__(self, groups, model, pinned):
+        super().__init__(groups)
+        self.model, self.pinned = model, pinned
+
+    def __getitem__(self, key):
+        """A group by its name or its number."""
+        if isinstance(key, str):
+            return {each.name: each for each in self}[key]
+        return super().__getitem__(key)
+
+    def print(self, print_fn=None):
+        """Print this as a table, in colour, or call `print_fn` once with it as plain text."""
+        show(lambda width: self, print_fn)
+
+    def __str__(self):
+        return as_text(self)
+
+    def __rich_console__(self, console, options):
+        title = f"Coupled groups of {self.model}"
+        table = Table(title=title, box=SIMPLE, title_justify="left")
+        table.add_column("group", overflow="fold")
+        table.add_column("units", justify="right", no_wrap=True)
+        table.add_column("parameters per unit", justify="right", no_wrap=True)
+        for name in ("producers", "consumers"):
+            table.add_column(name, overflow="fold")
+        for each in self:
+            counts = f"{each.units:,}", f"{each.parameters:,}"
+            table.add_row(each.name, *counts, _listed(each.producers), _listed(each.consumers))
+        yield table
+        for path, reason in self.pinned.items():
+            yield f"stays: {path}: {reason}"
+
+
+def _listed(members, count=4):
+    paths = list(dict.fromkeys(each.path for each in members))
+    rest = f" and {len(paths) - count:,} more" if len(paths) > count else ""
+    return ", ".join(paths[:count]) + rest

@@ -1,0 +1,220 @@
+"""Which layers undo the scale of another: in a ReLU network, `W1 -> c W1` and `W2 -> W2 / c`."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from kerasreg._graph.degrees import Probe
+
+_CONV = ("Conv{}D", "Conv{}DTranspose", "DepthwiseConv{}D", "SeparableConv{}D")
+_POOLING = ("MaxPooling{}D", "AveragePooling{}D", "GlobalMaxPooling{}D", "GlobalAveragePooling{}D")
+_MOVES = ("Cropping{}D", "ZeroPadding{}D", "UpSampling{}D", "SpatialDropout{}D")
+
+
+def _of_any_rank(*names):
+    found = (getattr(layers, name.format(rank), None) for name in names for rank in (1, 2, 3))
+    return tuple(each for each in found if each is not None)
+
+
+LINEAR = (layers.Dense, layers.EinsumDense, *_of_any_rank(*_CONV))
+_NORMALIZATION = (
+    layers.BatchNormalization,
+    layers.GroupNormalization,
+    layers.LayerNormalization,
+    layers.RMSNormalization,
+    layers.UnitNormalization,
+)
+#: Without weights, and `f(c x) = c f(x)` for c > 0.
+_HOMOGENEOUS = (
+    *(layers.Identity, layers.Dropout, layers.LeakyReLU),
+    *(layers.Flatten, layers.Reshape, layers.Permute, layers.RepeatVector),
+    *(layers.Add, layers.Subtract, layers.Average, layers.Maximum, layers.Minimum),
+    *(layers.Concatenate, *_of_any_rank(*_POOLING, *_MOVES)),
+)
+_ACTIVATIONS = (
+    None,
+    keras.activations.linear,
+    keras.activations.relu,
+    keras.activations.leaky_relu,
+)
+#: Variables that do not multiply.
+OFFSETS = ("bias", "beta")
+
+
+#: Without weights, and homogeneous in some of their inputs, or only with some arguments.
+_PROBED = (layers.Dot, layers.Multiply, layers.Rescaling)
+
+
+@dataclass
+class Call:
+    """One use of a layer, an operator or a function of `keras.ops`; tensors are hashable names."""
+
+    layer: keras.Operation
+    inputs: list
+    outputs: list
+    probe: Probe
+
+    @property
+    def has_weights(self):
+        """Whether it may have weights that multiply. A layer of an unknown kind may."""
+        is_layer = isinstance(self.layer, layers.Layer)
+        return is_layer and not (isinstance(self.layer, _PROBED) or _passes(self.layer))
+
+    def follow(self, scaled):
+        """The tensors of a call without weights that are scaled with these; None if it cannot be.
+
+        A product is scaled when one of its factors is, a sum when all that it adds is.
+        """
+        for chosen in (scaled.intersection(self.inputs), self._scalable):
+            degrees = self._degrees([each in chosen for each in self.inputs])
+            found = dict(zip(self.outputs, degrees, strict=True))
+            if all(
+                degree == 1 or (degree == 0 and output not in scaled)
+                for output, degree in found.items()
+            ):
+                return [*chosen, *(output for output, degree in found.items() if degree)]
+        return None
+
+    @property
+    def _scalable(self):
+        """The inputs that are no indices or conditions."""
+        pairs = zip(self.inputs, self.probe.is_float, strict=True)
+        return {tensor for tensor, is_float in pairs if is_float}
+
+    def _degrees(self, is_scaled):
+        if not _passes(self.layer):
+            return self.probe.degrees(is_scaled)
+        degree = 1 if all(is_scaled) else None if any(is_scaled) else 0
+        return [degree] * len(self.outputs)
+
+
+class Graph:
+    """The layers of a functional or sequential model, nested ones included, and their tensors."""
+
+    def __init__(self, calls, outputs):
+        self._outputs = set(outputs)
+        self._producer, self._consumers, self._calls = {}, defaultdict(list), defaultdict(list)
+        for call in calls:
+            self._calls[call.layer].append(call)
+            self._producer |= dict.fromkeys(call.outputs, call)
+            for tensor in call.inputs:
+                self._consumers[tensor].append(call)
+
+    @classmethod
+    def of(cls, model):
+        """The graph, or None for a model that has none, such as a subclassed one."""
+        if not _has_graph(model):
+            return None
+        return cls(_calls(model, id), map(id, model.outputs))
+
+    @property
+    def layers(self):
+        """All layers, each once."""
+        return list(self._calls)
+
+    def absorbers(self, source):
+        """The layers that undo any positive scale of the weights of `source`, together.
+
+        Empty where something in between does not pass a scale on, where the scale reaches an
+        output, or where one of those that would have to undo it has a penalty or is frozen.
+        """
+        scaled, sources = set(), {source}
+        queue = [tensor for call in self._calls[source] for tensor in call.outputs]
+        while queue:
+            tensor = queue.pop()
+            if tensor in scaled:
+                continue
+            if tensor in self._outputs or tensor not in self._producer:
+                return []
+            scaled.add(tensor)
+            producer = self._producer[tensor]
+            if producer.has_weights:
+                if not _scales(producer.layer):
+                    return []
+                sources.add(producer.layer)
+                queue += [each for call in self._calls[producer.layer] for each in call.outputs]
+            for call in (producer, *self._consumers[tensor]):
+                if not call.has_weights:
+                    more = call.follow(scaled)
+                    if more is None:
+                        return []
+                    queue += more
+        readers = [call for tensor in scaled for call in self._consumers[tensor]]
+        users = dict.fromkeys(call.layer for call in readers if call.has_weights)
+        absorbers = [each for each in users if each not in sources]
+        undone = all(_absorbs(each) and self._reads(each) <= scaled for each in absorbers)
+        # What is scaled by its input needs no weights of another size.
+        return absorbers if undone and not self._reads(source) & scaled else []
+
+    def _reads(self, layer):
+        return {tensor for call in self._calls[layer] for tensor in call.inputs}
+
+
+def _passes(layer):
+    if isinstance(layer, layers.ReLU):
+        return layer.max_value is None and not layer.threshold
+    if isinstance(layer, layers.Activation):
+        return layer.activation in _ACTIVATIONS
+    return isinstance(layer, _HOMOGENEOUS)
+
+
+def _scales(layer):
+    """Whether larger weights of this layer are a larger output."""
+    if not layer.trainable:
+        return False
+    if isinstance(layer, LINEAR):
+        return layer.activation in _ACTIVATIONS
+    return isinstance(layer, (layers.Embedding, *_NORMALIZATION)) and bool(factors(layer))
+
+
+def factors(layer):
+    """The trainable variables of a layer that multiply its input."""
+    return [each for each in layer.trainable_variables if each.name not in OFFSETS]
+
+
+def _absorbs(layer):
+    """Whether smaller weights of this layer, or what it does anyway, undo a larger input."""
+    return (
+        layer.trainable
+        and isinstance(layer, (*LINEAR, *_NORMALIZATION))
+        and all(
+            variable.regularizer is None and variable.constraint is None
+            for variable in factors(layer)
+        )
+    )
+
+
+def _has_graph(layer):
+    # A Sequential that was called but not built from an Input raises a ValueError.
+    try:
+        return isinstance(layer, keras.Model) and bool(layer.outputs)
+    except (AttributeError, ValueError):
+        return False
+
+
+def _calls(model, name):
+    """Every call of a layer in a graph, from the outputs back; `name` maps tensors to names."""
+    inputs, done, queue = set(map(id, model.inputs)), set(), list(model.outputs)
+    while queue:
+        tensor = queue.pop()
+        # No public attribute tells which call of which layer made a tensor.
+        layer, index, _ = tensor._keras_history
+        if id(tensor) in inputs or (layer, index) in done:
+            continue
+        done.add((layer, index))
+        node = layer._inbound_nodes[index]
+        queue += node.input_tensors
+        reads, writes = map(name, node.input_tensors), map(name, node.output_tensors)
+        if _has_graph(layer):
+            # Inside, the tensors are those of every call: outside, each call has its own.
+            outer = dict(zip(map(id, layer.inputs), reads, strict=False))
+            outer |= zip(map(id, layer.outputs), writes, strict=False)
+            yield from _calls(layer, _renamed(outer, (layer, index)))
+        else:
+            yield Call(layer, list(reads), list(writes), Probe(node))
+
+
+def _renamed(outer, call):
+    return lambda tensor: outer.get(id(tensor), (call, id(tensor)))

@@ -1,0 +1,232 @@
+"""Whether the inputs of a model reach its outputs through the weights that stay, in NumPy."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from keras import layers
+
+from kerasreg._graph.coupled.find import find_groups
+from kerasreg._graph.coupled.groups import CONSUMER, PRODUCER
+from kerasreg._graph.gates import gates_of, is_gate
+from kerasreg._graph.outputs import Outputs
+from kerasreg._graph.variables import all_layers, host_view, owners
+
+_ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention)
+
+
+@dataclass
+class _Kernel:
+    """A variable between units: `reads` and `writes` are `{axis: number of the unit, or -1}`.
+
+    The axes are those of `view`, in which the heads of an attention and their sizes are one.
+    """
+
+    variable: object
+    view: tuple = ()
+    reads: dict = field(default_factory=dict)
+    writes: dict = field(default_factory=dict)
+    is_gate: bool = False
+    gates: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self.view = tuple(self.variable.shape)
+
+
+class Paths:
+    """The units of a model, and which kernels lead from one to the next.
+
+    Units that must stay (those of the inputs, and what is joined with them) count as reached.
+
+    Args:
+        model: a Functional or Sequential model.
+
+    Raises:
+        Exception: any, where the graph of a model is not understood.
+    """
+
+    def __init__(self, model):
+        self._count, self._kernels = 0, {}
+        owner = owners(model)
+        for group in find_groups(model, "kerasreg.pruning"):
+            for member in group.members:
+                self._add(member, owner.get(id(member.variable)))
+            self._count += group.units
+        for layer in all_layers(model):
+            if isinstance(layer, _ATTENTION):
+                self._join_heads(layer)
+        for variable in model.weights:
+            if _is_kernel(variable) and id(variable) not in self._kernels:
+                # All of its units must stay: it reads what is there, and writes what is asked for.
+                self._kernels[id(variable)] = _Kernel(variable)
+        for key, gates in gates_of(model, self._kernels).items():
+            self._kernels[key].gates = [self._kernels[each] for each in gates]
+        #: One list of kernels per output of the model: one of them must be reached.
+        self._ends = [
+            [self._kernels[id(v)] for v in each if id(v) in self._kernels]
+            for each in Outputs(model).variables
+        ]
+        self._ends = [[k for k in each if not k.is_gate] for each in self._ends]
+
+    def repair(self, alive, scores):
+        """`{id(variable): weights that must stay}`; empty where all outputs are reached.
+
+        Args:
+            alive: `{id(variable): bool array}` of what is pruned.
+            scores: `{id(variable): array}` of its weights, minus infinity for what is dead already.
+        """
+        small = {key: self._small(kernel, alive) for key, kernel in self._kernels.items()}
+        reached, kept = self._best(small, None), {}
+        for ends in self._ends:
+            if not ends or any(self._flow(each, reached, small).max() > 0 for each in ends):
+                continue
+            best, origin = self._search(scores)
+            flows = [self._flow(kernel, best, scores) for kernel in ends]
+            top = int(np.argmax([flow.max() for flow in flows]))
+            if flows[top].max() > -np.inf:
+                place = np.unravel_index(int(np.argmax(flows[top])), flows[top].shape)
+                self._trace(ends[top], place, origin, scores, kept)
+        return {key: mask.reshape(self._kernels[key].variable.shape) for key, mask in kept.items()}
+
+    def _join_heads(self, attention):
+        """Values reach the output by head and size; queries and keys only weigh them."""
+        for name in ("_query_dense", "_key_dense", "_gate_dense"):
+            dense = getattr(attention, name, None)
+            if dense is not None and id(dense._kernel) in self._kernels:
+                self._kernels[id(dense._kernel)].writes = {}
+        pairs = {}
+        values = self._kernels.get(id(attention._value_dense._kernel))
+        output = self._kernels.get(id(attention._output_dense._kernel))
+        if values is not None and output is not None and len(values.view) == len(output.view) == 3:
+            values.writes = {1: self._joined(values, values.writes, 1, pairs)}
+            output.reads = {0: self._joined(output, output.reads, 0, pairs)}
+            output.writes = {axis - 1: units for axis, units in output.writes.items()}
+            self._count += len(pairs)
+
+    def _joined(self, kernel, axes, axis, pairs):
+        """The units of two axes as those of one, which the view has from now on."""
+        first, second = (
+            axes.get(axis + each, np.full(kernel.view[axis + each], -1)) for each in (0, 1)
+        )
+        joined = [
+            -1 if -1 in (a, b) else pairs.setdefault((a, b), self._count + len(pairs))
+            for a in first.tolist()
+            for b in second.tolist()
+        ]
+        kernel.view = (*kernel.view[:axis], len(joined), *kernel.view[axis + 2 :])
+        return np.array(joined)
+
+    def _add(self, member, layer):
+        shape = tuple(member.variable.shape)
+        if not _is_kernel(member.variable) or member.role not in (PRODUCER, CONSUMER):
+            return
+        kernel = self._kernels.setdefault(id(member.variable), _Kernel(member.variable))
+        kernel.is_gate = is_gate(layer, member.variable)
+        axes = kernel.writes if member.role == PRODUCER else kernel.reads
+        units = axes.setdefault(member.axis, np.full(shape[member.axis], -1))
+        for number, places in enumerate(member.indices):
+            units[places] = self._count + number
+
+    def _small(self, kernel, alive):
+        """Whether anything is alive per index of the axes with units, infinite if so."""
+        mask = alive.get(id(kernel.variable))
+        mask = host_view(kernel.variable) != 0 if mask is None else mask
+        mask = mask.reshape(kernel.view)
+        others = {*range(mask.ndim)} - {*kernel.reads, *kernel.writes}
+        return np.where(mask.any(axis=tuple(others), keepdims=True), np.inf, -np.inf)
+
+    def _values(self, kernel, arrays):
+        """What is known of the weights; of what is not pruned, zeros are closed, others open."""
+        known = arrays.get(id(kernel.variable))
+        if known is None:
+            known = np.where(host_view(kernel.variable) != 0, np.inf, -np.inf)
+        is_whole = known.shape == tuple(kernel.variable.shape)
+        return known.reshape(kernel.view) if is_whole else known
+
+    def _flow(self, kernel, best, arrays):
+        """Per weight how wide the widest path is that ends with it."""
+        flow = self._values(kernel, arrays)
+        through = best
+        for gate in kernel.gates:
+            through = np.minimum(through, self._open(gate, arrays))
+        for axis, units in kernel.reads.items():
+            # What must stay (-1) comes from somewhere.
+            width = np.where(units < 0, np.inf, through[units])
+            view = [-1 if each == axis else 1 for each in range(flow.ndim)]
+            flow = np.minimum(flow, width.reshape(view))
+        return flow
+
+    def _open(self, gate, arrays):
+        """How wide a depthwise kernel is for every unit."""
+        width, values = np.full(self._count, np.inf), self._values(gate, arrays)
+        for axis, units in {**gate.reads, **gate.writes}.items():
+            rows = np.moveaxis(values, axis, 0).reshape(len(units), -1).max(axis=1)
+            known = units >= 0
+            np.minimum.at(width, units[known], rows[known])
+        return width
+
+    def _best(self, arrays, origin):
+        """The width of the widest path to every unit; `origin` gets the weight it ends with."""
+        best = np.full(self._count, -np.inf)
+        changed = True
+        while changed:
+            changed = False
+            for kernel in self._kernels.values():
+                changed |= not kernel.is_gate and self._pass(kernel, best, arrays, origin)
+        return best
+
+    def _pass(self, kernel, best, arrays, origin):
+        changed = False
+        flow = self._flow(kernel, best, arrays) if kernel.writes else None
+        for axis, units in kernel.writes.items():
+            moved = np.moveaxis(flow, axis, 0)
+            rows = moved.reshape(len(units), -1)
+            width = rows.max(axis=1)
+            wider = np.flatnonzero((units >= 0) & (width > best[units]))
+            changed |= len(wider) > 0
+            if origin is None:
+                np.maximum.at(best, units[wider], width[wider])
+                continue
+            for index in wider:
+                # Several places may be of one unit.
+                if width[index] > best[units[index]]:
+                    best[units[index]] = width[index]
+                    place = list(np.unravel_index(int(np.argmax(rows[index])), moved.shape[1:]))
+                    place.insert(axis, index)
+                    origin[units[index]] = (kernel, tuple(place))
+        return changed
+
+    def _search(self, scores):
+        origin = {}
+        return self._best(scores, origin), origin
+
+    def _trace(self, kernel, place, origin, scores, kept):
+        """Keep a weight, and the path that leads to it."""
+        mask = _mask_of(kernel, kept)
+        if mask[place]:
+            return
+        mask[place] = True
+        for axis, units in kernel.reads.items():
+            unit = int(units[place[axis]])
+            if unit in origin:
+                self._trace(*origin[unit], origin, scores, kept)
+                self._keep_gates(kernel, unit, scores, kept)
+
+    def _keep_gates(self, kernel, unit, scores, kept):
+        for gate in kernel.gates:
+            for axis, units in {**gate.reads, **gate.writes}.items():
+                for index in np.flatnonzero(units == unit):
+                    at = (*(slice(None),) * axis, index)
+                    values = self._values(gate, scores)[at]
+                    place = list(np.unravel_index(int(np.argmax(values)), values.shape))
+                    place.insert(axis, index)
+                    _mask_of(gate, kept)[tuple(place)] = True
+
+
+def _is_kernel(variable):
+    # What is added comes from no input; TensorFlow's empty shape is true.
+    shape = tuple(variable.shape)
+    return len(shape) > 1 and 0 not in shape and variable.name != "bias"
+
+
+def _mask_of(kernel, kept):
+    return kept.setdefault(id(kernel.variable), np.zeros(kernel.view, bool))

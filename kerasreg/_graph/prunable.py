@@ -1,0 +1,53 @@
+"""Which variables are pruned by default, and why the others are not."""
+
+import keras
+from keras import layers
+
+from kerasreg._graph.variables import owners
+
+_NORMALIZATION = (
+    layers.BatchNormalization,
+    layers.GroupNormalization,
+    layers.LayerNormalization,
+    layers.RMSNormalization,
+)
+
+
+def prunable(model: keras.Model) -> list[keras.Variable]:
+    """The variables that are pruned unless `include` or `exclude` says otherwise."""
+    reasons = why_not_prunable(model)
+    return [variable for variable in model.weights if reasons[id(variable)] is None]
+
+
+def why_not_prunable(model: keras.Model) -> dict[int, str | None]:
+    """`{id(variable): why it is not pruned by default, or None}` for all weights of a model."""
+    layer_of = owners(model)
+    trainable = {id(variable) for variable in model.trainable_variables}
+    return {
+        id(variable): impossible(variable, id(variable) in trainable)
+        or _unwanted(variable, layer_of.get(id(variable)))
+        for variable in model.weights
+    }
+
+
+def impossible(variable: keras.Variable, is_trainable: bool) -> str | None:
+    """Why a variable cannot be pruned, even if `include` names it, or None."""
+    # TensorFlow's empty shape is true.
+    if not tuple(variable.shape) or 0 in variable.shape:
+        return "it is empty or a scalar"
+    if not keras.backend.is_float_dtype(variable.dtype):
+        return f"its dtype is {variable.dtype}"
+    return None if is_trainable else "it is not trainable"
+
+
+def _unwanted(variable, layer):
+    """Why a variable is pruned only if `include` names it, or None."""
+    if isinstance(layer, _NORMALIZATION):
+        return "a weight of a normalization: name it in `include` to prune it"
+    if isinstance(layer, layers.PReLU):
+        return "slopes of an activation: name them in `include` to prune them"
+    if len(variable.shape) == 1 or variable.name == "bias":
+        return "a bias or other 1-D variable: name it in `include` to prune it"
+    if variable.name.startswith("lora_"):
+        return "an adapter (LoRA): merge it first, or name it in `include` to prune it"
+    return None

@@ -1,0 +1,117 @@
+"""What `output`, `input` and `head` mean for the variables of each Keras layer."""
+
+from keras import layers
+
+from kerasreg._graph.groups import Groups
+from kerasreg._graph.variables import all_layers
+
+_GATES = {layers.SimpleRNNCell: 1, layers.GRUCell: 3, layers.LSTMCell: 4}
+_CONV = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
+_CONV_TRANSPOSE = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+_SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+_NORMALIZATION = (
+    layers.BatchNormalization,
+    layers.GroupNormalization,
+    layers.LayerNormalization,
+    layers.RMSNormalization,
+)
+#: Layers whose vectors have one weight per feature that the layer gives out.
+_PER_FEATURE = (
+    layers.Dense,
+    layers.Embedding,
+    *_CONV,
+    *_CONV_TRANSPOSE,
+    *_DEPTHWISE,
+    *_SEPARABLE,
+    *_NORMALIZATION,
+)
+_ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention)
+
+
+def model_roles(model):
+    """`{id(variable): {role: Groups}}` for every variable of a built model."""
+    roles = {
+        id(variable): _roles_of(layer, variable)
+        for layer in all_layers(model)
+        for variable in layer._trainable_variables
+    }
+    for layer in all_layers(model):
+        if isinstance(layer, _ATTENTION):
+            for variable, axis in _head_axes(layer):
+                roles[id(variable)]["head"] = Groups(axis)
+    return roles
+
+
+def groups_of(variable, roles, role):
+    """The groups that `role` names, or a `ValueError` that lists the roles of this variable."""
+    if role not in roles:
+        possible = [*roles, *range(len(variable.shape))]
+        raise ValueError(
+            f"`axis={role!r}` has no meaning for '{variable.path}' of shape "
+            f"{tuple(variable.shape)}. Possible for it: {possible}."
+        )
+    return roles[role]
+
+
+def _roles_of(layer, variable):
+    """`{role: Groups}`; empty where the layer is unknown, never a guess.
+
+    Roles speak of what the variable itself reads and writes: the `input` of a recurrent kernel
+    are the units of the step before.
+    """
+    rank, name = len(variable.shape), variable.name
+    if name.startswith("lora_"):
+        # A factor of a kernel: its axes are not the kernel's.
+        return {}
+    if isinstance(layer, layers.EinsumDense):
+        return _einsum_roles(layer, name, rank)
+    gates = _gates(layer)
+    if gates:
+        reads = {"input": Groups(-2)} if "kernel" in name else {}
+        return {"output": Groups(-1, gates), **reads}
+    if rank == 1 and isinstance(layer, _PER_FEATURE):
+        return {"output": Groups(0)}
+    if rank == 2 and isinstance(layer, (layers.Dense, layers.Embedding)):
+        return {"output": Groups(-1), "input": Groups(0)}
+    if isinstance(layer, _CONV_TRANSPOSE):
+        return {"output": Groups(-2), "input": Groups(-1)}
+    if isinstance(layer, _SEPARABLE) and name == "pointwise_kernel":
+        return {"output": Groups(-1), "input": Groups(-2)}
+    if isinstance(layer, (*_SEPARABLE, *_DEPTHWISE)):
+        return {"output": Groups((-2, -1)), "input": Groups(-2)}
+    if isinstance(layer, _CONV):
+        # A grouped convolution has one input axis for all of its groups: no index is a feature.
+        reads = {"input": Groups(-2)} if layer.groups == 1 else {}
+        return {"output": Groups(-1), **reads}
+    return {}
+
+
+def _head_axes(attention):
+    for name in ("_query_dense", "_key_dense", "_value_dense", "_gate_dense"):
+        # A gate is optional. Only kernel and bias: adapters have no axis of heads.
+        dense = getattr(attention, name, None)
+        for variable in dense._trainable_variables if dense is not None else ():
+            if variable.name in ("kernel", "bias"):
+                yield variable, len(variable.shape) - 2
+    for variable in attention._output_dense._trainable_variables:
+        if variable.name == "kernel":
+            yield variable, 0
+
+
+def _gates(layer):
+    for cell, gates in _GATES.items():
+        if isinstance(layer, cell):
+            return gates
+    return 4 if type(layer).__name__ == "ConvLSTMCell" else 0
+
+
+def _einsum_roles(layer, name, rank):
+    if name == "bias":
+        return {"output": Groups(tuple(range(rank)))}
+    if name != "kernel":
+        return {}
+    inputs, kernel, outputs = layer.equation.replace("->", ",").replace("...", "").split(",")
+    written = tuple(i for i, letter in enumerate(kernel) if letter in outputs)
+    read = tuple(i for i, letter in enumerate(kernel) if letter in inputs)
+    return {role: Groups(axes) for role, axes in (("output", written), ("input", read)) if axes}

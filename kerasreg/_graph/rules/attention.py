@@ -1,0 +1,275 @@
+"""Attention: heads, the size of queries and keys, and that of values."""
+
+import inspect
+import math
+
+import keras
+import numpy as np
+from keras import layers, ops, tree
+
+from kerasreg._graph.analysis import Reader
+from kerasreg._graph.precision import WIDEST
+from kerasreg._graph.rules.base import Rule, flat, labels_of, pin_other_axes, rule_for
+from kerasreg._graph.rules.elementwise import without_padding
+from kerasreg._graph.rules.linear import outputs_of, read_kernel
+from kerasreg._graph.tracing import Tensor
+
+_SOURCE = {"query": "query", "gate": "query", "key": "key", "value": "value"}
+
+
+class _Projections(Rule):
+    """Projections of queries, keys and values into heads, and one out of them.
+
+    The score of a head is `q · k / sqrt(size)`. A number of it can go where queries have zero, or
+    keys a constant: that adds the same to the scores of all keys, and the softmax takes it out.
+    Values that are constant come out as they are, for the weights of a softmax sum to 1, but where
+    a mask hides all of them.
+    """
+
+    def is_known(self, layer):
+        """Whether this rule holds for a layer."""
+        return True
+
+    def label(self, call, analysis):
+        layer = call.operation
+        if not self.is_known(layer):
+            super().label(call, analysis)
+            return
+        arguments = _arguments(call)
+        for tensor in call.inputs:
+            is_feature = any(tensor is each for each in arguments.values())
+            pin_other_axes(tensor, -1 if is_feature else tensor.rank, call, analysis)
+        sizes = self.new_labels(layer, analysis)
+        call.memory.update(sizes)
+        output = call.outputs[0]
+        output.labels[output.rank - 1] = self.output_labels(call, arguments["query"], analysis)
+        for name, axes in self.projections(layer).items():
+            dense = getattr(layer, f"_{name}_dense")
+            labels = [sizes[each] for each in axes]
+            analysis.slice(dense._kernel, {0: labels_of(arguments[_SOURCE[name]], -1)})
+            analysis.slice(dense._kernel, {1: labels[0], 2: labels[1]})
+            analysis.slice(dense.bias, {0: labels[0], 1: labels[1]})
+        dense = layer._output_dense
+        last = output.labels[output.rank - 1]
+        analysis.slice(dense._kernel, {0: sizes["heads"], 1: sizes["values"], 2: last})
+        analysis.slice(dense.bias, {0: last})
+        for scores in call.outputs[1:]:
+            scores.labels[1] = sizes["heads"]
+            if scores.rank != 4:
+                analysis.pin(scores, f"the scores of '{layer.name}' are used")
+
+    def constants(self, call, analysis):
+        if self.is_known(call.operation):
+            output, bias = call.outputs[0], call.operation._output_dense.bias
+            output.constants[output.rank - 1] = outputs_of(self._reader_of_values(call), bias)
+
+    def readers(self, call, analysis):
+        if not self.is_known(call.operation):
+            return []
+        projections = [self._project(call, name) for name in self.projections(call.operation)]
+        return [*projections, self._reader_of_scores(call), self._reader_of_values(call)]
+
+    def _project(self, call, name):
+        layer = call.operation
+        dense, source = getattr(layer, f"_{name}_dense"), _arguments(call)[_SOURCE[name]]
+        return read_kernel(
+            dense.kernel,
+            (0,),
+            (1, 2),
+            (labels_of(source, -1),),
+            [call.memory[each] for each in self.projections(layer)[name]],
+            constants=source.constant(-1),
+            bias=(layer, "bias", _place(layer, dense)) if source.padding is None else None,
+            share=id(dense),
+        )
+
+    def _values(self, call, name):
+        """The constants of a projection, `(heads, size)`."""
+        dense = getattr(call.operation, f"_{name}_dense")
+        values = outputs_of(self._project(call, name), dense.bias)
+        return values.reshape(tuple(dense.kernel.shape)[1:])
+
+    def _reader_of_scores(self, call):
+        heads, keys = call.memory["heads"], call.memory["keys"]
+        queries, others = self._values(call, "query"), self._values(call, "key")
+        others = np.repeat(others, len(queries) // len(others), axis=0)
+        matters = ~((queries == 0) | np.isfinite(others))
+        own = np.eye(len(heads), dtype=bool)[:, None, :] & matters[..., None]
+        return Reader(
+            labels=flat(heads, keys),
+            writes=heads[None],
+            connected=own.reshape(-1, len(heads)),
+            constants=np.full(own.shape[0] * own.shape[1], np.nan),
+        )
+
+    def _reader_of_values(self, call):
+        layer, output = call.operation, call.outputs[0]
+        constants = self._values(call, "value")
+        constants = np.repeat(constants, len(call.memory["heads"]) // len(constants), axis=0)
+        is_masked = _is_masked(call, _arguments(call).values())
+        if "gate" in self.projections(layer) or is_masked:
+            # Where a mask hides all values, nothing comes out.
+            constants = np.where(constants == 0, 0.0, np.nan)
+        return read_kernel(
+            layer._output_dense.kernel,
+            (0, 1),
+            (2,),
+            (call.memory["heads"], call.memory["values"]),
+            (output.label(-1),),
+            constants=constants.reshape(-1),
+            bias=(layer, "bias", _place(layer, layer._output_dense)),
+            share=id(layer._output_dense),
+        )
+
+
+@rule_for(layers.MultiHeadAttention)
+class _MultiHeadAttention(_Projections):
+    def is_known(self, layer):
+        return len(layer._output_dense.kernel.shape) == 3
+
+    def projections(self, layer):
+        gate = {"gate": ("heads", "values")} if getattr(layer, "_use_gate", False) else {}
+        keys = {"query": ("heads", "keys"), "key": ("heads", "keys")}
+        return keys | gate | {"value": ("heads", "values")}
+
+    def new_labels(self, layer, analysis):
+        sizes = {"heads": layer.num_heads, "keys": layer.key_dim, "values": layer.value_dim}
+        labels = {name: analysis.labels.new(size) for name, size in sizes.items()}
+        if keras.backend.backend() == "jax" and layer.key_dim == layer.value_dim:
+            # Its attention has one size for both.
+            analysis.labels.unify(labels["keys"], labels["values"])
+        return labels
+
+    def output_labels(self, call, query, analysis):
+        return analysis.labels.new(call.outputs[0].shape[-1])
+
+    def config(self, call, kept):
+        if not self.is_known(call.operation):
+            return {}
+        size = kept(call.outputs[0].label(-1))
+        is_query = size == kept(labels_of(_arguments(call)["query"], -1))
+        return {
+            "num_heads": kept(call.memory["heads"]),
+            "key_dim": kept(call.memory["keys"]),
+            "value_dim": kept(call.memory["values"]),
+            "output_shape": None if is_query else (size,),
+        }
+
+    def scales(self, call, kept):
+        layer = call.operation
+        if not self.is_known(layer):
+            return []
+        return _rescaled(layer._query_dense, layer.key_dim, kept(call.memory["keys"]))
+
+
+@rule_for(layers.GroupQueryAttention)
+class _GroupQueryAttention(_Projections):
+    """Several heads of queries share one of keys and values: they go together.
+
+    Keys and values have one size, and the output has that of the query.
+    """
+
+    def projections(self, layer):
+        gate = {"gate": ("heads", "values")} if getattr(layer, "use_gate", False) else {}
+        keys = {"query": ("heads", "keys"), "key": ("groups", "keys")}
+        return keys | gate | {"value": ("groups", "values")}
+
+    def new_labels(self, layer, analysis):
+        groups = analysis.labels.new(layer.num_key_value_heads)
+        sizes = analysis.labels.new(layer.head_dim)
+        heads = np.repeat(groups, layer.num_repeats)
+        return {"groups": groups, "heads": heads, "keys": sizes, "values": sizes}
+
+    def output_labels(self, call, query, analysis):
+        # The layer wants as many features of values and keys, too.
+        for each in _arguments(call).values():
+            analysis.labels.unify(labels_of(query, -1), labels_of(each, -1))
+        return labels_of(query, -1)
+
+    def config(self, call, kept):
+        return {
+            "num_query_heads": kept(call.memory["heads"]),
+            "num_key_value_heads": kept(call.memory["groups"]),
+            "head_dim": kept(call.memory["keys"]),
+        }
+
+    def scales(self, call, kept):
+        layer = call.operation
+        return _rescaled(layer._query_dense, layer.head_dim, kept(call.memory["keys"]))
+
+
+@rule_for(layers.Attention)
+class _Attention(Rule):
+    """Without projections: scores are products of queries and keys, values come out weighted."""
+
+    def label(self, call, analysis):
+        query, value, *key = _list_of(call)
+        for tensor in call.inputs:
+            is_feature = any(tensor is each for each in (query, value, *key))
+            pin_other_axes(tensor, -1 if is_feature else tensor.rank, call, analysis)
+        key = (key or [value])[0]
+        analysis.labels.unify(labels_of(query, -1), labels_of(key, -1))
+        if call.operation.score_mode != "dot":
+            # A sum of tanh(query + key).
+            analysis.pin(query, f"'{call.operation.name}' adds its features up")
+        call.outputs[0].labels[call.outputs[0].rank - 1] = labels_of(value, -1)
+        call.memory.update(query=query, key=key, value=value)
+
+    def constants(self, call, analysis):
+        output, value = call.outputs[0], call.memory["value"]
+        constants = without_padding(value, value.constant(-1))
+        if _is_masked(call, _list_of(call)):
+            # Masked queries get zeros.
+            constants = np.where(constants == 0, 0.0, np.nan)
+        output.constants[output.rank - 1] = constants
+
+    def readers(self, call, analysis):
+        query, key = call.memory["query"], call.memory["key"]
+        constants = without_padding(key, key.constant(-1))
+        matters = ~((query.constant(-1) == 0) | np.isfinite(constants))
+        return [
+            Reader(
+                labels=labels_of(query, -1)[None],
+                # The scores are for all values.
+                writes=np.zeros((1, 1), int),
+                connected=matters[:, None],
+                constants=np.full(len(matters), np.nan),
+            )
+        ]
+
+
+def _list_of(call):
+    """The query, the value and maybe the key of an attention that gets a list."""
+    return list(call.args[0] if call.args else call.kwargs["inputs"])
+
+
+def _is_masked(call, features):
+    """Whether steps may be masked, by an argument or by what queries, values and keys carry."""
+    leaves = [e for e in tree.flatten((call.args, call.kwargs)) if hasattr(e, "shape")]
+    has_mask = any(all(each is not e for e in features) for each in leaves)
+    return has_mask or any(each.is_masked for each in features)
+
+
+def _arguments(call):
+    """The query, the value and the key."""
+    found = inspect.signature(call.operation.call).bind(*call.args, **call.kwargs).arguments
+    key = found.get("key")
+    key = key if isinstance(key, Tensor) else found["value"]
+    return {"query": found["query"], "value": found["value"], "key": key}
+
+
+def _rescaled(dense, before, after):
+    """Scores are divided by the square root of the size, which is another one now."""
+    # TensorFlow rounds this number of Python to float32, whatever the dtype.
+    before, after = (
+        float(ops.convert_to_numpy(ops.cast(1.0 / math.sqrt(size), WIDEST)))
+        for size in (before, after)
+    )
+    ratio = before / after
+    return [(each, ratio) for each in (dense._kernel, dense.bias) if each is not None]
+
+
+def _place(layer, dense):
+    """Which of the biases of the layer is that of one of its projections."""
+    kernels = [each for each in layer.weights if each.name == "kernel"]
+    return next(place for place, each in enumerate(kernels) if each is dense._kernel)

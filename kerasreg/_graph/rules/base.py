@@ -1,0 +1,174 @@
+"""What a rule is, and the registry of rules."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasreg._graph.analysis import Analysis, Reader
+from kerasreg._graph.precision import compute
+from kerasreg._graph.tracing import Call
+
+_RULES: dict[type, "Rule"] = {}
+_NAMED: dict[tuple[str, str], "Rule"] = {}
+_HARMLESS = {"build", "get_config", "from_config", "compute_output_shape", "compute_mask"}
+
+
+class Rule:
+    """What an operation does to labels and constants. This one knows nothing, so all must stay."""
+
+    def label(self, call: Call, analysis: Analysis) -> None:
+        """Give the outputs of a call their labels, and say which variables have them."""
+        reason = f"'{call.operation.name}' ({kind(call)}) has no rule"
+        if getattr(call.operation, "weights", None) and type(self) is Rule:
+            analysis.note(reason)
+        for tensor in call.inputs:
+            analysis.pin(tensor, reason)
+
+    def constants(self, call: Call, analysis: Analysis) -> None:
+        """Tell which coordinates of the outputs have the same value everywhere."""
+
+    def readers(self, call: Call, analysis: Analysis) -> list[Reader]:
+        """The `Reader`s of a call."""
+        return []
+
+    def config(self, call: Call, kept: Callable) -> dict[str, Any]:
+        """What changes in the config of a layer; `kept(labels)` is how many of them stay."""
+        return {}
+
+    def with_bias(self, layer: keras.Layer) -> dict[str, Any]:
+        """What changes in the config of a layer that needs its biases."""
+        return {"use_bias": True}
+
+    def arguments(
+        self, call: Call, args: tuple, kwargs: dict[str, Any], kept: Callable
+    ) -> tuple[tuple, dict[str, Any]]:
+        """The arguments of the new call, where sizes are among them."""
+        return args, kwargs
+
+    def scales(self, call: Call, kept: Callable) -> list[tuple]:
+        """`(variable, factor)` of those that are multiplied by a number."""
+        return []
+
+    def finish(self, layer: keras.Layer, new: keras.Layer) -> None:
+        """What is to be done with the new layer, when it has its weights."""
+
+
+def rule_for(*classes: type) -> Callable:
+    """Register a `Rule` class for these layers, and for what inherits their `call`."""
+
+    def register(rule):
+        _RULES.update(dict.fromkeys(classes, rule()))
+        return rule
+
+    return register
+
+
+def rule_for_classes(module, *names):
+    """Register a `Rule` class for the classes of these names in modules that begin like this."""
+
+    def register(rule):
+        _NAMED.update(dict.fromkeys([(module, name) for name in names], rule()))
+        return rule
+
+    return register
+
+
+def rule_for_ops(*names):
+    """Register a `Rule` class for operations of `keras.ops`: they have no public classes."""
+    return rule_for_classes("keras.src.ops.", *names)
+
+
+def rule_of(operation):
+    """The rule of an operation."""
+    cls = type(operation)
+    for place, base in enumerate(cls.__mro__):
+        if base in _RULES:
+            return UNKNOWN if any(map(_computes, cls.__mro__[:place])) else _RULES[base]
+    for (module, name), rule in _NAMED.items():
+        if cls.__name__ == name and cls.__module__.startswith(module):
+            return rule
+    return UNKNOWN
+
+
+def _computes(cls):
+    """Whether a class has methods of its own that may compute something else than its base."""
+    methods = {name for name, each in vars(cls).items() if callable(each)}
+    return any(not name.startswith("__") for name in methods - _HARMLESS)
+
+
+def kind(call):
+    """The class of an operation, for messages."""
+    return type(call.operation).__name__
+
+
+def numpy(variable):
+    """A variable in float64."""
+    return np.asarray(ops.convert_to_numpy(variable)).astype("float64")
+
+
+def labels_of(tensor, axis):
+    """The labels of an axis; 0, which must stay, where it has none."""
+    labels = tensor.label(axis)
+    return np.zeros(tensor.shape[axis], int) if labels is None else labels
+
+
+def flat(*labels):
+    """The labels of several axes, for their flattened coordinates: `(axes, coordinates)`."""
+    return np.stack([each.reshape(-1) for each in np.meshgrid(*labels, indexing="ij")])
+
+
+def apply_to(function, constants):
+    """An elementwise function of constants, which leaves NaN where it is."""
+    known = np.isfinite(constants)
+    return np.where(known, compute(function, np.where(known, constants, 0.0)), np.nan)
+
+
+@functools.lru_cache(maxsize=256)
+def is_elementwise(function):
+    """Whether an activation treats every number alone, in tensors of any rank."""
+    numbers = np.array([0.3, -0.7, 1.1, 0.0, -2.5, 6.5, 0.4, 1.0])
+    try:
+        alone = _applied(function, numbers.reshape(-1, 1)).reshape(-1)
+        return all(
+            np.allclose(_applied(function, numbers.reshape(shape)).reshape(-1), alone, 1e-5, 1e-6)
+            for shape in ((2, 4), (1, 2, 4), (2, 2, 2), (2, 1, 2, 2))
+        )
+    except Exception:
+        # It wants tensors of a certain shape, or gives others.
+        return False
+
+
+def _applied(function, numbers):
+    tensor = ops.convert_to_tensor(numbers, dtype="float32")
+    values = np.asarray(ops.convert_to_numpy(function(tensor)), "float64")
+    if values.shape != numbers.shape:
+        raise ValueError("another shape")
+    return values
+
+
+def pin_other_axes(tensor, axis, call, analysis):
+    """All axes but one must stay."""
+    for other, labels in tensor.labels.items():
+        if other != axis % tensor.rank:
+            analysis.labels.pin(labels, f"'{call.operation.name}' works along it")
+
+
+class Pinned(Rule):
+    """The rule of an operation that must stay as it is, for a reason."""
+
+    def __init__(self, reason):
+        self._reason = reason
+
+    def label(self, call, analysis):
+        if getattr(call.operation, "weights", None):
+            analysis.note(self._reason)
+        for tensor in call.inputs:
+            analysis.pin(tensor, self._reason)
+
+
+#: The rule of what is not known.
+UNKNOWN = Rule()

@@ -1,0 +1,122 @@
+"""Where an operation moves numbers: found by running it on indices."""
+
+import itertools
+
+import numpy as np
+from keras import ops, tree
+
+from kerasreg._graph.tracing import Tensor
+
+#: What unknown sizes are tried as: the first two that an operation takes, and gives numbers for.
+#: Several unknown axes get the multiples of one.
+_SIZES = (2, 3, 5, 12, 33, 64, 260, 1100)
+_MOST = 2**24
+
+
+class MixedError(Exception):
+    """An operation does more than to move numbers along an axis; the message is the reason."""
+
+
+def moves_of(call, axis, size):
+    """Per output `(axis, indices (times, its size))` of where coordinates go, None if nowhere.
+
+    The operation is run on two orders of the indices, in two sizes of what is unknown, and with two
+    values of other tensors (such as indices), and must do the same to all.
+
+    Raises:
+        MixedError: if it does not.
+    """
+    other = np.arange(size)[::-1] if size < 4 else np.random.default_rng(0).permutation(size)
+    found = None
+    for one, two in _results(call, axis, (np.arange(size), other)):
+        moves = [_move(*each, size, other) for each in zip(one, two, strict=True)]
+        if found is not None and not all(map(_are_same, found, moves)):
+            raise MixedError("moves it by sizes or numbers that are not known")
+        found = moves
+    return found
+
+
+def follows(call, axis, size, moves):
+    """Whether the same operation on fewer coordinates gives what is left of the outputs."""
+    some = np.random.default_rng(1).permutation(size)[: max(1, size // 2)]
+    for kept in (np.sort(some), some[:1]):
+        try:
+            ((results,),) = itertools.islice(_results(call, axis, (kept,)), 1)
+        except MixedError:
+            return False
+        for (target, places), result in zip(moves, results, strict=True):
+            if len(places) > 1 or result.ndim <= target:
+                return False
+            expected = places[0][np.isin(places[0], kept)] + 1
+            along = np.moveaxis(result, target, -1)
+            if along.shape[-1] != len(expected) or not (along == expected).all():
+                return False
+    return True
+
+
+def _results(call, axis, orders):
+    """The outputs for each of the orders, in one or two sizes of what is unknown."""
+    error, found = None, 0
+    tensors = [each for each in call.inputs if each is not call.inputs[0]]
+    is_fixed = not any(None in each.shape for each in call.inputs)
+    for size in _SIZES:
+        for fill in (0, 1) if tensors else (0,):
+            try:
+                results = [_run(call, axis, order, size, fill) for order in orders]
+            except Exception as failure:  # It does not take these sizes.
+                error = error or failure
+                continue
+            if all(each.size for result in results for each in result):
+                found += 1
+                yield results
+        if found >= (2 if tensors else 1) * (1 if is_fixed else 2):
+            return
+        if is_fixed:
+            break
+    if not found:
+        raise MixedError(f"cannot be run on indices ({error})" if error else "gives nothing")
+
+
+def _run(call, axis, order, size, fill):
+    tensor = call.inputs[0]
+    shape = _shape(tensor, size)
+    shape[axis] = len(order)
+    if np.prod(shape, dtype=float) > _MOST:
+        raise ValueError("too many numbers")
+    # Numbers from 1 on: a zero is none of them.
+    view = [-1 if i == axis else 1 for i in range(len(shape))]
+    numbers = np.broadcast_to(order.reshape(view) + 1.0, shape)
+    made = {id(tensor): ops.convert_to_tensor(numbers, dtype="float32")}
+    for each in call.inputs:
+        if id(each) not in made:
+            value = np.full(_shape(each, size), fill)
+            made[id(each)] = ops.convert_to_tensor(value, dtype=each.dtype)
+    args, kwargs = tree.map_structure(
+        lambda each: made[id(each)] if isinstance(each, Tensor) else each, (call.args, call.kwargs)
+    )
+    outputs = tree.flatten(call.operation.call(*args, **kwargs))
+    return [np.asarray(ops.convert_to_numpy(each)) for each in outputs]
+
+
+def _shape(tensor, size):
+    multiples = itertools.count(size, size)
+    return [next(multiples) if each is None else each for each in tensor.shape]
+
+
+def _move(first, second, size, other):
+    """`(axis, indices)` of one output on indices in order, and in another one."""
+    places = first.astype(int) - 1
+    is_index = (first >= 1) & (first <= size) & (places == first - 1)
+    if not is_index.all() or second.shape != first.shape or (second != other[places] + 1).any():
+        raise MixedError("mixes it")
+    varying = [i for i in range(places.ndim) if (np.take(places, [0], i) != places).any()]
+    if not varying:
+        return None
+    last = np.moveaxis(places, varying[-1], -1)
+    return varying[-1], np.unique(last.reshape(-1, last.shape[-1]), axis=0)
+
+
+def _are_same(one, two):
+    if one is None or two is None:
+        return one is two
+    return one[0] == two[0] and np.array_equal(one[1], two[1])

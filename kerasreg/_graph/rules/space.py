@@ -1,0 +1,61 @@
+"""What pools, pads and crops in space, and does not look at features."""
+
+from keras import layers
+
+from kerasreg._graph.rules.base import Rule, pin_other_axes, rule_for, rule_for_ops
+from kerasreg._graph.rules.elementwise import without_padding
+from kerasreg._graph.rules.kernels import feature_axis
+
+_PADDING = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
+_SPATIAL = (
+    *(layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D),
+    *(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D),
+    *(layers.Cropping1D, layers.Cropping2D, layers.Cropping3D),
+    *(layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D),
+    *(layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D),
+    *(layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D),
+)
+
+
+@rule_for(*_SPATIAL, *_PADDING)
+class _Spatial(Rule):
+    """Works along space, on each channel alone."""
+
+    def label(self, call, analysis):
+        layer, tensor, (output,) = call.operation, call.inputs[0], call.outputs
+        axis = feature_axis(layer, tensor)
+        pin_other_axes(tensor, axis, call, analysis)
+        if tensor.label(axis) is not None:
+            output.labels[feature_axis(layer, output)] = tensor.label(axis)
+
+    def constants(self, call, analysis):
+        layer, tensor, (output,) = call.operation, call.inputs[0], call.outputs
+        constants = tensor.constant(feature_axis(layer, tensor))
+        if isinstance(layer, _PADDING):
+            output.padding = call
+        else:
+            constants = without_padding(tensor, constants)
+        output.constants[feature_axis(layer, output)] = constants
+
+
+@rule_for_ops("Pad")
+class _Pad(Rule):
+    """Numbers around others: zeros, or those of the border."""
+
+    def label(self, call, analysis):
+        tensor, (output,) = call.inputs[0], call.outputs
+        for axis, labels in tensor.labels.items():
+            if any(call.operation.pad_width[axis]):
+                analysis.labels.pin(labels, f"'{call.operation.name}' works along it")
+            else:
+                output.labels[axis] = labels
+
+    def constants(self, call, analysis):
+        tensor, (output,) = call.inputs[0], call.outputs
+        is_zero = call.operation.mode == "constant"
+        if is_zero and call.kwargs.get("constant_values") not in (None, 0):
+            return
+        for axis in output.labels:
+            constants = tensor.constant(axis)
+            output.constants[axis] = constants if is_zero else without_padding(tensor, constants)
+        output.padding = call if is_zero else None

@@ -1,0 +1,53 @@
+"""A layer at every time step."""
+
+from keras import layers
+
+from kerasreg._graph.rules.base import Rule, rule_for, rule_of
+
+#: Layers whose rules count axes from the last one, so that one more in front does not matter.
+_FROM_THE_LAST = (
+    layers.Activation,
+    layers.BatchNormalization,
+    *(layers.Conv1D, layers.Conv2D, layers.Conv3D),
+    *(layers.Dense, layers.DepthwiseConv1D, layers.DepthwiseConv2D),
+    *(layers.SeparableConv1D, layers.SeparableConv2D, layers.Dropout, layers.ReLU),
+    *(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D),
+    *(layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D),
+    *(layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalMaxPooling1D),
+    *(layers.GlobalMaxPooling2D, layers.GlobalAveragePooling3D, layers.GlobalMaxPooling3D),
+)
+
+
+@rule_for(layers.TimeDistributed)
+class _TimeDistributed(Rule):
+    """The rule of the layer inside, which sees one more axis."""
+
+    def label(self, call, analysis):
+        inner = call.operation.layer
+        is_last = getattr(inner, "axis", -1) == -1
+        is_last &= getattr(inner, "data_format", None) != "channels_first"
+        if type(inner) not in _FROM_THE_LAST or not is_last or len(call.inputs) > 1:
+            super().label(call, analysis)
+            return
+        call.memory["call"] = type(call)(inner, call.args, call.kwargs, call.outputs)
+        rule_of(inner).label(call.memory["call"], analysis)
+
+    def constants(self, call, analysis):
+        if "call" in call.memory:
+            rule_of(call.operation.layer).constants(call.memory["call"], analysis)
+
+    def readers(self, call, analysis):
+        if "call" not in call.memory:
+            return []
+        readers = rule_of(call.operation.layer).readers(call.memory["call"], analysis)
+        for reader in readers:
+            # The bias is inside of another config: a unit that stays carries constants.
+            reader.bias = None
+        return readers
+
+    def config(self, call, kept):
+        if "call" not in call.memory:
+            return {}
+        changes = rule_of(call.operation.layer).config(call.memory["call"], kept)
+        inner = call.operation.get_config()["layer"]
+        return {"layer": {**inner, "config": {**inner["config"], **changes}}}

@@ -1,0 +1,131 @@
+"""Which units of a layer are dead: what they give out is the same for every input."""
+
+from functools import partial
+
+import numpy as np
+from keras import layers, ops
+
+from kerasreg._graph.groups import zero_groups
+from kerasreg._graph.variables import all_layers
+
+#: By number of gates, which of them is the candidate for the state of a recurrent unit.
+CANDIDATES = {1: 0, 3: 2, 4: 2}
+_CELLS = (layers.SimpleRNNCell, layers.GRUCell, layers.LSTMCell)
+_SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+_ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention)
+
+
+def joint_units(model, roles):
+    """Units that several variables compute, where no axis of one of them tells which are dead.
+
+    Args:
+        model: a built Keras model.
+        roles: what `model_roles` returns for it.
+
+    Returns:
+        `{id(variable): function}`: the function gives a bool array, True for each dead unit of the
+        layer. It is None for the other variables of the same units, so that each unit counts once.
+    """
+    found = {}
+    for layer in all_layers(model):
+        if isinstance(layer, _ATTENTION):
+            found |= _of_attention(layer)
+        elif isinstance(layer, _SEPARABLE):
+            found[id(layer.depthwise_kernel)] = None
+            found[id(layer.pointwise_kernel)] = partial(_of_separable, layer)
+        elif getattr(layer, "lora_enabled", False):
+            name = "embeddings" if isinstance(layer, layers.Embedding) else "kernel"
+            kernel = getattr(layer, f"_{name}", None)
+            units = roles.get(id(kernel), {}).get("output")
+            if units is not None:
+                found.setdefault(id(kernel), partial(_of_adapted, layer, name, units))
+    for cell, is_stateful in _cells(model):
+        found[id(cell.kernel)] = partial(_of_cell, cell, is_stateful)
+        found[id(cell.recurrent_kernel)] = None
+    return found
+
+
+def silent(kernel, recurrent, can_be):
+    """The recurrent units whose state is zero at every step.
+
+    Args:
+        kernel: of the candidate for the state, `(..., inputs, units)`.
+        recurrent: the same for `(..., units, units)`.
+        can_be: bool array, False for units that something else moves, such as a bias.
+    """
+    size = recurrent.shape[-1]
+    zero = can_be & _is_zero(kernel.reshape(-1, size))
+    recurrent = recurrent.reshape(-1, size, size)
+    before = None
+    while before is None or (before != zero).any():
+        before = zero.copy()
+        zero = zero & ~(recurrent[:, ~zero] != 0).any(axis=(0, 1))
+    return zero
+
+
+def _cells(model):
+    """`[(cell, whether its states outlive a batch)]`."""
+    recurrent = [layer for layer in all_layers(model) if isinstance(layer, layers.RNN)]
+    stateful = {id(layer.cell) for layer in recurrent if layer.stateful}
+    for layer in all_layers(model):
+        is_cell = isinstance(layer, _CELLS) or type(layer).__name__ == "ConvLSTMCell"
+        if is_cell and layer.built:
+            yield layer, id(layer) in stateful
+
+
+def _of_cell(cell, is_stateful):
+    kernel, recurrent = _array(cell.kernel), _array(cell.recurrent_kernel)
+    size = recurrent.shape[-2]
+    gate = CANDIDATES[kernel.shape[-1] // size]
+    part = slice(gate * size, (gate + 1) * size)
+    can_be = np.full(size, not is_stateful and _keeps_zero(cell.activation))
+    if cell.bias is not None:
+        can_be &= _is_zero(_array(cell.bias)[..., part].reshape(-1, size))
+    return silent(kernel[..., part], recurrent[..., part], can_be)
+
+
+def _of_separable(layer):
+    depthwise = _array(layer.depthwise_kernel)
+    depthwise = depthwise.reshape(-1, depthwise.shape[-2] * depthwise.shape[-1])
+    pointwise = _array(layer.pointwise_kernel).reshape(depthwise.shape[-1], -1)
+    return _is_zero(pointwise[~_is_zero(depthwise)])
+
+
+def _of_attention(layer):
+    names = ("query", "key", "value", "gate")
+    kernels = {name: getattr(layer, f"_{name}_dense", None) for name in names}
+    counted = {"query": partial(_of_scores, layer)}
+    found = {id(d._kernel): counted.get(name) for name, d in kernels.items() if d is not None}
+    del found[id(layer._value_dense._kernel)]
+    return found
+
+
+def _of_scores(layer):
+    """A product of query and key is nothing where one of them is, for every head and number.
+
+    A constant of the keys adds the same to all scores of a query, and the softmax takes it out.
+    """
+    query, key = _array(layer._query_dense.kernel), _array(layer._key_dense.kernel)
+    no_query, no_key = _is_zero(query), _is_zero(key)
+    if layer._query_dense.bias is not None:
+        no_query &= _array(layer._query_dense.bias) == 0
+    no_key = np.repeat(no_key, len(no_query) // len(no_key), axis=0)
+    return (no_query | no_key).reshape(-1)
+
+
+def _of_adapted(layer, name, units):
+    """Of a kernel to which adapters are added."""
+    return zero_groups(_array(getattr(layer, name)), units)
+
+
+def _is_zero(array):
+    """Whether all that is along the first axis is zero."""
+    return ~(array != 0).any(axis=0)
+
+
+def _keeps_zero(activation):
+    return float(ops.convert_to_numpy(activation(ops.zeros(())))) == 0
+
+
+def _array(tensor):
+    return np.asarray(ops.convert_to_numpy(tensor))

@@ -1,0 +1,124 @@
+"""Of single weights: penalties that are not convex, because they spare large weights."""
+
+import math
+
+from keras import ops
+
+from kerasreg._prox.elementwise import soft_threshold
+
+#: Reaches float64 from the start that is used.
+NEWTON_STEPS = 5
+
+
+def hard_threshold(z, threshold):
+    """`argmin_x  [x != 0] threshold + (x - z)^2 / 2`: z where `|z| > sqrt(2 threshold)`, else 0."""
+    return _zero_where(ops.abs(z) <= ops.sqrt(2.0 * threshold), z, z)
+
+
+def mcp_threshold(z, step, factor, gamma):
+    """`argmin_x  step P(x) + (x - z)^2 / 2` for the minimax concave penalty.
+
+    `P(x) = factor m - m^2 / (2 gamma)` with `m = min(|x|, gamma factor)`. In units of `factor`:
+    while `step < gamma`, 0 up to `step`, z from `gamma` on, and straight in between. From
+    `step = gamma` on, z where `|z| > sqrt(gamma step)`, else 0.
+    """
+    jump = math.sqrt(gamma) * ops.sqrt(step)
+    return _fading_threshold(z, step, factor, end=gamma, room=gamma - step, jump=jump)
+
+
+def scad_threshold(z, step, factor, a):
+    """`argmin_x  step P(x) + (x - z)^2 / 2` for the smoothly clipped absolute deviation.
+
+    `P(x) = factor m - max(m - factor, 0)^2 / (2 (a - 1))` with `m = min(|x|, a factor)`. In units
+    of `factor`: while `step < a - 1`, soft thresholding up to `1 + step`, z from `a` on, and
+    straight in between. From `step = a - 1` on, z where `|z| > (a + 1 + step) / 2` (where
+    `|z| > sqrt((a + 1) step)` from `step = a + 1` on), else soft thresholding.
+    """
+    jump = ops.where(step < a + 1, (a + 1 + step) / 2, math.sqrt(a + 1) * ops.sqrt(step))
+    return _fading_threshold(z, step, factor, end=a, room=a - 1 - step, jump=jump)
+
+
+def capped_threshold(z, threshold, theta):
+    """`argmin_x  threshold min(|x|, theta) + (x - z)^2 / 2`.
+
+    z where `|z| > theta + threshold / 2` (where `|z| > sqrt(2 theta threshold)` from
+    `threshold = 2 theta` on), else soft thresholding.
+    """
+    jump = ops.where(
+        threshold < 2 * theta,
+        theta + threshold / 2,
+        math.sqrt(2 * theta) * ops.sqrt(threshold),
+    )
+    return soft_threshold(z, ops.where(ops.abs(z) > jump, 0.0, threshold))
+
+
+def lp_threshold(z, threshold, p):
+    """`argmin_x  threshold |x|^p + (x - z)^2 / 2` for `p = 1 - 1/m`: 1/2, 2/3, ...
+
+    0 where `|z| <= (2 - p) / (2 - 2p) ((2 - 2p) threshold)^(1 / (2 - p))`. Otherwise `x = z s^m`
+    with `s` the largest root of `s^(m+1) - s + p threshold |z|^(p-2) = 0`, by Newton from above on
+    a convex function. (The trigonometric forms of this root lose a threshold of 0.)
+    """
+    m = round(1 / (1 - p))
+    size = ops.abs(z)
+    scale = threshold ** (1 / (2 - p))
+    dead = size <= (2 - p) / (2 - 2 * p) * (2 - 2 * p) ** (1 / (2 - p)) * scale
+    c = p * ops.where(dead, 0.0, scale / size) ** (2 - p)
+    # The first step, from 1.
+    s = 1 - c / m
+    for _ in range(NEWTON_STEPS):
+        s = (m * s ** (m + 1) - c) / ((m + 1) * s**m - 1)
+    return _zero_where(dead, z, z * s**m)
+
+
+def log_threshold(z, threshold, epsilon):
+    """`argmin_x  threshold log(1 + |x| / epsilon) + (x - z)^2 / 2`.
+
+    The outer stationary point `(|z| - epsilon + sqrt((|z| + epsilon)^2 - 4 threshold)) / 2`, if
+    there is one and it is better than 0.
+    """
+    size = ops.abs(z)
+    total = size + epsilon
+    slope = threshold / total
+    shrinkage = 2 * slope / (1 + ops.sqrt(1 - 4 * ops.clip(slope / total, 0.0, 0.25)))
+    x = size - shrinkage
+    inside = ops.where(x > 0, x, 1.0)
+    # Divided by x: products of small numbers would vanish.
+    worse = threshold * ops.log1p(inside / epsilon) / inside > size - inside / 2
+    return soft_threshold(z, ops.where(ops.logical_or(x <= 0, worse), size, shrinkage))
+
+
+def transformed_l1_threshold(z, threshold, a):
+    """`argmin_x  threshold (a + 1) |x| / (a + |x|) + (x - z)^2 / 2`.
+
+    0 where `|z| <= threshold (a + 1) / a` if `threshold <= a^2 / (2 (a + 1))`, and otherwise where
+    `|z| <= sqrt(2 threshold (a + 1)) - a / 2`. Else
+    `|x| = |z| - 4/3 (a + |z|) sin(arcsin(sqrt(w)) / 3)^2` with
+    `w = 27/4 threshold a (a + 1) / (a + |z|)^3`.
+    """
+    size = ops.abs(z)
+    total = a + size
+    dead = size <= ops.where(
+        threshold <= a / 2 * (a / (a + 1)),
+        threshold * ((a + 1) / a),
+        math.sqrt(2 * (a + 1)) * ops.sqrt(threshold) - a / 2,
+    )
+    w = 6.75 * (threshold / total) * (a / total) * ((a + 1) / total)
+    angle = ops.arcsin(ops.sqrt(ops.clip(w, 0.0, 1.0))) / 3
+    return soft_threshold(z, ops.where(dead, size, 4 / 3 * total * ops.square(ops.sin(angle))))
+
+
+def _fading_threshold(z, step, factor, end, room, jump):
+    """Soft thresholding by `factor step` that fades over the last `room` before `end`.
+
+    Without room it stops at a jump. `end`, `room` and `jump` are in units of `factor`.
+    """
+    size = ops.abs(z) / factor
+    fade = ops.clip((end - size) / ops.where(room > 0, room, 1.0), 0.0, 1.0)
+    fade = ops.where(room > 0, fade, ops.cast(size <= jump, fade.dtype))
+    return soft_threshold(z, factor * step * fade)
+
+
+def _zero_where(dead, z, x):
+    # `z - z` is 0.0, but NaN for an infinity.
+    return ops.where(dead, z - z, x)

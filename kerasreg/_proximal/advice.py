@@ -1,0 +1,145 @@
+"""Penalties that cannot do what they are for: what, where, why, and what to do."""
+
+from functools import partial
+
+from keras import layers, ops
+
+from kerasreg._attach.unused import on_unused_regularizers
+from kerasreg._common.texts import listed
+from kerasreg._common.warn import noted
+from kerasreg._graph.homogeneity import LINEAR, OFFSETS, Graph, factors
+from kerasreg._train_step import plain
+from kerasreg.regularizers.keras_own import with_prox
+
+_SEARCH = "The search for layers that became zero"
+#: By which normalizations multiply.
+_GAINS = ("gamma", "scale")
+#: A penalty that makes zeros makes them of such weights with such a step.
+_SMALL, _LARGE_STEP = 1e-3, 1e8
+
+
+def advice(model):
+    """What is wrong with the penalties of a compiled model; None if nothing is.
+
+    An adviser that fails is a warning.
+    """
+    texts = []
+    for adviser in ADVISERS:
+        with noted("A check of the penalties"):
+            texts.append(adviser(model))
+    return " ".join(text for text in texts if text) or None
+
+
+class Deaths:
+    """Which parts of a model became zero as a whole; each is told once.
+
+    Args:
+        parts: `[(name, function without arguments that tells whether it has weights)]`.
+    """
+
+    def __init__(self, parts):
+        self._alive = []
+        with noted(_SEARCH):
+            self._alive = [part for part in parts if part[1]()]
+
+    @classmethod
+    def of_variables(cls, variables):
+        return cls([(each.path, partial(_has_weights, each)) for each in variables])
+
+    def since_last(self, epoch):
+        """A text about those that died since the last call; None if none did.
+
+        What fails is a warning, once, and ends the search.
+        """
+        parts, self._alive, names = self._alive, [], []
+        with noted(_SEARCH):
+            have_weights = [has_weights() for _, has_weights in parts]
+            found = list(zip(parts, have_weights, strict=True))
+            self._alive = [part for part, alive in found if alive]
+            names = [name for (name, _), alive in found if not alive]
+        if not names:
+            return None
+        return (
+            f"After epoch {epoch + 1} every weight is zero in {listed(names)}: the penalty "
+            "outweighs all that the loss could gain there. Zeros pass nothing on, neither forward "
+            "nor back. Lower the factor, or let it grow from a small one."
+        )
+
+
+def _on_evaded_penalties(model):
+    graph = Graph.of(model)
+    if graph is None or _has_weight_decay(model):
+        return None
+    kernels = {layer: factors(layer) for layer in graph.layers if isinstance(layer, LINEAR)}
+    # Where all kernels have a penalty, the layers balance each other; only the scale that
+    # normalizations take out is then free, as it is with weight decay.
+    if all(each.regularizer is not None for variables in kernels.values() for each in variables):
+        return None
+    evaded = []
+    for layer in graph.layers:
+        if isinstance(layer, (*LINEAR, layers.Embedding)) and layer.trainable:
+            absorbers, variables = graph.absorbers(layer), factors(layer)
+            if absorbers and all(map(_shrinks_to_zero, variables)):
+                names = listed(sorted(each.name for each in absorbers))
+                evaded.append(f"{_paths(variables)} (by {names})")
+    if not evaded:
+        return None
+    return (
+        "These penalties can be evaded without a zero, by layers behind them that have none: "
+        f"{listed(sorted(evaded))}. Weights that are c times smaller here and larger there, or "
+        "normalized there, compute the same. Give the layers behind a penalty too (L2 is enough; a "
+        "normalization needs it on gamma), or use one without a scale, such as `HoyerSquare`."
+    )
+
+
+def _on_offsets(model):
+    penalised = [each for each in model.trainable_variables if _penalty(each) is not None]
+    # A penalty of gains and no kernel is a way to choose channels (network slimming).
+    names = (*OFFSETS, *_GAINS) if any(len(each.shape) > 1 for each in penalised) else OFFSETS
+    found = [each for each in penalised if each.name in names and _makes_zeros(each)]
+    if not found:
+        return None
+    return (
+        f"A penalty that makes zeros is on {_paths(found)}. Biases and the weights of "
+        "normalizations are few, so that their zeros save nothing, and small ones shift what the "
+        "layers give out. Penalise the kernels alone, as with "
+        '`kerasreg.attach(model, {"kernel": penalty})`.'
+    )
+
+
+#: Functions of a compiled model that give a text, or None.
+ADVISERS = [_on_evaded_penalties, _on_offsets, on_unused_regularizers]
+
+
+def _penalty(variable):
+    return with_prox(plain(variable.regularizer))
+
+
+def _shrinks_to_zero(variable):
+    """Whether the penalty makes zeros, and smaller weights make it smaller."""
+    if _penalty(variable) is None or not _makes_zeros(variable):
+        return False
+    penalty, weights = _penalty(variable), ops.convert_to_tensor(variable)
+    return _any(penalty(0.5 * weights) < penalty(weights))
+
+
+def _makes_zeros(variable):
+    small = ops.full(variable.shape, _SMALL, dtype="float32")
+    return _any(ops.equal(_penalty(variable).prox(small, _LARGE_STEP), 0))
+
+
+def _has_weights(variable):
+    return _any(ops.not_equal(ops.convert_to_tensor(variable), 0))
+
+
+def _any(mask):
+    return bool(ops.convert_to_numpy(ops.any(mask)))
+
+
+def _has_weight_decay(model):
+    optimizer = getattr(model, "optimizer", None)
+    return bool(getattr(getattr(optimizer, "inner_optimizer", optimizer), "weight_decay", None))
+
+
+def _paths(variables):
+    return listed([variable.path for variable in variables])

@@ -1,0 +1,175 @@
+"""The pattern of whole units, with all weights of a model that go with them."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from kerasreg._graph.coupled.find import find_groups
+from kerasreg._graph.coupled.groups import CoupledGroup, obstacle
+from kerasreg._graph.variables import require_matches
+from kerasreg._pruning.pattern import Pattern
+from kerasreg._pruning.targets import require_targets
+from kerasreg._pruning.units import Units
+from kerasreg.regularizers.base import validate_count
+
+NO_REGROWTH = "`regrow` needs gradients, and a coupled unit that is zero on both sides has none"
+
+
+class Coupled(Pattern):
+    """Whole units of a model, with all that computes and reads them: what `shrink` removes.
+
+    A unit is one of `kerasreg.coupled_groups`: the columns of all kernels that are added into it,
+    their biases, the gains and offsets of normalizations, and the rows of all kernels that read
+    it. All of them become zero together, so that residual networks get narrower too. The sparsity
+    is that of the units: at 0.5, `"layer"` halves each width, `"global"` removes half of all
+    weights of units, wherever they are the weakest. `include`, `exclude` and the expressions of a
+    scope are searched in the names of groups and the paths of the variables that compute their
+    units. Functional and Sequential models.
+
+    The score of a unit is the root of the mean square of the scores of all of its weights, so that
+    units of different widths compare.
+
+    Args:
+        round_to: as many units stay as a multiple of this, for hardware that likes such widths.
+        min_units: at least as many stay of every width.
+
+    Source: Fang et al. (2023), "DepGraph: Towards Any Structural Pruning".
+
+    Example:
+
+    >>> x = keras.Input((4,))
+    >>> y = keras.layers.Dense(10, "relu", name="a")(x)
+    >>> y = keras.layers.Add()([y, keras.layers.Dense(10, name="b")(y)])
+    >>> model = keras.Model(x, keras.layers.Dense(2, name="c")(y))
+    >>> plan = kerasreg.prune(model, 0.5, pattern=kerasreg.patterns.Coupled(round_to=4))
+    >>> plan["a"].units, plan["a"].pruned
+    (10, 6)
+    >>> small, report = kerasreg.shrink(model)
+    >>> [small.get_layer(name).units for name in "abc"]
+    [4, 4, 2]
+    """
+
+    def __init__(self, round_to: int = 1, min_units: int = 1):
+        self.round_to = validate_count(round_to, "round_to")
+        self.min_units = validate_count(min_units, "min_units")
+
+    is_joint = True
+    note = "a row is a width; a weight between two widths counts in both"
+
+    def find(
+        self, model: keras.Model, include: str | None, exclude: str | None, caller: str
+    ) -> tuple[list, dict[str, str]]:
+        groups = find_groups(model, caller)
+        paths = [path for group in groups for path in group.paths]
+        require_matches(include, "include", paths)
+        require_matches(exclude, "exclude", paths)
+        trainable = {id(variable) for variable in model.trainable_variables}
+        targets, skipped = [], dict(groups.pinned)
+        for group in groups:
+            reason = obstacle(group, group.weights, trainable, include, exclude)
+            if reason is None:
+                units = CoupledUnits(group, self.round_to, self.min_units)
+                targets.append(CoupledTarget(group, units))
+            else:
+                skipped[group.name] = reason
+        require_targets(targets, skipped, model, caller)
+        return targets, skipped
+
+    @property
+    def no_regrowth(self) -> str | None:
+        return NO_REGROWTH
+
+
+@dataclass(frozen=True)
+class CoupledTarget:
+    """A width that is pruned: as `Target` in `units.py`, of several variables."""
+
+    group: CoupledGroup
+    units: Units
+
+    @property
+    def path(self):
+        return self.group.name
+
+    @property
+    def variables(self):
+        return tuple(each.variable for each in self.group.weights)
+
+    @property
+    def paths(self):
+        return self.group.paths
+
+    @property
+    def shape(self):
+        return self.units.shape
+
+    @property
+    def weights(self):
+        """A weight between two widths counts in both."""
+        return self.units.count * self.units.sizes
+
+    def take(self, arrays):
+        return arrays
+
+    def spread(self, units):
+        return self.units.spread(units)
+
+    def zeros(self, masks):
+        return self.units.sizes * int(np.count_nonzero(~self.units.gather(masks)))
+
+
+class CoupledUnits(Units):
+    """The units of a group, whose arrays are `{id(variable): array}`."""
+
+    def __init__(self, group, round_to, min_units):
+        self._members = group.weights
+        size, count = sum(each.size for each in self._members), group.units
+        least = -(-min_units // round_to) * round_to
+        kept = np.arange(least, count, round_to)
+        #: How many may be pruned, in rising order.
+        self._counts = np.append(0, count - kept[::-1])
+        limit = int(self._counts[-1])
+        remark = None if limit else f"{count} units are too few to prune any"
+        super().__init__((count, size), count, size, limit, remark)
+
+    def nearest(self, wanted, least=0):
+        allowed = self._counts[self._counts >= least]
+        if not len(allowed):
+            return least
+        # Half counts up.
+        distance = np.abs(allowed - wanted)[::-1]
+        return int(allowed[::-1][np.argmin(distance)])
+
+    def at_most(self, most):
+        return int(self._counts[self._counts <= max(0, most)][-1])
+
+    def scores(self, scores, alive=None):
+        scores = super().scores(scores, alive)
+        best = np.argsort(scores, kind="stable")[self.limit :]
+        scores[best[scores[best] > -np.inf]] = np.inf
+        return scores
+
+    def _scores(self, scores):
+        total = np.zeros(self.count)
+        for each in self._members:
+            rows = each.gather(scores[id(each.variable)]).astype("float64", copy=False)
+            # Negative scores, as those of movement, keep their order.
+            total += (np.sign(rows) * np.square(rows)).sum(axis=1)
+        return np.sign(total) * np.sqrt(np.abs(total) / self.sizes)
+
+    def gather(self, alive):
+        # What nobody computes is dead, and so is what nobody reads.
+        living = {}
+        for each in self._members:
+            rows = each.gather(alive[id(each.variable)]).any(axis=1)
+            living[each.role] = living.get(each.role, False) | rows
+        return np.logical_and.reduce(list(living.values()))
+
+    def spread(self, units):
+        spread = {}
+        for each in self._members:
+            mask = each.mask(units)
+            key = id(each.variable)
+            spread[key] = spread[key] | mask if key in spread else mask
+        return spread

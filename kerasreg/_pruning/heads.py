@@ -1,0 +1,134 @@
+"""The pattern of whole heads of attention, with all weights that go with them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from kerasreg._graph.coupled.groups import (
+    CONSUMER,
+    PRODUCER,
+    CoupledGroup,
+    Member,
+    obstacle,
+)
+from kerasreg._graph.variables import all_layers, require_built, require_matches, unique_path
+from kerasreg._pruning.coupled import NO_REGROWTH, CoupledTarget, CoupledUnits
+from kerasreg._pruning.pattern import Pattern
+from kerasreg._pruning.targets import require_targets
+from kerasreg._pruning.units import Units
+from kerasreg.regularizers.base import validate_count
+
+_ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention)
+_PRODUCERS = ("_query_dense", "_key_dense", "_value_dense", "_gate_dense")
+
+
+class Heads(Pattern):
+    """Whole heads of attention: of query, key, value and output together.
+
+    A head is its slices of the kernels and biases of query, key and value (and of a gate), and the
+    rows of the output's kernel that read it. All of them become zero together, and `shrink` removes
+    it. In `GroupQueryAttention`, a unit is a head of keys and values with the queries that share
+    it. Any model with `MultiHeadAttention` or `GroupQueryAttention` in it, subclassed ones
+    included. `include`, `exclude` and the expressions of a scope are searched in the path of an
+    attention layer and those of its query, key and value.
+
+    The score of a head is the root of the mean square of the scores of all of its weights.
+
+    Args:
+        min_heads: at least as many stay of every attention layer.
+
+    Example:
+
+    >>> x = keras.Input((5, 8))
+    >>> y = keras.layers.MultiHeadAttention(4, 2, name="attention")(x, x)
+    >>> model = keras.Model(x, keras.layers.Dense(3)(y))
+    >>> plan = kerasreg.prune(model, 0.5, pattern="head")
+    >>> plan["attention"].units, plan["attention"].pruned
+    (4, 2)
+    >>> small, report = kerasreg.shrink(model)
+    >>> small.get_layer("attention").num_heads
+    2
+    """
+
+    is_joint = True
+    note = "a row is an attention layer, and a unit one of its heads"
+
+    def __init__(self, min_heads: int = 1):
+        self.min_heads = validate_count(min_heads, "min_heads")
+
+    @property
+    def no_regrowth(self) -> str | None:
+        return NO_REGROWTH
+
+    def bind(self, variable: keras.Variable, roles: Mapping[str, Any]) -> Units:
+        raise ValueError("whole heads have weights of several variables")
+
+    def find(
+        self, model: keras.Model, include: str | None, exclude: str | None, caller: str
+    ) -> tuple[list, dict[str, str]]:
+        require_built(model, caller)
+        groups = _groups(model)
+        paths = [path for group in groups for path in group.paths]
+        trainable = {id(variable) for variable in model.trainable_variables}
+        in_heads = {id(each.variable) for group in groups for each in group.members}
+        taken: set[str] = set()
+        targets, skipped = [], {}
+        for variable in model.weights:
+            path = unique_path(variable.path, taken)
+            taken.add(path)
+            if id(variable) not in in_heads:
+                skipped[path] = "it belongs to no head of an attention"
+        for group in groups:
+            reason = obstacle(group, group.members, trainable, include, exclude)
+            if reason is None:
+                targets.append(CoupledTarget(group, CoupledUnits(group, 1, self.min_heads)))
+            else:
+                skipped[group.name] = reason
+        if paths:
+            require_matches(include, "include", paths)
+            require_matches(exclude, "exclude", paths)
+        require_targets(targets, skipped, model, caller)
+        return targets, skipped
+
+
+def _groups(model):
+    groups, taken = [], set()
+    for layer in all_layers(model):
+        if isinstance(layer, _ATTENTION):
+            members = _members(layer)
+            path = members[0].path.rpartition("/")[0].rpartition("/")[0]
+            name = unique_path(path or layer.name, taken)
+            taken.add(name)
+            groups.append(CoupledGroup(name, members))
+    return groups
+
+
+def _members(attention):
+    heads = getattr(attention, "num_key_value_heads", None) or attention.num_heads
+    members = []
+    for name in _PRODUCERS:
+        # A gate is optional. Only kernel and bias: adapters have no axis of heads.
+        dense = getattr(attention, name, None)
+        for variable in _kernel_and_bias(dense) if dense is not None else ():
+            members.append(_member(variable, len(variable.shape) - 2, heads, PRODUCER))
+    kernel, *_ = _kernel_and_bias(attention._output_dense)
+    return (*members, _member(kernel, 0, heads, CONSUMER))
+
+
+def _kernel_and_bias(dense):
+    # Frozen ones count, too: then the attention is skipped with the reason.
+    own = [*dense._trainable_variables, *dense._non_trainable_variables]
+    return [
+        variable
+        for variable in own
+        if variable.name in ("kernel", "bias") and keras.backend.is_float_dtype(variable.dtype)
+    ]
+
+
+def _member(variable, axis, heads, role):
+    # Queries that share a head of keys lie one behind the other.
+    indices = np.arange(variable.shape[axis]).reshape(heads, -1)
+    return Member(variable.path, variable, axis, indices, role)

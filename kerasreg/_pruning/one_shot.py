@@ -1,0 +1,146 @@
+"""Prune at once, without training, and go back to earlier weights."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasreg._common.texts import listed
+from kerasreg._graph.prunable import prunable
+from kerasreg._graph.variables import host_view, require_built
+from kerasreg._pruning.pattern import Pattern
+from kerasreg._pruning.plan import Plan, planned
+from kerasreg._pruning.rule import Rule
+from kerasreg._pruning.scores import Score
+from kerasreg._pruning.timeline import validate_sparsity
+from kerasreg._pruning.units import variables_of
+from kerasreg._statistics.statistics import nonfinite_paths
+
+
+def prune(
+    model: keras.Model,
+    sparsity: float | None = None,
+    pattern: str | Pattern = "unstructured",
+    score: str | Score | Callable = "magnitude",
+    scope: str | Mapping[str, float] = "layer",
+    include: str | None = None,
+    exclude: str | None = None,
+    *,
+    floor: int = 1,
+) -> Plan:
+    """Set the weights that matter least to exactly zero, at once.
+
+    What is zero already counts, and is not pruned a second time. Other variables are left as they
+    are; a compiled model stays compiled.
+
+    Args:
+        model: a built Keras model.
+        sparsity: the share of the weights that is zero afterwards, from 0.0 to 1.0, to the
+            nearest unit of the pattern. None is the sparsity of an N:M pattern.
+        pattern, score, scope, include, exclude, floor: see `kerasreg.callbacks.Pruning`.
+
+    Returns:
+        A `Plan`: what was pruned, and what not and why. `print()` it.
+
+    Raises:
+        ValueError: for bad arguments, an unbuilt model, an expression that matches nothing, or NaN
+            or infinite weights; then nothing is pruned.
+
+    Example:
+
+    >>> layers = [keras.Input((8,)), keras.layers.Dense(6, name="dense")]
+    >>> model = keras.Sequential(layers, name="net")
+    >>> plan = kerasreg.prune(model, 0.75)
+    >>> plan["net/dense/kernel"].zeros, plan.skipped
+    (36, {'net/dense/bias': 'a bias or other 1-D variable: name it in `include` to prune it'})
+    """
+    rule = Rule(pattern, score, scope, include, exclude, floor)
+    if sparsity is None and rule.pattern.final is not None:
+        sparsity = rule.pattern.final
+    sparsity = validate_sparsity(sparsity, "sparsity")
+    rule.check_sparsity(sparsity)
+    targets, skipped = rule.find(model, "kerasreg.prune")
+    variables = variables_of(targets)
+    rule.score.prepare(model, variables)
+    # What is zero goes first, whatever its score.
+    alive = {id(variable): host_view(variable) != 0 for variable in variables}
+    scores = rule.scores(targets, alive)
+    counts = rule.counts(targets, scores, sparsity, sparsity)
+    chosen = rule.choose(targets, scores, counts)
+    # More weights may be zero than N:M asks for.
+    masks = {key: mask & alive[key] for key, mask in chosen.items()}
+    rows = planned(targets, counts, masks, rule.bound)
+    rule.warn_of_floor("kerasreg.prune", sparsity)
+    for variable in variables:
+        value = ops.convert_to_tensor(variable)
+        mask = ops.convert_to_tensor(masks[id(variable)])
+        variable.assign(ops.where(mask, value, ops.zeros_like(value)))
+    return Plan(model.name, rows, skipped, [], [], sparsity, rule.note(model))
+
+
+def rewind(model: keras.Model, weights: Sequence[np.ndarray] | str | os.PathLike) -> int:
+    """Set earlier weights, and keep the zeros of now: the lottery ticket.
+
+    The zeros of all trainable variables but biases, other vectors and adapters, which begin there.
+    Prune a trained model, rewind it to what it was at initialisation or early in training, and
+    train it again with `kerasreg.schedules.Hold()`.
+
+    Args:
+        model: a built Keras model.
+        weights: what `model.get_weights()` returned earlier; or the path of a file that
+            `model.load_weights` reads.
+
+    Returns:
+        The number of weights that are zero.
+
+    Raises:
+        ValueError: for weights that do not fit the model or are not finite; then the model is left
+            as it was.
+
+    Source: Frankle & Carbin (2019), "The Lottery Ticket Hypothesis".
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6)])
+    >>> start = model.get_weights()
+    >>> _ = kerasreg.prune(model, 0.5)
+    >>> kerasreg.rewind(model, start)
+    24
+    """
+    require_built(model, "kerasreg.rewind")
+    # Others begin at zero, which is no pruning.
+    kernels = {id(variable) for variable in prunable(model)}
+    before = [np.array(ops.convert_to_numpy(variable)) for variable in model.weights]
+    dead = [
+        np.equal(value, 0) if id(variable) in kernels else None
+        for variable, value in zip(model.weights, before, strict=True)
+    ]
+    try:
+        if isinstance(weights, (list, tuple)):
+            model.set_weights(weights)
+        else:
+            model.load_weights(weights)
+        broken = nonfinite_paths(model.weights)
+        if broken:
+            raise ValueError(
+                "`weights` must be finite. Received: NaN or infinite weights for "
+                f"{listed(broken)}. Take weights of an earlier moment."
+            )
+        for variable, mask in zip(model.weights, dead, strict=True):
+            if mask is not None:
+                value = ops.convert_to_tensor(variable)
+                gone = ops.convert_to_tensor(mask)
+                variable.assign(ops.where(gone, ops.zeros_like(value), value))
+    except BaseException as error:
+        for variable, value in zip(model.weights, before, strict=True):
+            variable.assign(value)
+        if isinstance(error, ValueError) or not isinstance(error, Exception):
+            raise
+        raise ValueError(
+            "`kerasreg.rewind` could not set these weights, and left the model as it was: "
+            f"{error}. Expected what `model.get_weights()` returned, or the path of a file that "
+            "`model.load_weights` reads."
+        ) from error
+    return sum(int(np.count_nonzero(mask)) for mask in dead if mask is not None)

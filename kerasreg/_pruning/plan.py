@@ -1,0 +1,184 @@
+"""What is pruned, how far and when, and what is not: numbers and a table."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from rich.box import SIMPLE
+from rich.table import Table
+
+from kerasreg._common.console import as_text, show
+
+
+@dataclass(frozen=True)
+class PlannedVariable:
+    """What happens to one variable, or to one width of coupled units.
+
+    Attributes:
+        path: of the variable, or of the first layer that computes the units.
+        shape: of the variable, or units by weights per unit.
+        weights: number of weights.
+        units: number of units that are pruned as a whole; single weights if unstructured.
+        pruned: how many units are zero at the end; None where scores decide: of all variables
+            together (the scope `"global"`), or of blocks of which those at the edges are smaller.
+        zeros: how many weights that is, or None.
+        remark: what does not fit quite, or None.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    weights: int
+    units: int
+    pruned: int | None
+    zeros: int | None
+    remark: str | None = None
+
+    @property
+    def sparsity(self) -> float | None:
+        """The share of the weights that is zero, or None."""
+        return None if self.zeros is None else self.zeros / self.weights
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `Pruning.plan` and `kerasreg.prune` return.
+
+    Attributes:
+        name: of the model.
+        variables: what is pruned, by path.
+        skipped: why other variables are not, by path.
+        steps: the steps in which weights are pruned; empty for pruning in one shot.
+        sparsities: the sparsity of the schedule in each of these steps.
+        target: the sparsity at the end, of the weights of `variables`.
+        note: what to know about the numbers, or None.
+    """
+
+    name: str
+    variables: dict[str, PlannedVariable]
+    skipped: dict[str, str]
+    steps: list[int]
+    sparsities: list[float]
+    target: float
+    note: str | None = None
+
+    def __getitem__(self, path: str) -> PlannedVariable:
+        return self.variables[path]
+
+    def __iter__(self):
+        return iter(self.variables.values())
+
+    @property
+    def sparsity(self) -> float:
+        """The share of zeros in the weights of `variables`: the sum of theirs, or `target`."""
+        zeros = [each.zeros for each in self]
+        if None in zeros:
+            return self.target
+        return sum(zeros) / sum(each.weights for each in self)
+
+    def to_dict(self) -> dict:
+        """`{"variables": {path: {...}}, "skipped": ..., "steps": ..., ...}`."""
+        rows = {
+            row.path: {
+                "shape": list(row.shape),
+                "weights": row.weights,
+                "units": row.units,
+                "pruned": row.pruned,
+                "zeros": row.zeros,
+                "sparsity": row.sparsity,
+                "remark": row.remark,
+            }
+            for row in self
+        }
+        return {
+            "name": self.name,
+            "variables": rows,
+            "skipped": dict(self.skipped),
+            "steps": list(self.steps),
+            "sparsities": list(self.sparsities),
+            "sparsity": self.sparsity,
+        }
+
+    def print(self, print_fn=None):
+        """Print this as a table, in colour, or call `print_fn` once with it as plain text."""
+        show(lambda width: self, print_fn)
+
+    def __str__(self):
+        return as_text(self)
+
+    def __rich_console__(self, console, options):
+        table = Table(title=f"Pruning of {self.name}", box=SIMPLE, title_justify="left")
+        table.add_column("variable", overflow="fold")
+        for name in ("shape", "weights", "units", "pruned", "sparsity"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for row in self:
+            table.add_row(*_cells(row))
+        weights = sum(row.weights for row in self)
+        table.add_section()
+        table.add_row("total", "", f"{weights:,}", "", "", f"{self.sparsity:.1%}", style="bold")
+        yield table
+        if self.note is not None:
+            yield f"({self.note})"
+        yield from self._when()
+        remarks = {row.path: row.remark for row in self if row.remark}
+        for title, reasons in (("note", remarks), ("not pruned", self.skipped)):
+            for reason, paths in _by_reason(reasons).items():
+                yield f"{title}: {reason}:\n  {_listed(paths)}"
+
+    def _when(self):
+        if len(self.steps) == 1:
+            yield f"In one step, after {self.steps[0]:,} of the optimizer."
+        elif self.steps:
+            first, last = self.steps[0], self.steps[-1]
+            yield f"In {len(self.steps):,} steps, from {first:,} to {last:,} of the optimizer:"
+            shown = _some(list(zip(self.steps, self.sparsities, strict=True)))
+            yield "  " + ", ".join(f"{step:,}: {sparsity:.1%}" for step, sparsity in shown)
+
+
+def planned(targets, counts, masks=None, bound=None):
+    """`{path: PlannedVariable}`.
+
+    `counts` are the units that are pruned, each may be None; `masks` say which weights stay;
+    `bound` is `Rule.bound`.
+    """
+    rows = {}
+    for target, count in zip(targets, counts, strict=True):
+        units, zeros = target.units, None
+        if masks is not None:
+            zeros = target.zeros(masks)
+            count = units.count - int(np.count_nonzero(units.gather(target.take(masks))))
+        elif count is not None and isinstance(units.sizes, int):
+            zeros = count * units.sizes
+        remarks = [units.remark] if units.remark else []
+        if target.path in (bound or {}):
+            stays = bound[target.path]
+            verb = "stays" if stays == 1 else "stay"
+            remarks.append(f"{stays} {verb} by `floor`: the scope would leave fewer")
+        rows[target.path] = PlannedVariable(
+            *(target.path, target.shape, target.weights, units.count, count, zeros),
+            "; ".join(remarks) or None,
+        )
+    return rows
+
+
+def _cells(row):
+    shape = "x".join(map(str, row.shape))
+    pruned = "" if row.pruned is None else f"{row.pruned:,}"
+    sparsity = "" if row.sparsity is None else f"{row.sparsity:.1%}"
+    return row.path, shape, f"{row.weights:,}", f"{row.units:,}", pruned, sparsity
+
+
+def _some(items, count=8):
+    if len(items) <= count:
+        return items
+    return [items[round(place * (len(items) - 1) / (count - 1))] for place in range(count)]
+
+
+def _by_reason(reasons):
+    paths = {}
+    for path, reason in reasons.items():
+        paths.setdefault(reason, []).append(path)
+    return paths
+
+
+def _listed(paths, count=8):
+    rest = f" and {len(paths) - count:,} more" if len(paths) > count else ""
+    return ", ".join(paths[:count]) + rest

@@ -1,0 +1,255 @@
+"""All schedules: how sparse a model is when, between a first and a last step."""
+
+import math
+import numbers
+from collections.abc import Callable
+
+from kerasreg._pruning.timeline import Schedule, validate_sparsity
+
+
+class _Ramp(Schedule):
+    """From an initial to a final sparsity."""
+
+    is_ramp = True
+
+    def __init__(
+        self,
+        final_sparsity,
+        initial_sparsity=0.0,
+        begin_step=0,
+        end_step=None,
+        frequency=None,
+        unit="steps",
+    ):
+        super().__init__(begin_step, end_step, frequency, unit)
+        self.final_sparsity = validate_sparsity(final_sparsity, "final_sparsity")
+        self.initial_sparsity = validate_sparsity(initial_sparsity, "initial_sparsity")
+        if self.initial_sparsity > self.final_sparsity:
+            raise ValueError(
+                "`initial_sparsity` must not be above `final_sparsity`, because pruned weights "
+                f"stay zero. Received: {initial_sparsity!r} and {final_sparsity!r}"
+            )
+
+    def sparsity(self, step, begin, end):
+        progress = (step - begin) / (end - begin) if end > begin else 1.0
+        gap = self.final_sparsity - self.initial_sparsity
+        # In this order the end is exact.
+        return self.final_sparsity - gap * self._rest(progress)
+
+    def _rest(self, progress):
+        """How much of the way is left, from 1 to 0, when this share of the time is over."""
+        raise NotImplementedError
+
+
+class Polynomial(_Ramp):
+    """`final + (initial - final) * (1 - p)^power`, `p` being the progress from 0 to 1.
+
+    Fast while there is much to spare, slow towards the end. With the power of 3, the schedule of
+    Zhu & Gupta (2017), "To prune, or not to prune".
+
+    Args:
+        final_sparsity: the share of the weights that is zero at the end, from 0.0 to 1.0.
+        initial_sparsity: the share at `begin_step`.
+        power: above 0; 1 is linear.
+        begin_step, end_step, frequency, unit: see `Schedule`.
+
+    Example:
+
+    >>> schedule = kerasreg.schedules.Polynomial(0.8, begin_step=100, end_step=300)
+    >>> [round(schedule.sparsity(step, 100, 300), 3) for step in (100, 200, 300)]
+    [0.0, 0.7, 0.8]
+    """
+
+    def __init__(
+        self,
+        final_sparsity: float,
+        initial_sparsity: float = 0.0,
+        begin_step: int | float = 0,
+        end_step: int | float | None = None,
+        frequency: int | float | str | None = None,
+        power: float = 3,
+        unit: str = "steps",
+    ):
+        super().__init__(final_sparsity, initial_sparsity, begin_step, end_step, frequency, unit)
+        if not isinstance(power, numbers.Real) or not power > 0 or not math.isfinite(power):
+            raise ValueError(f"`power` must be a number above 0. Received: power={power!r}")
+        self.power = power
+
+    def _rest(self, progress):
+        return (1.0 - progress) ** self.power
+
+
+class Linear(_Ramp):
+    """`initial + (final - initial) * p`, `p` being the progress from 0 to 1.
+
+    Args:
+        final_sparsity: the share of the weights that is zero at the end, from 0.0 to 1.0.
+        initial_sparsity: the share at `begin_step`.
+        begin_step, end_step, frequency, unit: see `Schedule`.
+
+    Example:
+
+    >>> kerasreg.schedules.Linear(0.8).sparsity(step=50, begin=0, end=100)
+    0.4
+    """
+
+    def _rest(self, progress):
+        return 1.0 - progress
+
+
+class Cosine(_Ramp):
+    """`initial + (final - initial) * (1 - cos(pi * p)) / 2`: slow at both ends.
+
+    Args:
+        final_sparsity: the share of the weights that is zero at the end, from 0.0 to 1.0.
+        initial_sparsity: the share at `begin_step`.
+        begin_step, end_step, frequency, unit: see `Schedule`.
+
+    Example:
+
+    >>> round(kerasreg.schedules.Cosine(0.8).sparsity(step=50, begin=0, end=100), 3)
+    0.4
+    """
+
+    def _rest(self, progress):
+        return (1.0 + math.cos(math.pi * progress)) / 2.0
+
+
+class Constant(Schedule):
+    """The same sparsity from `begin_step` on.
+
+    Every `frequency` steps the weights are chosen anew, which matters with `regrow` or
+    `hold=False`; otherwise what was pruned first stays.
+
+    Args:
+        sparsity: the share of the weights that is zero, from 0.0 to 1.0.
+        begin_step, end_step, frequency, unit: see `Schedule`.
+
+    Example:
+
+    >>> kerasreg.schedules.Constant(0.5).final
+    0.5
+    """
+
+    def __init__(
+        self,
+        sparsity: float,
+        begin_step: int | float = 0,
+        end_step: int | float | None = None,
+        frequency: int | float | str | None = None,
+        unit: str = "steps",
+    ):
+        super().__init__(begin_step, end_step, frequency, unit)
+        self._sparsity = validate_sparsity(sparsity, "sparsity")
+
+    def sparsity(self, step: float, begin: int, end: int | float) -> float:
+        return self._sparsity
+
+    def _default_end(self, run):
+        return math.inf if run.steps is None else 3 * run.steps // 4
+
+
+class OneShot(Schedule):
+    """All at once, after `step` steps; 0 is before the first one.
+
+    Args:
+        sparsity: the share of the weights that is zero from then on, from 0.0 to 1.0.
+        step: when.
+        unit: what `step` counts, see `Schedule`.
+
+    Example:
+
+    >>> kerasreg.schedules.OneShot(0.5, step=2, unit="epochs").final
+    0.5
+    """
+
+    def __init__(self, sparsity: float, step: float = 0, unit: str = "steps"):
+        super().__init__(step, step, 1, unit)
+        self._sparsity = validate_sparsity(sparsity, "sparsity")
+
+    def sparsity(self, step: float, begin: int, end: int | float) -> float:
+        return self._sparsity
+
+
+class Function(Schedule):
+    """Any function from the number of finished steps to a sparsity.
+
+    Args:
+        function: takes an int, the steps of the optimizer in this run, and returns a float from
+            0.0 to 1.0.
+        begin_step, end_step, frequency, unit: see `Schedule`; without an `end_step` it goes on to
+            the end of the run.
+
+    Example:
+
+    >>> schedule = kerasreg.schedules.Function(lambda step: 0.5 if step < 100 else 0.75)
+    >>> schedule.sparsity(step=100, begin=0, end=200)
+    0.75
+    """
+
+    def __init__(
+        self,
+        function: Callable,
+        begin_step: int | float = 0,
+        end_step: int | float | None = None,
+        frequency: int | float | str | None = None,
+        unit: str = "steps",
+    ):
+        super().__init__(begin_step, end_step, frequency, unit)
+        if not callable(function):
+            raise ValueError(f"`function` must be callable. Received: function={function!r}")
+        self._function = function
+
+    def sparsity(self, step: float, begin: int, end: int | float) -> float:
+        return validate_sparsity(self._function(step), f"the schedule in step {step}")
+
+    @property
+    def final(self) -> float | None:
+        return None
+
+    def _default_end(self, run):
+        return math.inf if run.steps is None else run.steps
+
+
+class Hold(Schedule):
+    """Prunes nothing: what is zero when the fit starts stays zero.
+
+    For fine-tuning what `kerasreg.prune`, another library or an earlier fit has pruned.
+
+    Example:
+
+    >>> kerasreg.schedules.Hold().final
+    0.0
+    """
+
+    def __init__(self):
+        super().__init__(0, 0, 1)
+
+    def sparsity(self, step: float, begin: int, end: int | float) -> float:
+        return 0.0
+
+
+class OnDemand(Hold):
+    """As `Hold`, for who prunes by other rules than time, up to a final sparsity."""
+
+    def __init__(self, final_sparsity):
+        super().__init__()
+        self._final = final_sparsity
+
+    @property
+    def final(self):
+        return self._final
+
+
+def standardize_schedule(schedule):
+    """A `Schedule` from what users may pass: a sparsity, a function, or a schedule."""
+    if isinstance(schedule, Schedule):
+        return schedule
+    if isinstance(schedule, numbers.Real) and not isinstance(schedule, bool):
+        return Polynomial(schedule)
+    if callable(schedule) and not isinstance(schedule, type):
+        return Function(schedule)
+    raise ValueError(
+        "`schedule` must be a sparsity from 0.0 to 1.0, a schedule of `kerasreg.schedules`, or a "
+        f"function from the step to a sparsity. Received: schedule={schedule!r}"
+    )

@@ -1,0 +1,107 @@
+"""What is decided before training: which weights go, and when."""
+
+import math
+
+from kerasreg._common.warn import warn
+from kerasreg._graph.variables import host_view
+from kerasreg._pruning.plan import Plan, planned
+from kerasreg._pruning.regrow import Regrow
+from kerasreg._pruning.rule import Rule
+from kerasreg._pruning.schedules import Hold, standardize_schedule
+from kerasreg._pruning.units import variables_of
+
+#: So many prunings are too few for a ramp, unless it is shorter than so many steps.
+_FEW, _RAMP = 5, 20
+
+
+class Strategy:
+    """Everything that is decided before there is a model: which weights go, and when."""
+
+    def __init__(
+        self, schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_share, floor
+    ):
+        self.rule = Rule(pattern, score, scope, include, exclude, floor)
+        if schedule is None and self.rule.pattern.final is not None:
+            schedule = self.rule.pattern.final
+        self.schedule = standardize_schedule(schedule)
+        self.hold = bool(hold)
+        self.regrow = None
+        if regrow is not None:
+            self.regrow = Regrow(regrow, regrow_share, self.rule.pattern, self.hold)
+        if self.only_holds:
+            if not self.hold:
+                raise ValueError("The schedule `Hold()` with `hold=False` does nothing.")
+        else:
+            self.rule.check_sparsity(self.schedule.final)
+
+    @property
+    def only_holds(self):
+        """Whether nothing new is pruned."""
+        return isinstance(self.schedule, Hold)
+
+    def plan(self, model, run, caller):
+        """The `Plan` of a run.
+
+        Raises:
+            ValueError: where nothing would ever be pruned, or sparsity falls.
+        """
+        targets, skipped = self.rule.find(model, caller)
+        if self.only_holds:
+            alive = {id(v): host_view(v) != 0 for v in variables_of(targets)}
+            rows = planned(targets, [None] * len(targets), alive)
+            return Plan(model.name, rows, skipped, [], [], 0.0, self.rule.note(model))
+        timeline = self.schedule.timeline(run)
+        steps = timeline.due(math.inf if run.steps is None else run.steps)
+        self._require_steps(steps, timeline, run, caller)
+        sparsities = [timeline.sparsity(step) for step in steps]
+        self._require_rise(steps, sparsities)
+        counts, bound = [None] * len(targets), {}
+        if self.rule.scope.name != "global":
+            counts = self.rule.counts(targets, None, sparsities[-1], self.schedule.final)
+            bound = self.rule.bound
+        rows = planned(targets, counts, bound=bound)
+        final, note = sparsities[-1], self.rule.note(model)
+        return Plan(model.name, rows, skipped, steps, sparsities, final, note)
+
+    def _require_steps(self, steps, timeline, run, caller):
+        if not steps or max(map(timeline.sparsity, steps)) == 0:
+            raise ValueError(
+                f"`{caller}` would never prune anything: the schedule prunes {_times(timeline)}, "
+                f"and the run has {run.steps} steps of the optimizer. Lower `begin_step`, "
+                "`end_step` or `frequency`, or train longer."
+            )
+        final = self.schedule.final
+        if final is not None and timeline.sparsity(steps[-1]) < final - 1e-9:
+            warn(
+                f"`{caller}` will not reach {final:.1%} zeros: the schedule ends after "
+                f"{timeline.end} steps with that, and the run has {run.steps}, which is enough for "
+                f"{timeline.sparsity(steps[-1]):.1%}. Lower `end_step`, or train longer."
+            )
+        self._advise_frequency(steps, timeline, caller)
+
+    def _advise_frequency(self, steps, timeline, caller):
+        """Warn where a ramp has so few steps that it is none."""
+        rising = [step for step in steps if timeline.sparsity(step) > 0]
+        length = steps[-1] - steps[0]
+        is_long = length >= _RAMP or len(rising) == 1
+        if self.schedule.is_ramp and is_long and 0 < len(rising) < min(_FEW, length):
+            warn(
+                f"`{caller}` prunes only {len(rising)} times on the way to "
+                f"{timeline.sparsity(steps[-1]):.1%} zeros, in {length:,} steps of the optimizer, "
+                f"{timeline.sparsity(rising[0]):.1%} at once in the first: the model has little "
+                f"time to recover. Leave `frequency={self.schedule.frequency!r}` out, or lower it."
+            )
+
+    def _require_rise(self, steps, sparsities):
+        for step, before, after in zip(steps[1:], sparsities, sparsities[1:], strict=False):
+            if after < before - 1e-9 and self.hold:
+                raise ValueError(
+                    f"The schedule falls from {before} to {after} in step {step}, and with "
+                    "`hold=True` what is pruned stays zero. Pass a rising one, or `hold=False`."
+                )
+
+
+def _times(timeline):
+    if timeline.begin == timeline.end:
+        return f"once, after {timeline.begin} steps"
+    return f"from step {timeline.begin} to {timeline.end}, every {timeline.frequency} steps"

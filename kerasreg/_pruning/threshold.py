@@ -1,0 +1,184 @@
+"""Prune the weights whose magnitude is below a threshold."""
+
+import math
+import numbers
+import re
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasreg._common.texts import listed, nearest
+from kerasreg._graph.notes import notes_on
+from kerasreg._graph.prunable import prunable
+from kerasreg._graph.variables import all_layers, require_built, require_expression
+from kerasreg._statistics.statistics import nonfinite_paths
+
+
+def prune_below(
+    model: keras.Model,
+    threshold: float | Mapping[str, float] = 1e-3,
+    relative: bool = False,
+    include: str | None = None,
+    exclude: str | None = None,
+) -> dict[str, int]:
+    """Set every weight with `|w| < threshold` to exactly 0, once.
+
+    Args:
+        model: a built Keras model.
+        threshold: in the units of the weights, or, with `relative`, in multiples of the
+            variable's root mean square. A float for all variables, or a dict from regular
+            expression to float; then the first that is found in the path of a variable counts.
+        relative: whether thresholds are multiples of `sqrt(mean(w^2))`, which makes one number
+            fit layers of different scale.
+        include: regular expression of the paths to prune; default all that
+            `Pruning` prunes (kernels and embeddings, not biases, adapters or the weights of norms).
+        exclude: regular expression of paths to leave alone.
+
+    Returns:
+        `{path: how many weights became zero}`.
+
+    Raises:
+        ValueError: for an unbuilt model, a bad threshold, an expression that matches nothing, or
+            NaN or infinite weights, which no threshold can judge; then nothing is pruned.
+
+    Example:
+
+    >>> layers = [keras.Input((3,)), keras.layers.Dense(1, name="dense")]
+    >>> model = keras.Sequential(layers, name="net")
+    >>> model.set_weights([np.array([[0.5], [-0.01], [0.0]]), np.zeros(1)])
+    >>> kerasreg.prune_below(model, 0.1)
+    {'net/dense/kernel': 1}
+    """
+    pruning = ThresholdRule(threshold, relative, include, exclude)
+    return pruning.apply(pruning.targets(model, "kerasreg.prune_below"))
+
+
+class ThresholdRule:
+    """Which variables are pruned below which threshold."""
+
+    def __init__(self, threshold, relative, include, exclude):
+        given = threshold if isinstance(threshold, dict) else {"": threshold}
+        if not given:
+            raise ValueError("`threshold` must not be an empty dict.")
+        for pattern in given:
+            require_expression(pattern, "threshold")
+        require_expression(include, "include")
+        require_expression(exclude, "exclude")
+        self._thresholds = {pattern: _validated(value) for pattern, value in given.items()}
+        self._relative = bool(relative)
+        self._include = include
+        self._exclude = exclude
+
+    def targets(self, model, caller):
+        """`[(variable, threshold)]`; raises where an expression matches nothing."""
+        require_built(model, caller)
+        trainable = model.trainable_variables
+        by_default = {id(variable) for variable in prunable(model)}
+        chosen = [
+            variable
+            for variable in trainable
+            if _found(self._include, variable, id(variable) in by_default)
+            and not _found(self._exclude, variable, False)
+        ]
+        targets, used = [], set()
+        for variable in chosen:
+            for pattern, threshold in self._thresholds.items():
+                if re.search(pattern, variable.path):
+                    targets.append((variable, threshold))
+                    used.add(pattern)
+                    break
+        unused = [pattern for pattern in self._thresholds if pattern and pattern not in used]
+        idle = [
+            pattern
+            for pattern in (self._include, self._exclude)
+            if pattern is not None and not any(re.search(pattern, v.path) for v in trainable)
+        ]
+        if unused or idle or not targets:
+            wanted = " ".join(map(str, [*idle, *unused]))
+            raise ValueError(
+                f"{self._received([*idle, *unused])} select no variable to prune in "
+                f"'{model.name}'. Expected expressions that are found in the paths of its "
+                f"trainable variables; {nearest(wanted, [v.path for v in trainable])}."
+                f"{_why_not_trainable(model)}"
+            )
+        return targets
+
+    def apply(self, targets):
+        """Prune, and return `{path: how many weights became zero}`."""
+        broken = nonfinite_paths([variable for variable, _ in targets])
+        if broken:
+            raise ValueError(
+                f"Pruning needs finite weights. Received: NaN or infinite weights in "
+                f"{broken[:10]}, which no threshold can judge. Lower the learning rate, or restore "
+                "an earlier checkpoint."
+            )
+        return {variable.path: self._prune(variable, limit) for variable, limit in targets}
+
+    def _prune(self, variable, threshold):
+        value = ops.convert_to_tensor(variable)
+        weights = np.asarray(ops.convert_to_numpy(value))
+        if weights.itemsize < 4:
+            weights = weights.astype("float32")
+        small = np.abs(weights) < threshold * (_root_mean_square(weights) if self._relative else 1)
+        variable.assign(ops.where(ops.convert_to_tensor(small), ops.zeros_like(value), value))
+        return int(np.count_nonzero(small & (weights != 0)))
+
+    def _received(self, patterns):
+        if patterns:
+            return f"The expressions {patterns}"
+        return f"include={self._include!r} and exclude={self._exclude!r}"
+
+
+def epochs_to_prune(at):
+    """The zero-based epochs of `at` as a set, empty for `"end"`."""
+    if isinstance(at, str) and at == "end":
+        return frozenset()
+    try:
+        epochs = [at] if isinstance(at, numbers.Integral) else list(at)
+    except TypeError:
+        epochs = []
+    if not epochs or not all(_is_epoch(epoch) for epoch in epochs):
+        raise ValueError(
+            '`at` must be "end", or the number of an epoch, or several; the first epoch is 0. '
+            f"Received: at={at!r}"
+        )
+    return frozenset(int(epoch) for epoch in epochs)
+
+
+def _is_epoch(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 0
+
+
+def _found(pattern, variable, default):
+    return default if pattern is None else re.search(pattern, variable.path) is not None
+
+
+def _validated(threshold):
+    is_number = isinstance(threshold, numbers.Real) and not isinstance(threshold, bool)
+    if not is_number or not math.isfinite(threshold) or threshold < 0:
+        raise ValueError(
+            "`threshold` must be a finite float of at least 0, or a dict from regular expression "
+            f"to such a float. Received: threshold={threshold!r}"
+        )
+    return float(threshold)
+
+
+def _why_not_trainable(model):
+    """What to know of kernels that no expression selects."""
+    layers = all_layers(model)
+    quantized = [layer.path for layer in layers if getattr(layer, "quantization_mode", None)]
+    notes = notes_on(model)
+    if quantized:
+        notes.append(
+            f"the kernels of {listed(quantized)} are quantized, and ints are not trainable: prune "
+            "before `quantize`"
+        )
+    return "".join(f" ({note}.)" for note in notes)
+
+
+def _root_mean_square(weights):
+    if not weights.size:
+        return 0.0
+    return math.sqrt(np.mean(np.square(weights, dtype="float64")))

@@ -1,0 +1,1 @@
+"""A smaller model with the same outputs."""

@@ -1,0 +1,135 @@
+"""How long inference takes, of two models side by side."""
+
+import time
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from kerasreg._common.types import InputShape
+from kerasreg._graph.requirements import require_graph
+from kerasreg._graph.tracing import functional_of
+from kerasreg._shrinking.costs.flops import input_shapes
+from kerasreg._shrinking.costs.inference import compiled
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long one inference takes.
+
+    Attributes:
+        median, low, high: in seconds; half of all runs took from `low` to `high`.
+    """
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self):
+        return f"{1e3 * self.median:.3g} ms ({1e3 * self.low:.3g} to {1e3 * self.high:.3g})"
+
+
+@dataclass(frozen=True)
+class LatencyComparison:
+    """What `kerasreg.compare_latency` measured.
+
+    Attributes:
+        before, after: the `Latency` of the two models.
+        batch_size: samples per inference.
+    """
+
+    before: Latency
+    after: Latency
+    batch_size: int
+
+    @property
+    def speedup(self) -> float:
+        """How many times as long the first model took, in the median."""
+        return self.before.median / self.after.median
+
+    def __str__(self):
+        return (
+            f"latency at batch size {self.batch_size}: {self.before} -> {self.after}, "
+            f"{self.speedup:.3g} times as fast"
+        )
+
+
+def compare_latency(
+    model: keras.Model,
+    small: keras.Model,
+    batch_size: int = 1,
+    input_shape: InputShape = None,
+    repeats: int = 50,
+    warmup: int = 5,
+) -> LatencyComparison:
+    """Measure the inference of two models in turns, so that both see the same machine.
+
+    Compiled as in `predict` (TensorFlow, JAX; torch runs eagerly), on random inputs in the memory
+    of the device, until the outputs are there. The models are left as they are.
+
+    Args:
+        model, small: built Functional or Sequential models with the same inputs.
+        batch_size: samples per inference.
+        input_shape: the shape of one sample, where the model leaves it open: see `kerasreg.flops`.
+        repeats: measured inferences of each model.
+        warmup: inferences of each before that; the first one compiles.
+
+    Returns:
+        A `LatencyComparison`.
+
+    Raises:
+        ValueError: for an open size, numbers below 1, or models without a graph.
+
+    Example:
+
+    >>> layers = [keras.Input((8,)), keras.layers.Dense(4), keras.layers.Dense(2)]
+    >>> model = keras.Sequential(layers)
+    >>> small, report = kerasreg.shrink(model)
+    >>> result = kerasreg.compare_latency(model, small, batch_size=64)
+    >>> result.before.low <= result.before.median <= result.before.high
+    True
+    """
+    for name, value in (("batch_size", batch_size), ("repeats", repeats), ("warmup", warmup)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"`{name}` must be an int of at least 1. Received: {name}={value!r}")
+    for each in (model, small):
+        require_graph(each, "kerasreg.compare_latency")
+    seconds = seconds_of([model, small], batch_size, input_shape, repeats, warmup)
+    low, median, high = np.percentile(seconds, [25, 50, 75], axis=0).tolist()
+    before, after = map(Latency, median, low, high)
+    return LatencyComparison(before, after, batch_size)
+
+
+def seconds_of(models, batch_size=1, input_shape=None, repeats=50, warmup=5):
+    """How long each inference took, `(repeats, models)`, measured in turns."""
+    inputs = _random_inputs(models[0], batch_size, input_shape)
+    functions = [compiled(each) for each in models]
+    seconds = [[_timed(each, inputs) for each in functions] for _ in range(warmup + repeats)]
+    return np.array(seconds[warmup:])
+
+
+def _timed(function, inputs):
+    start = time.perf_counter()
+    outputs = function(inputs)
+    for each in tree.flatten(outputs):
+        # Only numbers on the host are surely there.
+        ops.convert_to_numpy(each)
+    return time.perf_counter() - start
+
+
+def _random_inputs(model, batch_size, input_shape):
+    rng, arrays = np.random.default_rng(0), []
+    functional = functional_of(model)
+    for own, shape in zip(functional.inputs, input_shapes(model, input_shape), strict=True):
+        if None in shape:
+            raise ValueError(
+                "`input_shape` must tell the sizes that the model leaves open. Received: "
+                f"input_shape={input_shape!r} for '{own.name}' of shape {tuple(own.shape)}"
+            )
+        shape = (own.shape[0] or batch_size, *shape)
+        is_float = keras.backend.is_float_dtype(own.dtype)
+        # Small numbers are indices of any table.
+        numbers = rng.normal(size=shape) if is_float else rng.integers(0, 2, shape)
+        arrays.append(ops.convert_to_tensor(numbers, own.dtype))
+    return tree.pack_sequence_as(functional._inputs_struct, arrays)

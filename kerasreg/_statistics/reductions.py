@@ -1,0 +1,91 @@
+"""The numbers of one variable, from one trip through its memory."""
+
+import math
+
+import numpy as np
+from keras import ops
+
+from kerasreg._graph.groups import count_groups, zero_groups
+from kerasreg._graph.variables import host_view
+
+_BLOCK = 65_536
+
+
+def measure(variable, groups):
+    """`(zeros, nonfinite, l1, l2, max, {name: is zero})`; `groups` is `{name: Groups}`.
+
+    What is zero is a bool array, one per group: whether all of its weights are.
+    """
+    on_host = _is_on_host(variable)
+    return (measure_on_host if on_host else measure_on_device)(variable, groups)
+
+
+def is_finite(variable):
+    """Whether no weight is NaN or infinite."""
+    if _is_on_host(variable):
+        return bool(np.isfinite(host_view(variable)).all())
+    return bool(ops.all(ops.isfinite(ops.convert_to_tensor(variable))))
+
+
+def measure_on_host(variable, groups):
+    """By NumPy, over the memory of the backend. Sums are good to the last digits of float32."""
+    array = host_view(variable)
+    flat = array.reshape(-1)
+    # Large integers are no float32.
+    dtype = np.float64 if array.itemsize == 8 or array.dtype.kind in "iu" else np.float32
+    nonzero = np.empty(min(_BLOCK, flat.size), bool)
+    magnitude = np.empty(nonzero.shape, dtype)
+    zeros, nonfinite, l1, squares, largest = 0, 0, 0.0, 0.0, 0.0
+    # In blocks that stay in the cache: every number from one trip through memory. Without BLAS,
+    # whose threads would fight those of the input pipeline, and lose digits.
+    with np.errstate(all="ignore"):
+        for start in range(0, flat.size, _BLOCK):
+            block = flat[start : start + _BLOCK]
+            size = block.size
+            zeros += size - int(np.count_nonzero(np.not_equal(block, 0, out=nonzero[:size])))
+            block = np.abs(block.astype(dtype, copy=False), out=magnitude[:size])
+            top = float(block.max())
+            if not 1e-15 < top < 1e15:
+                # Squares would leave the range of float32.
+                block = block.astype(np.float64)
+            if not math.isfinite(top):
+                nonfinite += size - int(np.count_nonzero(np.isfinite(block)))
+            # NumPy's maximum hands a NaN on.
+            largest = float(np.maximum(largest, top))
+            l1 += float(block.sum())
+            squares += float(np.square(block, out=block).sum())
+    dead = {name: zero_groups(array, each, zeros) for name, each in groups.items()}
+    return zeros, nonfinite, l1, math.sqrt(squares), largest, dead
+
+
+def measure_on_device(variable, groups):
+    """By the backend, where the weights are, and in their precision (at least float32)."""
+    value = ops.convert_to_tensor(variable)
+    nonzero = ops.not_equal(value, 0)
+    dtype = "float64" if variable.dtype == "float64" else "float32"
+    magnitude = ops.abs(ops.cast(value, dtype))
+    largest = ops.max(magnitude, initial=0)
+    # In units of the largest weight, squares stay in the range of float32.
+    unit = ops.clip(largest, 1e-37, 1e37)
+    root = ops.sqrt(ops.sum(ops.square(magnitude / unit)))
+    sums = ops.stack([ops.sum(magnitude), root, unit, largest])
+    masks = [ops.logical_not(nonzero), ops.logical_not(ops.isfinite(magnitude))]
+    counts = [ops.reshape(ops.sum(ops.cast(mask, "int32")), (1,)) for mask in masks]
+    for each in groups.values():
+        view, axes = each.layout(variable.shape)
+        zero = ops.logical_not(ops.any(ops.reshape(nonzero, view), axis=axes))
+        counts.append(ops.cast(ops.reshape(zero, (-1,)), "int32"))
+    # Two transfers, each of which waits for the device.
+    l1, root, unit, largest = map(float, ops.convert_to_numpy(sums))
+    # XLA's maximum may lose a NaN, its sum does not.
+    largest = l1 if math.isnan(l1) else largest
+    sizes = [count_groups(each, variable.shape) for each in groups.values()]
+    (zeros, nonfinite), *dead = np.split(
+        np.asarray(ops.convert_to_numpy(ops.concatenate(counts))), np.cumsum([2, *sizes])[:-1]
+    )
+    dead = {name: each.astype(bool) for name, each in zip(groups, dead, strict=True)}
+    return int(zeros), int(nonfinite), l1, root * unit, largest, dead
+
+
+def _is_on_host(variable):
+    return "cpu" in str(getattr(variable.value, "device", "cpu")).lower()

@@ -1,0 +1,140 @@
+"""What one `fit` changes in its model, and back."""
+
+import contextlib
+
+import keras
+from keras import ops
+
+from kerasreg._train_step.traces import renew
+
+
+class FitScope:
+    """What one `fit` changes in its model. Use `FitScope.of(model)`.
+
+    `inside()` tells whether the model's own train step is running or being traced. After an
+    interrupted `fit` the changes stay until the next `fit`, and `inside` keeps them from acting
+    anywhere else.
+    """
+
+    _ATTRIBUTE = "_kerasreg_scope"
+
+    def __init__(self, model):
+        self.model = model
+        #: Functions without arguments that give further penalties of the loss.
+        self.penalties = []
+        #: What these are multiplied by: (expression for paths, function that gives a scalar).
+        self.schedules = []
+        self._ends = []
+        self._depth = 0
+        self._optimizer_values = {}
+
+    @classmethod
+    def of(cls, model):
+        scope = model.__dict__.get(cls._ATTRIBUTE)
+        if scope is None:
+            scope = model.__dict__[cls._ATTRIBUTE] = cls(model)
+            scope._patch()
+        return scope
+
+    @classmethod
+    def is_entered(cls, model):
+        """Whether a fit has changed something in the model, and nothing has undone it so far."""
+        scope = model.__dict__.get(cls._ATTRIBUTE)
+        return scope is not None and bool(scope._ends)
+
+    def inside(self):
+        return self._depth > 0
+
+    def value(self, variable):
+        """The value of an optimizer's variable in the train step that is running or traced.
+
+        On JAX the loss is computed where reading the variable would give a constant.
+        """
+        return self._optimizer_values.get(id(variable), variable)
+
+    def enter(self, end):
+        """Trace anew, and call `end` when the fit is over, however it ended."""
+        self._ends.append(end)
+        self._trace_anew()
+
+    def leave(self, end):
+        """Call `end` now; the last one to leave restores the model."""
+        if end in self._ends:
+            self._ends.remove(end)
+            end()
+        self.release()
+        self.model.train_function = None
+
+    def abandon(self):
+        """Restore the model of a fit that is about to fail."""
+        for end in list(self._ends):
+            self.leave(end)
+        self.release()
+
+    def release(self):
+        """Restore a model that nobody entered."""
+        if not self._ends:
+            self._unpatch()
+
+    def _trace_anew(self):
+        self.model.train_function = None
+        self.model.make_train_function(force=True)
+
+    def _patch(self):
+        model = self.model
+        train_step, make_train_function = model.train_step, model.make_train_function
+
+        def train_step_inside(*args, **kwargs):
+            self._depth += 1
+            if keras.backend.backend() == "jax":
+                self._optimizer_values = _optimizer_values(model, *args)
+            try:
+                return train_step(*args, **kwargs)
+            finally:
+                self._depth -= 1
+                self._optimizer_values = {}
+
+        def make_train_function_after(force=False):
+            # Keras asks without force at the start of every fit and nowhere in it: whoever is
+            # still here belongs to a fit that was interrupted.
+            if self._ends and not force:
+                self.abandon()
+            return make_train_function(force=force)
+
+        # The losses of a model have no public place for a function of several variables.
+        own_penalties = model._get_regularization_losses
+
+        def with_penalties():
+            return [*own_penalties(), *(penalty() for penalty in self.penalties)]
+
+        model.__dict__["train_step"] = train_step_inside
+        model.__dict__["make_train_function"] = make_train_function_after
+        model.__dict__["_get_regularization_losses"] = with_penalties
+
+    def _unpatch(self):
+        patched = "train_step", "make_train_function", "_get_regularization_losses"
+        for name in (*patched, self._ATTRIBUTE):
+            self.model.__dict__.pop(name, None)
+
+
+def _optimizer_values(model, state, *_):
+    # `state` is that of `JAXTrainer.train_step`.
+    variables = model.optimizer.variables if model.optimizer is not None else ()
+    return {id(v): value for v, value in zip(variables, state[2], strict=True)}
+
+
+@contextlib.contextmanager
+def borrowed(model, optimizer):
+    """The model with this optimizer in place of its own."""
+    own, model.optimizer = model.optimizer, optimizer
+    # A fit that is running goes on with its metrics.
+    metrics = [(v, ops.convert_to_numpy(v).copy()) for v in model.metrics_variables]
+    renew(model)
+    try:
+        yield
+    finally:
+        model.optimizer = own
+        model.reset_metrics()
+        for variable, value in metrics:
+            variable.assign(value)
+        renew(model)
