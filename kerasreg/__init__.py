@@ -1,6 +1,15 @@
 """Penalise, train to exact zeros, see them, prune them: for plain Keras models."""
 
-from kerasreg import callbacks, constraints, patterns, regularizers, schedules, scores
+from kerasreg import (
+    callbacks,
+    constraints,
+    patterns,
+    regularizers,
+    results,
+    schedules,
+    scores,
+    shrinking,
+)
 from kerasreg._attach.attach import attach, detach
 from kerasreg._graph.coupled.find import coupled_groups
 from kerasreg._proximal.polish import polish
@@ -38,12 +47,14 @@ __all__ = [
     "recalibrate",
     "register_step_size",
     "regularizers",
+    "results",
     "rewind",
     "save",
     "schedules",
     "scores",
     "shrink",
     "shrink_to",
+    "shrinking",
     "size_report",
     "statistics",
     "summary",

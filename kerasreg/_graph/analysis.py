@@ -95,10 +95,10 @@ class Analysis:
         rule_of: the rule of an operation.
 
     Raises:
-        RuleError: for a rule that raises; see `kerasreg._graph.analyse`.
+        RuleError: for a rule that raises; see `analyse.py`.
     """
 
-    def __init__(self, model, rule_of: Callable):
+    def __init__(self, model: keras.Model, rule_of: Callable):
         self.rule_of = rule_of
         self.graph = trace(model)
         self.labels = Labels()
@@ -127,11 +127,11 @@ class Analysis:
                 rule_of(call.operation).constants(call, self)
                 self.readers += rule_of(call.operation).readers(call, self)
 
-    def is_shared(self, operation):
+    def is_shared(self, operation: keras.Operation) -> bool:
         """Whether an operation is called several times."""
         return self._times[id(operation)] > 1
 
-    def slice(self, variable, axes):
+    def slice(self, variable: keras.Variable | None, axes: dict[int, np.ndarray | None]) -> None:
         """The axes of a variable have these labels, at every call of its layer."""
         if variable is None:
             return
@@ -145,12 +145,12 @@ class Analysis:
             else:
                 known.axes[axis] = labels
 
-    def note(self, reason):
+    def note(self, reason: str) -> None:
         """Something stays that has no labels."""
         if reason not in self.notes:
             self.notes.append(reason)
 
-    def pin(self, tensor: Tensor, reason):
+    def pin(self, tensor: Tensor, reason: str) -> None:
         """Nothing of this tensor may go."""
         for labels in tensor.labels.values():
             self.labels.pin(labels, reason)

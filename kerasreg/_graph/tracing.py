@@ -53,7 +53,7 @@ class Call:
     memory: dict = field(default_factory=dict)
 
     @property
-    def inputs(self):
+    def inputs(self) -> list[Tensor]:
         """The tensors among the arguments."""
         found = tree.flatten((self.args, self.kwargs))
         return [each for each in found if isinstance(each, Tensor)]

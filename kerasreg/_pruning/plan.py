@@ -1,5 +1,6 @@
 """What is pruned, how far and when, and what is not: numbers and a table."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,7 +98,7 @@ class Plan:
             "sparsity": self.sparsity,
         }
 
-    def print(self, print_fn=None):
+    def print(self, print_fn: Callable[[str], object] | None = None) -> None:
         """Print this as a table, in colour, or call `print_fn` once with it as plain text."""
         show(lambda width: self, print_fn)
 

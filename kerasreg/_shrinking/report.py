@@ -1,7 +1,7 @@
 """What `kerasreg.shrink` did: numbers and a table."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -72,12 +72,12 @@ class ShrinkReport:
         flops_before, flops_after: of one inference of one sample; None where a size is open or a
             layer unknown (see `kerasreg.flops`).
         bytes_before, bytes_after: of its weights.
-        latency: a `kerasreg._shrinking.costs.latency.LatencyComparison`, or None where it was not
+        latency: a `kerasreg.results.LatencyComparison`, or None where it was not
             measured.
         pinned: `{reason: how many units had to stay because of it}`.
         uncounted: why FLOPs are unknown, by layer.
         unknown: layers with weights that stay whole because nobody knows them, and why.
-        nearly: a `kerasreg._shrinking.nearly.NearlyDead` for units that one kernel keeps, and a
+        nearly: a `kerasreg.results.NearlyDead` for units that one kernel keeps, and a
             `HeadsWithoutScores` for heads of which the query or the key alone is zero.
         difference: of the outputs on random inputs, relative to the largest one.
         dtype: in which they were compared.
@@ -108,7 +108,7 @@ class ShrinkReport:
     dtype: str
     latency: LatencyComparison | None = None
 
-    def with_latency(self, latency) -> "ShrinkReport":
+    def with_latency(self, latency: LatencyComparison) -> "ShrinkReport":
         """The same with what `kerasreg.compare_latency(model, small)` returned."""
         return replace(self, latency=latency)
 
@@ -122,7 +122,7 @@ class ShrinkReport:
         table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
         return table + "\n\n" + "\n".join(f"- {line}" for line in self._lines())
 
-    def print(self, print_fn=None):
+    def print(self, print_fn: Callable[[str], object] | None = None) -> None:
         """Print this as a table, in colour, or call `print_fn` once with it as plain text."""
         show(lambda width: self, print_fn)
 

@@ -40,7 +40,7 @@ def shrink(
     Returns:
         `(small, report)`: a plain Keras model with the names, dtypes, `trainable` flags and
         penalties of the original, compiled alike (with a fresh state of the optimizer), and a
-        `kerasreg._shrinking.report.ShrinkReport`.
+        `kerasreg.results.ShrinkReport`.
 
     Raises:
         ValueError: for a subclassed or unbuilt model, or one with quantized layers or adapters,

@@ -27,7 +27,7 @@ _ROUNDING = {"float64": 1e-9, "float32": 2e-6}
 def verify(model, small, in_float64, shapes):
     """`(difference, dtype)` of two models: the largest of their outputs, over inputs of all kinds.
 
-    It is relative to the largest output. See `kerasreg._shrinking.trials` for the inputs. Those of
+    It is relative to the largest output. See `trials.py` for the inputs. Those of
     unknown sizes are tried in two of them. Models that are small, and those whose dtype leaves a
     doubt, are compared in float64.
 

@@ -87,7 +87,9 @@ def test_nobody_knows_what_it_costs():
     x = keras.Input((4,))
     model = keras.Model(x, layers.Lambda(lambda y: 2 * y, name="double")(layers.Dense(3)(x)))
     _, report = kerasreg.shrink(model)
-    assert report.uncounted == ["nobody knows what 'double' (Lambda) costs"]
+    assert report.uncounted == [
+        "no FLOP count is registered for 'double' (Lambda); see `kerasreg.shrinking.cost_of`"
+    ]
 
 
 def test_everywhere():

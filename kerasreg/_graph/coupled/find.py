@@ -31,7 +31,7 @@ def coupled_groups(model: keras.Model) -> CoupledGroups:
         model: a built Functional or Sequential model.
 
     Returns:
-        A `kerasreg._graph.coupled.groups.CoupledGroups`, a list of `CoupledGroup`. `print()` it.
+        A `kerasreg.results.CoupledGroups`, a list of `CoupledGroup`. `print()` it.
 
     Raises:
         ValueError: for a subclassed or unbuilt model.

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,7 +123,7 @@ class CoupledGroup:
         """Its name, and the paths of its producers: where expressions are looked for."""
         return (self.name, *(each.path for each in self.producers))
 
-    def matches(self, pattern) -> bool:
+    def matches(self, pattern: str) -> bool:
         """Whether a regular expression is found in one of its `paths`."""
         return any(re.search(pattern, path) for path in self.paths)
 
@@ -131,7 +132,7 @@ class CoupledGroup:
         """Producers and consumers, without what is passive."""
         return tuple(each for each in self.members if each.role != PASSIVE)
 
-    def gather(self):
+    def gather(self) -> np.ndarray:
         """The `weights` of every unit as the rows of an array, `(units, n)`.
 
         A weight that a layer gives from a unit to the same one (in a residual branch of one dense
@@ -140,7 +141,7 @@ class CoupledGroup:
         rows = [each.gather(host_view(each.variable)) for each in self.weights]
         return np.concatenate(rows, axis=1)
 
-    def scatter(self, rows):
+    def scatter(self, rows: np.ndarray) -> None:
         """Give all units the weights that `gather` gave, or others."""
         sizes = [each.size for each in self.weights]
         for each, part in zip(
@@ -148,7 +149,7 @@ class CoupledGroup:
         ):
             each.variable.assign(each.scatter(host_view(each.variable), part))
 
-    def zero(self, units):
+    def zero(self, units: Sequence[int] | np.ndarray) -> None:
         """Set the weights of some units to zero; what is passive stays.
 
         Args:
@@ -183,7 +184,7 @@ class CoupledGroups(list):
         pinned: `{path: why no unit of it can go}`.
     """
 
-    def __init__(self, groups, model, pinned):
+    def __init__(self, groups: Iterable[CoupledGroup], model: str, pinned: dict[str, str]):
         super().__init__(groups)
         self.model, self.pinned = model, pinned
 
@@ -193,7 +194,7 @@ class CoupledGroups(list):
             return {each.name: each for each in self}[key]
         return super().__getitem__(key)
 
-    def print(self, print_fn=None):
+    def print(self, print_fn: Callable[[str], object] | None = None) -> None:
         """Print this as a table, in colour, or call `print_fn` once with it as plain text."""
         show(lambda width: self, print_fn)
 

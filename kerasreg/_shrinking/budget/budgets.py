@@ -15,7 +15,7 @@ class Budget:
     """At most so much of one kind of cost.
 
     Args:
-        removal: a `kerasreg._shrinking.budget.removal.Removal`.
+        removal: a `Removal`.
         given: what the user said.
         input_shape: the shape of one sample, or None.
 
@@ -110,7 +110,7 @@ class Flops(Budget):
                 "`flops` needs a model whose operations can be counted. Received: "
                 f"'{removal.model.name}', where {'; '.join(unknown[:5])}. Pass `input_shape` "
                 "where a size is open, and tell what your own layers cost with "
-                "`kerasreg._shrinking.costs.cost_of`."
+                "`kerasreg.shrinking.cost_of`."
             )
         super().__init__(removal, given, input_shape)
 

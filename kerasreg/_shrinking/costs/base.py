@@ -11,10 +11,10 @@ class UnknownSizeError(ValueError):
     """A size that the graph leaves open."""
 
 
-def cost_of(*classes):
+def cost_of(*classes: type) -> Callable:
     """Register what layers of these classes cost, and what inherits from them.
 
-    The function gets `(call, shape)`: the `kerasreg._graph.tracing.Call`, and what gives the
+    The function gets `(call, shape)`: the `kerasreg.shrinking.Call`, and what gives the
     shape of a tensor, a variable or an array. It returns a number of floating-point operations,
     or None where that is unknown.
 
@@ -23,7 +23,7 @@ def cost_of(*classes):
     >>> class Mirrored(keras.layers.Layer):
     ...     def call(self, inputs):
     ...         return keras.ops.flip(inputs)
-    >>> @kerasreg._shrinking.costs.cost_of(Mirrored)
+    >>> @kerasreg.shrinking.cost_of(Mirrored)
     ... def mirrored(call, shape):
     ...     return 0
     >>> kerasreg.flops(keras.Sequential([keras.Input((3,)), Mirrored(), keras.layers.Dense(2)]))
@@ -70,7 +70,10 @@ def unknown_costs(graph, shape):
         operation, kind = call.operation, type(call.operation).__name__
         try:
             if _function_of(operation)(call, shape) is None:
-                found[id(operation)] = f"nobody knows what '{operation.name}' ({kind}) costs"
+                found[id(operation)] = (
+                    f"no FLOP count is registered for '{operation.name}' ({kind}); see "
+                    "`kerasreg.shrinking.cost_of`"
+                )
         except UnknownSizeError:
             found[id(operation)] = f"'{operation.name}' has an open size: pass `input_shape`"
         except Exception as error:

@@ -24,7 +24,7 @@ def flops(model: keras.Model, input_shape: InputShape = None) -> int | None:
 
     Returns:
         An int, or None where a size is open or a layer unknown (`Lambda`, your own): see
-        `kerasreg._shrinking.costs.cost_of`.
+        `kerasreg.shrinking.cost_of`.
 
     Raises:
         ValueError: for an unbuilt or subclassed model, or an `input_shape` that does not fit.

@@ -1,0 +1,28 @@
+"""What the functions of kerasreg return, for type annotations and `isinstance`."""
+
+from kerasreg._graph.coupled.groups import CoupledGroup, CoupledGroups
+from kerasreg._proximal.polish import Polished
+from kerasreg._pruning.plan import Plan, PlannedVariable
+from kerasreg._saving.sizes import Size, SizeReport
+from kerasreg._shrinking.costs.latency import Latency, LatencyComparison
+from kerasreg._shrinking.nearly import HeadsWithoutScores, NearlyDead
+from kerasreg._shrinking.report import LayerWidth, ShrinkReport
+from kerasreg._statistics.statistics import ModelStatistics, Statistics
+
+__all__ = [
+    "CoupledGroup",
+    "CoupledGroups",
+    "HeadsWithoutScores",
+    "Latency",
+    "LatencyComparison",
+    "LayerWidth",
+    "ModelStatistics",
+    "NearlyDead",
+    "Plan",
+    "PlannedVariable",
+    "Polished",
+    "ShrinkReport",
+    "Size",
+    "SizeReport",
+    "Statistics",
+]
