@@ -1,5 +1,6 @@
 """What the functions of kerasreg return, for type annotations and `isinstance`."""
 
+from kerasreg._common.report import Report
 from kerasreg._graph.coupled.groups import CoupledGroup, CoupledGroups
 from kerasreg._proximal.polish import Polished
 from kerasreg._pruning.plan import Plan, PlannedVariable
@@ -7,7 +8,7 @@ from kerasreg._saving.sizes import Size, SizeReport
 from kerasreg._shrinking.costs.latency import Latency, LatencyComparison
 from kerasreg._shrinking.nearly import HeadsWithoutScores, NearlyDead
 from kerasreg._shrinking.report import LayerWidth, ShrinkReport
-from kerasreg._statistics.statistics import ModelStatistics, Statistics
+from kerasreg._statistics.numbers import ModelStatistics, Statistics
 
 __all__ = [
     "CoupledGroup",
@@ -21,6 +22,7 @@ __all__ = [
     "Plan",
     "PlannedVariable",
     "Polished",
+    "Report",
     "ShrinkReport",
     "Size",
     "SizeReport",

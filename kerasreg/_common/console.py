@@ -4,26 +4,26 @@ import io
 
 from rich.console import Console
 
-UNLIMITED = 10_000
+_UNLIMITED = 10_000
 _OPTIONS = {"markup": False, "emoji": False, "highlight": False}
 
 
-def show(render, print_fn=None):
-    """Print `render(width)` in colour, or call `print_fn` once with it as plain text.
+def show(renderable, print_fn=None):
+    """Print in colour, or call `print_fn` once with the plain text.
 
-    What goes into a file or a pipe is as wide as it likes.
+    What goes into a file or a pipe is as wide as it needs to be.
     """
     if print_fn is None:
         console = Console(**_OPTIONS)
         if not (console.is_terminal or console.is_jupyter):
-            console.width = UNLIMITED
-        console.print(render(console.width))
+            console.width = _UNLIMITED
+        console.print(renderable)
     else:
-        print_fn(as_text(render(UNLIMITED)))
+        print_fn(as_text(renderable))
 
 
 def as_text(renderable):
     """Anything that rich can print, without colour."""
-    console = Console(file=io.StringIO(), width=UNLIMITED, color_system=None, **_OPTIONS)
+    console = Console(file=io.StringIO(), width=_UNLIMITED, color_system=None, **_OPTIONS)
     console.print(renderable)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())

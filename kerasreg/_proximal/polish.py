@@ -11,6 +11,8 @@ import numpy as np
 from keras import ops
 
 from kerasreg._common.batches import Batches, samples_in
+from kerasreg._common.report import Report
+from kerasreg._common.sheet import Sheet, left, right
 from kerasreg._graph.variables import require_built, require_compiled
 from kerasreg._proximal.frozen_steps import FrozenSteps, present_steps
 from kerasreg._proximal.rates import without_zero_rates
@@ -23,7 +25,7 @@ _NAME = "kerasreg.polish"
 
 
 @dataclass(frozen=True)
-class Polished:
+class Polished(Report):
     """What `kerasreg.polish` did.
 
     Attributes:
@@ -38,6 +40,16 @@ class Polished:
     objective_before: float
     objective_after: float
     steps: int
+
+    def _sheet(self, width=None):
+        zeros = f"{self.zeros_before:,}", f"{self.zeros_after:,}"
+        objective = f"{self.objective_before:.6g}", f"{self.objective_after:.6g}"
+        return Sheet(
+            title="Polishing",
+            columns=(*left(""), *right("before", "after")),
+            rows=[("zeros", *zeros), ("objective", *objective)],
+            notes=(f"steps that lowered the objective: {self.steps:,}",),
+        )
 
 
 def polish(

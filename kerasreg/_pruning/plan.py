@@ -1,13 +1,14 @@
 """What is pruned, how far and when, and what is not: numbers and a table."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from rich.box import SIMPLE
-from rich.table import Table
 
-from kerasreg._common.console import as_text, show
+from kerasreg._common.report import Report
+from kerasreg._common.sheet import Sheet, left, right
+from kerasreg._common.texts import listed
+
+_COLUMNS = (*left("variable"), *right("shape", "weights", "units", "pruned", "sparsity"))
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ class PlannedVariable:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Report):
     """What `Pruning.plan` and `kerasreg.prune` return.
 
     Attributes:
-        name: of the model.
+        model: the name of the model.
         variables: what is pruned, by path.
         skipped: why other variables are not, by path.
         steps: the steps in which weights are pruned; empty for pruning in one shot.
@@ -53,7 +54,7 @@ class Plan:
         note: what to know about the numbers, or None.
     """
 
-    name: str
+    model: str
     variables: dict[str, PlannedVariable]
     skipped: dict[str, str]
     steps: list[int]
@@ -90,48 +91,45 @@ class Plan:
             for row in self
         }
         return {
-            "name": self.name,
+            "model": self.model,
             "variables": rows,
             "skipped": dict(self.skipped),
             "steps": list(self.steps),
             "sparsities": list(self.sparsities),
             "sparsity": self.sparsity,
+            "note": self.note,
         }
 
-    def print(self, print_fn: Callable[[str], object] | None = None) -> None:
-        """Print this as a table, in colour, or call `print_fn` once with it as plain text."""
-        show(lambda width: self, print_fn)
-
-    def __str__(self):
-        return as_text(self)
-
-    def __rich_console__(self, console, options):
-        table = Table(title=f"Pruning of {self.name}", box=SIMPLE, title_justify="left")
-        table.add_column("variable", overflow="fold")
-        for name in ("shape", "weights", "units", "pruned", "sparsity"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for row in self:
-            table.add_row(*_cells(row))
+    def _sheet(self, width=None):
         weights = sum(row.weights for row in self)
-        table.add_section()
-        table.add_row("total", "", f"{weights:,}", "", "", f"{self.sparsity:.1%}", style="bold")
-        yield table
+        return Sheet(
+            title=f"Pruning of {self.model}",
+            columns=_COLUMNS,
+            rows=[_cells(row) for row in self],
+            total=("total", "", f"{weights:,}", "", "", f"{self.sparsity:.1%}"),
+            notes=tuple(self._notes()),
+        )
+
+    def _notes(self):
         if self.note is not None:
             yield f"({self.note})"
-        yield from self._when()
+        if self.steps:
+            yield self._when()
         remarks = {row.path: row.remark for row in self if row.remark}
         for title, reasons in (("note", remarks), ("not pruned", self.skipped)):
             for reason, paths in _by_reason(reasons).items():
-                yield f"{title}: {reason}:\n  {_listed(paths)}"
+                yield f"{title}: {reason}:\n  {listed(paths, limit=8)}"
 
     def _when(self):
+        first, last = self.steps[0], self.steps[-1]
         if len(self.steps) == 1:
-            yield f"In one step, after {self.steps[0]:,} of the optimizer."
-        elif self.steps:
-            first, last = self.steps[0], self.steps[-1]
-            yield f"In {len(self.steps):,} steps, from {first:,} to {last:,} of the optimizer:"
-            shown = _some(list(zip(self.steps, self.sparsities, strict=True)))
-            yield "  " + ", ".join(f"{step:,}: {sparsity:.1%}" for step, sparsity in shown)
+            return f"Prunes once, after optimizer step {first:,}"
+        shown = _some(list(zip(self.steps, self.sparsities, strict=True)))
+        sparsities = ", ".join(f"{step:,}: {sparsity:.1%}" for step, sparsity in shown)
+        return (
+            f"Prunes {len(self.steps):,} times, after optimizer steps {first:,} to {last:,}:\n"
+            f"  {sparsities}"
+        )
 
 
 def planned(targets, counts, masks=None, bound=None):
@@ -178,8 +176,3 @@ def _by_reason(reasons):
     for path, reason in reasons.items():
         paths.setdefault(reason, []).append(path)
     return paths
-
-
-def _listed(paths, count=8):
-    rest = f" and {len(paths) - count:,} more" if len(paths) > count else ""
-    return ", ".join(paths[:count]) + rest

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import keras
 
 from kerasreg._graph.prunable import prunable
-from kerasreg._statistics.statistics import Statistics, statistics, total
+from kerasreg._statistics.numbers import Statistics, total
+from kerasreg._statistics.statistics import statistics
 
 #: What is logged of every variable, and what can be.
 DEFAULT_METRICS = ("sparsity", "penalty", "dead_units")

@@ -1,28 +1,24 @@
 """How many bytes a model takes, in every form in which it can leave."""
 
 import gzip
-import io
 import math
 import pathlib
 import shutil
 import tempfile
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import keras
 
 # Makes NumPy know the names of bfloat16 and its kin.
 import ml_dtypes  # noqa: F401
 import numpy as np
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from kerasreg._common.report import Report
+from kerasreg._common.sheet import Sheet, left, right
 from kerasreg._saving.save import require_saveable, save
 
-_COLUMNS = ("form", "bytes", "of model.save", "note")
-_UNLIMITED = 10_000
+_COLUMNS = (*left("form"), *right("bytes", "of model.save"), *left("note"))
 
 
 @dataclass(frozen=True)
@@ -43,8 +39,8 @@ class Size:
 
 
 @dataclass(frozen=True)
-class SizeReport:
-    """What `kerasreg.size_report` returns; `print` shows it as a table.
+class SizeReport(Report):
+    """What `kerasreg.size_report` returns.
 
     Attributes:
         model: the name of the model.
@@ -60,29 +56,8 @@ class SizeReport:
     def __iter__(self):
         return iter(self.sizes.values())
 
-    def to_dict(self) -> dict:
-        """Plain values, ready for JSON."""
-        return asdict(self)
-
-    def to_markdown(self) -> str:
-        """A table in Markdown."""
-        rows = [_COLUMNS, ("---", "---:", "---:", "---"), *map(_cells, self)]
-        escaped = [[cell.replace("|", r"\|") for cell in row] for row in rows]
-        return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
-
-    def __str__(self):
-        console = Console(file=io.StringIO(), width=_UNLIMITED, color_system=None)
-        console.print(self)
-        return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
-
-    def __rich__(self):
-        table = Table(title=f"Sizes of {self.model}", box=SIMPLE, title_justify="left")
-        for name in _COLUMNS:
-            table.add_column(name, justify="right" if name in _COLUMNS[1:3] else "left")
-        for size in self:
-            # As `Text`, or rich takes the brackets in a reason for markup.
-            table.add_row(*map(Text, _cells(size)))
-        return table
+    def _sheet(self, width=None):
+        return Sheet(f"Sizes of {self.model}", _COLUMNS, list(map(_cells, self)))
 
 
 def size_report(model: keras.Model) -> SizeReport:

@@ -6,10 +6,11 @@ from kerasreg._common.types import InputShape
 from kerasreg._common.warn import warn
 from kerasreg._graph.analyse import analyse
 from kerasreg._graph.requirements import require_shrinkable
+from kerasreg._shrinking.compare import report_on
 from kerasreg._shrinking.costs.flops import input_shapes
 from kerasreg._shrinking.dead import Dead, find_dead
 from kerasreg._shrinking.rebuild import Rebuild
-from kerasreg._shrinking.report import ShrinkReport, report_on
+from kerasreg._shrinking.report import ShrinkReport
 from kerasreg._shrinking.verify import verify
 from kerasreg.regularizers.base import validate_count
 

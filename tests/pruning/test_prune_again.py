@@ -196,7 +196,8 @@ def test_zeros_that_an_adapter_fills_and_ints_that_are_packed():
 def test_the_plan_as_numbers():
     plan = kerasreg.prune(dense(6, 4), 0.75, pattern=patterns.Block((3, 2)))
     found = json.loads(json.dumps(plan.to_dict()))
-    assert list(found) == ["name", "variables", "skipped", "steps", "sparsities", "sparsity"]
+    keys = ["model", "variables", "skipped", "steps", "sparsities", "sparsity", "note"]
+    assert list(found) == keys
     row = found["variables"]["net/a/kernel"]
     assert (row["shape"], row["weights"], row["units"]) == ([8, 6], 48, 9)
     assert row["sparsity"] == row["zeros"] / 48

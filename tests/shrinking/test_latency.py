@@ -44,7 +44,7 @@ def test_measured_in_turns_without_the_warm_up(monkeypatch):
     assert result.before == Latency(4.0, 3.5, 4.0)
     assert result.after == Latency(1.0, 1.0, 1.0)
     assert result.speedup == 4.0
-    assert str(result).startswith("latency at batch size 1: 4e+03 ms (3.5e+03 to 4e+03) -> 1e+03 ")
+    assert result.line.startswith("latency at batch size 1: 4e+03 ms (3.5e+03 to 4e+03) -> 1e+03 ")
 
 
 def test_compiled_is_the_model_and_leaves_it_alone():

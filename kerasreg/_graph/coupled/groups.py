@@ -2,20 +2,25 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
-from rich.box import SIMPLE
-from rich.table import Table
 
-from kerasreg._common.console import as_text, show
+from kerasreg._common.report import Report
+from kerasreg._common.sheet import Sheet, left, right
+from kerasreg._common.texts import listed
 from kerasreg._graph.variables import host_view
 
 PRODUCER, CONSUMER, PASSIVE = "producer", "consumer", "passive"
+_COLUMNS = (
+    *left("group"),
+    *right("units", "parameters per unit"),
+    *left("producers", "consumers"),
+)
 
 
 @dataclass(frozen=True)
@@ -176,8 +181,8 @@ def obstacle(group, members, trainable, include, exclude):
     return f"'{frozen[0]}' is not trainable" if frozen else None
 
 
-class CoupledGroups(list):
-    """What `kerasreg.coupled_groups` returns: a list of `CoupledGroup`. `print()` it.
+class CoupledGroups(Report, list):
+    """What `kerasreg.coupled_groups` returns: a list of `CoupledGroup`.
 
     Attributes:
         model: the name of the model.
@@ -194,30 +199,33 @@ class CoupledGroups(list):
             return {each.name: each for each in self}[key]
         return super().__getitem__(key)
 
-    def print(self, print_fn: Callable[[str], object] | None = None) -> None:
-        """Print this as a table, in colour, or call `print_fn` once with it as plain text."""
-        show(lambda width: self, print_fn)
+    def to_dict(self) -> dict[str, Any]:
+        """`{"model": ..., "groups": [{"name": ..., "members": [...]}], "pinned": ...}`."""
+        groups = [
+            {
+                "name": each.name,
+                "units": each.units,
+                "parameters": each.parameters,
+                "members": [
+                    {"path": m.path, "role": m.role, "axis": m.axis, "size": m.size}
+                    for m in each.members
+                ],
+            }
+            for each in self
+        ]
+        return {"model": self.model, "groups": groups, "pinned": dict(self.pinned)}
 
-    def __str__(self):
-        return as_text(self)
-
-    def __rich_console__(self, console, options):
-        title = f"Coupled groups of {self.model}"
-        table = Table(title=title, box=SIMPLE, title_justify="left")
-        table.add_column("group", overflow="fold")
-        table.add_column("units", justify="right", no_wrap=True)
-        table.add_column("parameters per unit", justify="right", no_wrap=True)
-        for name in ("producers", "consumers"):
-            table.add_column(name, overflow="fold")
-        for each in self:
-            counts = f"{each.units:,}", f"{each.parameters:,}"
-            table.add_row(each.name, *counts, _listed(each.producers), _listed(each.consumers))
-        yield table
-        for path, reason in self.pinned.items():
-            yield f"stays: {path}: {reason}"
+    def _sheet(self, width=None):
+        rows = [
+            (
+                *(each.name, f"{each.units:,}", f"{each.parameters:,}"),
+                *(_paths(each.producers), _paths(each.consumers)),
+            )
+            for each in self
+        ]
+        pinned = [f"stays: {path}: {reason}" for path, reason in self.pinned.items()]
+        return Sheet(f"Coupled groups of {self.model}", _COLUMNS, rows, notes=tuple(pinned))
 
 
-def _listed(members, count=4):
-    paths = list(dict.fromkeys(each.path for each in members))
-    rest = f" and {len(paths) - count:,} more" if len(paths) > count else ""
-    return ", ".join(paths[:count]) + rest
+def _paths(members):
+    return listed(dict.fromkeys(each.path for each in members), limit=4)

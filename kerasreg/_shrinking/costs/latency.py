@@ -7,11 +7,15 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from kerasreg._common.report import Report
+from kerasreg._common.sheet import Sheet, left, right
 from kerasreg._common.types import InputShape
 from kerasreg._graph.requirements import require_graph
 from kerasreg._graph.tracing import functional_of
 from kerasreg._shrinking.costs.flops import input_shapes
 from kerasreg._shrinking.costs.inference import compiled
+
+_COLUMNS = (*left("model"), *right("median", "lower quartile", "upper quartile"))
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Latency:
 
 
 @dataclass(frozen=True)
-class LatencyComparison:
+class LatencyComparison(Report):
     """What `kerasreg.compare_latency` measured.
 
     Attributes:
@@ -48,10 +52,24 @@ class LatencyComparison:
         """How many times as long the first model took, in the median."""
         return self.before.median / self.after.median
 
-    def __str__(self):
+    @property
+    def line(self) -> str:
+        """All of it in one line."""
         return (
             f"latency at batch size {self.batch_size}: {self.before} -> {self.after}, "
             f"{self.speedup:.3g} times as fast"
+        )
+
+    def _sheet(self, width=None):
+        runs = {"before": self.before, "after": self.after}
+        return Sheet(
+            title=f"Latency at batch size {self.batch_size}",
+            columns=_COLUMNS,
+            rows=[
+                (name, *(f"{1e3 * seconds:.3g} ms" for seconds in (run.median, run.low, run.high)))
+                for name, run in runs.items()
+            ],
+            notes=(f"{self.speedup:.3g} times as fast",),
         )
 
 
