@@ -13,13 +13,14 @@ from keras import distribution, optimizers
 
 import kerasreg
 
+LAYOUTS = {".*(first|third)/kernel": (None, "model"), ".*second/kernel": ("model", None)}
 
-def model_parallel():
-    """Every kernel but the last in two halves, by columns or by rows."""
+
+def model_parallel(axes=LAYOUTS):
+    """Kernels in two halves, by columns or by rows: every one but the last."""
     mesh = distribution.DeviceMesh((1, 2), ("batch", "model"), distribution.list_devices())
     layouts = distribution.LayoutMap(mesh)
-    layouts[".*(first|third)/kernel"] = (None, "model")
-    layouts[".*second/kernel"] = ("model", None)
+    layouts.update(axes)
     return distribution.ModelParallel(layout_map=layouts, batch_dim_name="batch")
 
 
@@ -63,21 +64,26 @@ def train(make):
 
 
 def shrunk():
-    """Shapes of `shrink` where 9 of 10 units stay on two devices, without and with `round_to`."""
-    distribution.set_distribution(model_parallel())
-    stack = [keras.layers.Dense(10, name="first"), keras.layers.Dense(6, name="second")]
-    model = keras.Sequential([keras.Input((4,)), *stack, keras.layers.Dense(2, name="last")])
-    kernel = np.array(keras.ops.convert_to_numpy(stack[0].kernel))
-    kernel[:, 0] = 0
-    stack[0].kernel.assign(kernel)
-    whole, report = kerasreg.shrink(model)
-    rounded, _ = kerasreg.shrink(model, round_to=2)
-    kernel[:, 1] = 0
-    stack[0].kernel.assign(kernel)
-    fewer, _ = kerasreg.shrink(model, round_to=2)
-    distribution.set_distribution(None)
-    units = [each.layers[0].units for each in (whole, rounded, fewer)]
-    return {"units": units, "report": report.to_dict()["unknown"]}
+    """Units and reports of `shrink` where 9 of 10 units stay on two devices."""
+    found = {}
+    for split, axes in {"first": (None, "model"), "second": ("model", None)}.items():
+        parallel = model_parallel({f".*{split}/kernel": axes})
+        distribution.set_distribution(parallel)
+        stack = [keras.layers.Dense(10, name="first"), keras.layers.Dense(6, name="second")]
+        stack = [keras.Input((4,)), *stack, keras.layers.Dense(2, name="last")]
+        model = keras.Sequential(stack, name="net")
+        kernel = np.array(keras.ops.convert_to_numpy(stack[1].kernel))
+        kernel[:, 0] = 0
+        stack[1].kernel.assign(kernel)
+        whole, report = kerasreg.shrink(model)
+        rounded, _ = kerasreg.shrink(model, round_to=2)
+        kernel[:, 1] = 0
+        stack[1].kernel.assign(kernel)
+        fewer, _ = kerasreg.shrink(model, round_to=2)
+        distribution.set_distribution(None)
+        units = [each.layers[0].units for each in (whole, rounded, fewer)]
+        found[split] = {"units": units, "report": report.to_dict()["unknown"]}
+    return found
 
 
 def documentation_runs():

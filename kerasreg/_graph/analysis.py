@@ -59,20 +59,15 @@ class RuleError(Exception):
         reason: for the report.
     """
 
-    def __init__(self, operation, error: Exception):
+    def __init__(self, operation, error: Exception, reason: str | None = None):
         self.cause = error
-        kind = type(operation).__name__
-        text = " ".join(str(error).split())[:200]
         self.operation = operation
-        if type(error).__name__ == "IndivisibleError":
-            # JAX's, which has no public name.
-            self.reason = (
-                f"the units that would stay in '{operation.name}' ({kind}) cannot be split evenly "
-                "over the devices of `keras.distribution`; pass the number of devices as `round_to`"
-            )
-        else:
-            self.reason = f"the rule of '{operation.name}' ({kind}) raised {type(error).__name__}"
-            self.reason += f": {text}" if text else ""
+        if reason is None:
+            kind = type(operation).__name__
+            text = " ".join(str(error).split())[:200]
+            reason = f"the rule of '{operation.name}' ({kind}) raised {type(error).__name__}"
+            reason += f": {text}" if text else ""
+        self.reason = reason
         super().__init__(self.reason)
 
 

@@ -11,6 +11,7 @@ from keras import ops, tree
 from kerasreg._graph.analysis import attributed_to
 from kerasreg._graph.tracing import functional_of, is_model, nodes_of
 from kerasreg._shrinking.copies import copy_of
+from kerasreg._shrinking.devices import require_even_shards
 from kerasreg._shrinking.penalties import carry_penalties
 
 
@@ -140,6 +141,7 @@ class Rebuild:
             return self._model(operation)
         rule = self._analysis.rule_of(operation)
         with attributed_to(operation):
+            require_even_shards(operation, self._analysis.slices, self._kept)
             changes = rule.config(self._calls[id(operation)], self._kept)
             if any(layer == id(operation) for layer, *_ in self._dead.biases):
                 changes = {**changes, **rule.with_bias(operation)}

@@ -75,11 +75,14 @@ def test_weights_and_state_keep_their_sharding(sharded):
     }
 
 
-def test_units_that_two_devices_cannot_split_stay_and_the_report_names_round_to(sharded):
-    assert sharded["shrunk"]["units"] == [10, 10, 8]
-    (reason,) = sharded["shrunk"]["report"]
-    assert "'first' (Dense) cannot be split evenly" in reason
-    assert "`round_to`" in reason
+def test_units_that_two_devices_cannot_split_stay_and_the_report_names_both_numbers(sharded):
+    places = {"first": "axis 1 of 'net/first/kernel'", "second": "axis 0 of 'net/second/kernel'"}
+    for split, place in places.items():
+        found = sharded["shrunk"][split]
+        assert found["units"] == [10, 10, 8]
+        (reason,) = found["report"]
+        assert f"{place} would keep 9 of 10 units" in reason
+        assert "2 devices of `keras.distribution`; pass `round_to=2`" in reason
 
 
 def test_documentation_of_mirrored_devices(mirrored):

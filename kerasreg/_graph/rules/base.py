@@ -23,7 +23,7 @@ class Rule:
     def label(self, call: Call, analysis: Analysis) -> None:
         """Give the outputs of a call their labels, and say which variables have them."""
         reason = f"'{call.operation.name}' ({kind(call)}) has no rule"
-        if getattr(call.operation, "weights", None) and type(self) is Rule:
+        if getattr(call.operation, "weights", None):
             analysis.note(reason)
         for tensor in call.inputs:
             analysis.pin(tensor, reason)
