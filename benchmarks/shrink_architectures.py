@@ -2,10 +2,10 @@
 
 Prints a row of Markdown per architecture; with `--write`, all of them go into the docs.
 
-In float64, with `include_top=False`, small images and a head of ten classes: which share of the
+In float64, with `include_top=False`, small images and a head of ten classes: which fraction of the
 parameters is left, the largest difference of the outputs on new images, relative to the largest
 output, and how far the outputs of several images are apart, which a difference must not be near.
-As the architecture comes, in float32: the seconds to build and to shrink it, and the share.
+As the architecture comes, in float32: the seconds to build and to shrink it, and the fraction.
 """
 
 import argparse
@@ -31,7 +31,7 @@ COLUMNS = (
     *("architecture", "left", "difference", "signal", "left with its top", "build s", "shrink s"),
     "what had to stay",
 )
-#: The largest share of the parameters that may be left where every width can halve.
+#: The largest fraction of the parameters that may be left where every width can halve.
 GOAL = 0.27
 
 

@@ -93,7 +93,7 @@ PROBLEMS = {"zero gamma": residual, "skewed embedding": embedding, "LoRA": lora}
 
 
 def trained(problem, optimizer, seed, callbacks=(), penalty=None):
-    """`(objective, share of zeros among the penalised weights)` at the end."""
+    """`(objective, fraction of zeros among the penalised weights)` at the end."""
     keras.utils.set_random_seed(seed)
     model, x, y = PROBLEMS[problem](seed, penalty)
     model.compile(OPTIMIZERS[optimizer](), "mse", steps_per_execution=STEPS, jit_compile=False)

@@ -206,7 +206,7 @@ def sparse_training(recipe: Recipe, steps_per_epoch: int) -> list[keras.callback
 
 
 def accuracy(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
-    """The share of right answers."""
+    """The fraction of right answers."""
     return model.evaluate(x, y, batch_size=1000, verbose=0, return_dict=True)["accuracy"]
 
 

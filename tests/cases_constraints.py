@@ -41,10 +41,10 @@ class Case:
         return f"{self.name}({arguments}) on {self.shape}"
 
 
-def box(groups, minimum=None, maximum=None):
-    low = -np.inf if minimum is None else minimum
-    high = np.inf if maximum is None else maximum
-    arguments = {"minimum": minimum, "maximum": maximum}
+def box(groups, min_value=None, max_value=None):
+    low = -np.inf if min_value is None else min_value
+    high = np.inf if max_value is None else max_value
+    arguments = {"min_value": min_value, "max_value": max_value}
 
     def loss(x, z, t):
         slope = (z - x) / t
@@ -154,8 +154,8 @@ _BY_WEIGHT = np.arange(12).reshape(3, 4)
 
 CASES = [
     box(_BY_WEIGHT, -0.5, 0.25),
-    box(_BY_WEIGHT, minimum=0.0),
-    box(np.arange(5), maximum=0.5),
+    box(_BY_WEIGHT, min_value=0.0),
+    box(np.arange(5), max_value=0.5),
     box(np.arange(1).reshape(()), 0.5, 0.5),
     *(
         ball(groups, radius, **arguments)
@@ -164,10 +164,11 @@ CASES = [
             (_ONE, 1.0, {}),
             (np.zeros(5, int), 0.01, {}),
             (np.zeros((), int), 1.0, {}),
-            (_BY_COLUMN, 1.0, {"axis": -1}),
-            (_BY_INPUT_CHANNEL, 3.0, {"axis": -2}),
-            (_BY_CHANNEL_PAIR, 1.0, {"axis": (1, 2)}),
-            (_BY_UNIT_OF_4_GATES, 1.0, {"axis": -1, "gates": 4}),
+            (_BY_COLUMN, 1.0, {"axis": 0}),
+            (_BY_INPUT_CHANNEL, 3.0, {"axis": (0, 1, -1)}),
+            (_BY_CHANNEL_PAIR, 1.0, {"axis": 0}),
+            (_ONE, 1.0, {"axis": (0, 1)}),
+            (_BY_UNIT_OF_4_GATES, 1.0, {"axis": -2, "gates": 4}),
         )
     ),
     k_sparse(_ONE, 5),
@@ -175,7 +176,7 @@ CASES = [
     k_sparse(np.zeros((), int), 1),
     k_sparse(_ONE, 3, sparsity=0.75),
     k_sparse(np.zeros(5, int), 1, sparsity=0.999),
-    k_sparse(_BY_COLUMN, 2, axis=-1),
-    k_sparse(_BY_INPUT_CHANNEL, 2, axis=-2, sparsity=0.9),
-    k_sparse(_BY_UNIT_OF_4_GATES, 4, axis=-1, gates=4),
+    k_sparse(_BY_COLUMN, 2, axis=0),
+    k_sparse(_BY_INPUT_CHANNEL, 2, axis=(0, 1, 3), sparsity=0.9),
+    k_sparse(_BY_UNIT_OF_4_GATES, 4, axis=0, gates=4),
 ]

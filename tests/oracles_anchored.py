@@ -50,15 +50,15 @@ def _weighted(l1, factors, arguments):
     )
 
 
-def nonnegative_l1(factor, shape=(3, 4)):
+def nonnegative_l1(l1, shape=(3, 4)):
     def penalty(x):
-        return factor * abs(x)
+        return l1 * abs(x)
 
     case = elementwise(
         "NonNegativeL1",
-        {"factor": factor},
+        {"l1": l1},
         penalty,
-        lambda z, t: ratio(np.maximum(z, 0), factor * t),
+        lambda z, t: ratio(np.maximum(z, 0), l1 * t),
         shape,
     )
     return replace(

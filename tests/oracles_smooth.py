@@ -13,7 +13,7 @@ def smooth(name, arguments, groups, value, dead=True):
 
 
 def orthogonal(arguments, groups):
-    factor, lengths = arguments["factor"], arguments.get("mode") != "orthogonal"
+    factor, lengths = arguments["factor"], arguments.get("unit_norm", True)
 
     def value(w):
         columns = [w[groups == label] for label in range(groups.max() + 1)]
@@ -30,7 +30,7 @@ def orthogonal(arguments, groups):
 
 
 def conv_orthogonal(arguments, shape):
-    factor, stride = arguments["factor"], arguments.get("stride", 1)
+    factor, stride = arguments["factor"], arguments.get("strides", 1)
     *window, _, filters = shape
 
     def value(w):

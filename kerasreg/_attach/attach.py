@@ -68,8 +68,8 @@ def detach(model: keras.Model) -> dict[str, Any]:
 
     That includes those of layer arguments (`kernel_regularizer=`, `activity_regularizer=`), and
     constraints of `kerasreg.constraints` go too. What is saved afterwards opens in stock Keras,
-    without kerasreg. (`kerasreg.save(model, path, detach=True)` writes such a file of a model that
-    keeps them.)
+    without kerasreg. (`kerasreg.save(model, filepath, detach=True)` writes such a file of a model
+    that keeps them.)
 
     Args:
         model: a built Keras model.

@@ -12,10 +12,10 @@ from kerasreg._prox.filling import fill, signed
 from kerasreg._prox.group import root
 
 
-def onto_box(z, minimum, maximum):
-    """Onto `minimum <= x <= maximum`, whatever the steps; None is no bound."""
-    x = z if minimum is None else ops.where(z < minimum, ops.full_like(z, minimum), z)
-    return x if maximum is None else ops.where(x > maximum, ops.full_like(x, maximum), x)
+def onto_box(z, min_value, max_value):
+    """Onto `min_value <= x <= max_value`, whatever the steps; None is no bound."""
+    x = z if min_value is None else ops.where(z < min_value, ops.full_like(z, min_value), z)
+    return x if max_value is None else ops.where(x > max_value, ops.full_like(x, max_value), x)
 
 
 def onto_simplex(z, step, radius, axes):

@@ -59,8 +59,8 @@ def polish(
     *,
     sample_weight: Any = None,
     batch_size: int | None = 1024,
-    steps: int = 20,
-    debias_steps: int = 0,
+    epochs: int = 20,
+    debias_epochs: int = 0,
     learning_rate: float | None = None,
 ) -> Polished:
     """Take a few prox steps with the gradient of all data, to clear false non-zeros.
@@ -76,8 +76,8 @@ def polish(
         x, y, sample_weight: the training data, as arrays or nested structures of arrays, or `x`
             alone as batches: whatever `fit` takes, if it ends.
         batch_size: samples per micro-batch of arrays; None is all in one.
-        steps: proximal steps, each one pass over the data.
-        debias_steps: steps after those without the penalties that have a prox, in which zeros
+        epochs: passes over the data, each one proximal step.
+        debias_epochs: passes after those without the penalties that have a prox, in which zeros
             stay zeros: the refit that removes the shrinkage of the weights that are left.
         learning_rate: plain gradient steps of this size, in place of those of the optimizer. Where
             the optimizer's own rate has come to 0, the mean rate of its schedule is taken.
@@ -108,7 +108,7 @@ def polish(
     require_built(model, _NAME)
     require_idle(model, _NAME)
     data = (x, y, sample_weight, batch_size)
-    return Polishing(model, data, steps, debias_steps, learning_rate).run()
+    return Polishing(model, data, epochs, debias_epochs, learning_rate).run()
 
 
 class Polishing:
@@ -123,8 +123,8 @@ class Polishing:
         ValueError: as `polish`, for what can be told before.
     """
 
-    def __init__(self, model, data, steps, debias_steps, learning_rate):
-        for name, value in (("steps", steps), ("debias_steps", debias_steps)):
+    def __init__(self, model, data, epochs, debias_epochs, learning_rate):
+        for name, value in (("epochs", epochs), ("debias_epochs", debias_epochs)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise ValueError(
                     f"`{name}` must be an int of at least 0. Received: {name}={value!r}"
@@ -136,7 +136,7 @@ class Polishing:
             )
         require_compiled(model, _NAME)
         self._model = model
-        self._steps, self._debias_steps = steps, debias_steps
+        self._epochs, self._debias_epochs = epochs, debias_epochs
         self._learning_rate = learning_rate
         self._data = Batches(*data, _NAME)
         if self._data.are_arrays:
@@ -157,11 +157,11 @@ class Polishing:
         with _borrowed(model, self._data, self._learning_rate, last_rates or {}) as optimizer:
             zeros = _zeros(self._targets)
             with proximal(model, optimizer):
-                before, after, taken = _descend(model, optimizer, self._data, self._steps)
-            if self._debias_steps:
+                before, after, taken = _descend(model, optimizer, self._data, self._epochs)
+            if self._debias_epochs:
                 optimizer.scale.assign(1.0)
                 with _unpenalised(model, optimizer, self._targets):
-                    _, _, more = _descend(model, optimizer, self._data, self._debias_steps)
+                    _, _, more = _descend(model, optimizer, self._data, self._debias_epochs)
                 taken += more
         return Polished(zeros, _zeros(self._targets), before, after, taken)
 
@@ -179,17 +179,17 @@ class Polishing:
             present_steps(optimizer, variables)
 
 
-def _descend(model, optimizer, data, steps):
+def _descend(model, optimizer, data, epochs):
     """`(objective before, after, steps that lowered it)`; weights are as before if it fails."""
     kept = _weights(model)
     try:
-        return _descended(model, optimizer, data, steps, kept)
+        return _descended(model, optimizer, data, epochs, kept)
     except BaseException:
         _set_weights(model, kept)
         raise
 
 
-def _descended(model, optimizer, data, steps, kept):
+def _descended(model, optimizer, data, epochs, kept):
     taken, first = 0, None
     best = first = _pass(model, data)
     if not math.isfinite(first):
@@ -197,7 +197,7 @@ def _descended(model, optimizer, data, steps, kept):
             f"The objective of '{model.name}' is {first} before any step of polishing: "
             "look for NaN or infinity in weights and data."
         )
-    for _ in range(steps):
+    for _ in range(epochs):
         # What the last pass has made; this pass computes its objective and goes on from it.
         candidate = _weights(model)
         objective = _pass(model, data)

@@ -43,9 +43,9 @@ def pruning(
     exclude: str | None = None,
     hold: bool = True,
     regrow: str | None = None,
-    regrow_share: float = 0.3,
+    regrow_fraction: float = 0.3,
     *,
-    floor: int = 1,
+    min_units: int = 1,
     steps: int | None = None,
     steps_per_epoch: int | None = None,
 ) -> Iterator[Any]:
@@ -62,8 +62,8 @@ def pruning(
     Args:
         model: a built Keras model.
         optimizer: the Keras optimizer that the loop applies; it is built if it is not.
-        schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_share, floor: see
-            `kerasreg.callbacks.Pruning`.
+        schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_fraction, min_units:
+            see `kerasreg.callbacks.Pruning`.
         steps: how many steps of the optimizer the loop will make, if the schedule needs it.
         steps_per_epoch: for schedules in epochs.
 
@@ -86,7 +86,7 @@ def pruning(
     {2: 0.5}
     """
     strategy = Strategy(
-        schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_share, floor
+        schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_fraction, min_units
     )
     run = Run(steps, steps_per_epoch, "Pass it: `kerasreg.pruning(..., {name}=...)`")
     strategy.plan(model, run, "kerasreg.pruning")

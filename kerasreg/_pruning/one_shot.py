@@ -28,7 +28,7 @@ def prune(
     include: str | None = None,
     exclude: str | None = None,
     *,
-    floor: int = 1,
+    min_units: int = 1,
 ) -> Plan:
     """Set the weights that matter least to exactly zero, at once.
 
@@ -37,9 +37,9 @@ def prune(
 
     Args:
         model: a built Keras model.
-        sparsity: the share of the weights that is zero afterwards, from 0.0 to 1.0, to the
+        sparsity: the fraction of the weights that is zero afterwards, from 0.0 to 1.0, to the
             nearest unit of the pattern. None is the sparsity of an N:M pattern.
-        pattern, score, scope, include, exclude, floor: see `kerasreg.callbacks.Pruning`.
+        pattern, score, scope, include, exclude, min_units: see `kerasreg.callbacks.Pruning`.
 
     Returns:
         A `Plan`: what was pruned, and what not and why. `print()` it.
@@ -56,7 +56,7 @@ def prune(
     >>> plan["net/dense/kernel"].zeros, plan.skipped
     (36, {'net/dense/bias': 'a bias or other 1-D variable: name it in `include` to prune it'})
     """
-    rule = Rule(pattern, score, scope, include, exclude, floor)
+    rule = Rule(pattern, score, scope, include, exclude, min_units)
     if sparsity is None and rule.pattern.final is not None:
         sparsity = rule.pattern.final
     sparsity = validate_sparsity(sparsity, "sparsity")

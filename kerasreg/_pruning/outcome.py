@@ -18,7 +18,7 @@ class Outcome:
         asked: the sparsity that it was to reach there.
         done: how many steps the run had.
         reached: the sparsity of the schedule in the last pruning.
-        held: the share of zeros that pruning had made when the last step was over.
+        held: the fraction of zeros that pruning had made when the last step was over.
     """
 
     caller: str
@@ -32,7 +32,7 @@ class Outcome:
         """Warn unless the weights have the zeros that were asked for.
 
         Args:
-            zeros: the share of zeros in them.
+            zeros: the fraction of zeros in them.
             remedy: what to do where the run ended too early.
             restored: what to do where weights of an earlier moment were set.
         """

@@ -36,7 +36,7 @@ class PlannedVariable:
 
     @property
     def sparsity(self) -> float | None:
-        """The share of the weights that is zero, or None."""
+        """The fraction of the weights that is zero, or None."""
         return None if self.zeros is None else self.zeros / self.weights
 
 
@@ -70,7 +70,7 @@ class Plan(Report):
 
     @property
     def sparsity(self) -> float:
-        """The share of zeros in the weights of `variables`: the sum of theirs, or `target`."""
+        """The fraction of zeros in the weights of `variables`: the sum of theirs, or `target`."""
         zeros = [each.zeros for each in self]
         if None in zeros:
             return self.target
@@ -150,7 +150,7 @@ def planned(targets, counts, masks=None, bound=None):
         if target.path in (bound or {}):
             stays = bound[target.path]
             verb = "stays" if stays == 1 else "stay"
-            remarks.append(f"{stays} {verb} by `floor`: the scope would leave fewer")
+            remarks.append(f"{stays} {verb} by `min_units`: the scope would leave fewer")
         rows[target.path] = PlannedVariable(
             *(target.path, target.shape, target.weights, units.count, count, zeros),
             "; ".join(remarks) or None,

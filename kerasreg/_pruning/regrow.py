@@ -12,21 +12,21 @@ _NAMES = ("gradient", "random")
 
 
 class Regrow:
-    """At every pruning but the first, replace a share of the units that are alive.
+    """At every pruning but the first, replace a fraction of the units that are alive.
 
     `"gradient"` takes the dead units with the largest gradient (RigL: Evci et al., 2020),
-    `"random"` any (SET: Mocanu et al., 2018). New weights start at zero. The share falls to 0
+    `"random"` any (SET: Mocanu et al., 2018). New weights start at zero. The fraction falls to 0
     like a cosine until the end of the schedule.
     """
 
-    def __init__(self, by, share, pattern, hold, seed=0):
+    def __init__(self, by, fraction, pattern, hold, seed=0):
         if by not in _NAMES:
             raise ValueError(f"`regrow` must be None or one of {_NAMES}. Received: regrow={by!r}")
-        is_number = isinstance(share, numbers.Real) and not isinstance(share, bool)
-        if not is_number or not 0 < share < 1:
+        is_number = isinstance(fraction, numbers.Real) and not isinstance(fraction, bool)
+        if not is_number or not 0 < fraction < 1:
             raise ValueError(
-                "`regrow_share` must be a share between 0.0 and 1.0, such as 0.3. "
-                f"Received: regrow_share={share!r}"
+                "`regrow_fraction` must be a fraction between 0.0 and 1.0, such as 0.3. "
+                f"Received: regrow_fraction={fraction!r}"
             )
         if pattern.no_regrowth is not None:
             raise ValueError(f"{pattern.no_regrowth}. Leave one of the two out.")
@@ -34,23 +34,23 @@ class Regrow:
             raise ValueError(
                 "`regrow` says which weights come back; with `hold=False` all do. Leave one out."
             )
-        self.by, self._share, self._seed = by, share, seed
+        self.by, self._fraction, self._seed = by, fraction, seed
 
-    def share(self, step, timeline):
-        """The share of the units that are replaced in this step."""
+    def fraction(self, step, timeline):
+        """The fraction of the units that are replaced in this step."""
         # Before the first pruning there is nothing to learn from.
         if not timeline.begin < step < timeline.end:
             return 0.0
         if math.isinf(timeline.end):
-            return self._share
+            return self._fraction
         progress = (step - timeline.begin) / (timeline.end - timeline.begin)
-        return self._share * (1 + math.cos(math.pi * progress)) / 2
+        return self._fraction * (1 + math.cos(math.pi * progress)) / 2
 
-    def replace(self, target, scores, alive, gradient, share, step):
-        """A new `alive` with as many units, which differs in a share of them."""
+    def replace(self, target, scores, alive, gradient, fraction, step):
+        """A new `alive` with as many units, which differs in a fraction of them."""
         units = target.units
         living = units.gather(alive)
-        count = math.floor(share * min(living.sum(), (~living).sum()))
+        count = math.floor(fraction * min(living.sum(), (~living).sum()))
         growth = self._growth(units, gradient, step, target.path)
         dropped = weakest(np.where(living, scores, np.inf), count)
         grown = weakest(np.where(living & ~dropped, np.inf, -growth), count)

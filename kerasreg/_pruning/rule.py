@@ -19,29 +19,33 @@ from kerasreg._pruning.selection import strongest_stay, weakest
 class Rule:
     """Pattern, score and scope, the names of what they are for, and how much stays at least."""
 
-    def __init__(self, pattern, score, scope, include, exclude, floor=0):
+    def __init__(self, pattern, score, scope, include, exclude, min_units=0):
         self.pattern = standardize_pattern(pattern)
         self.score = standardize_score(score)
         self.scope = Scope(scope)
         if self.pattern.is_joint and self.scope.name == "erk":
             raise ValueError(
                 "The scope 'erk' takes the shape of each variable, and coupled units and heads are "
-                "parts of several: use 'layer' (the same share of each row of the plan), 'global', "
-                f"or a dict. Received: scope='erk', pattern={pattern!r}"
+                "parts of several: use 'layer' (the same fraction of each row of the plan), "
+                f"'global', or a dict. Received: scope='erk', pattern={pattern!r}"
             )
         require_expression(include, "include")
         require_expression(exclude, "exclude")
         self._include, self._exclude = include, exclude
-        if isinstance(floor, bool) or not isinstance(floor, numbers.Integral) or floor < 0:
+        if (
+            isinstance(min_units, bool)
+            or not isinstance(min_units, numbers.Integral)
+            or min_units < 0
+        ):
             raise ValueError(
-                "`floor` must be an int of at least 0: how many units of every variable stay. "
-                f"Received: floor={floor!r}"
+                "`min_units` must be an int of at least 0: how many units of every variable stay. "
+                f"Received: min_units={min_units!r}"
             )
-        self.floor = int(floor)
+        self.min_units = int(min_units)
         #: Paths of variables in which other units stay, so that outputs are reached.
         self.rerouted = []
         self._model, self._paths = None, None
-        #: `{path: how many units stay}`, where otherwise none or fewer than `floor` would.
+        #: `{path: how many units stay}`, where otherwise none or fewer than `min_units` would.
         self.bound = {}
 
     def find(self, model, caller):
@@ -54,9 +58,9 @@ class Rule:
     def note(self, model):
         """What to know when reading the plan for a model, or None."""
         notes = [self.pattern.note] if self.pattern.note else []
-        if self.scope.name == "global" and self.floor:
-            units = "unit stays" if self.floor == 1 else "units stay"
-            notes.append(f"at least {self.floor} {units} of every row: `floor`")
+        if self.scope.name == "global" and self.min_units:
+            units = "unit stays" if self.min_units == 1 else "units stay"
+            notes.append(f"at least {self.min_units} {units} of every row: `min_units`")
         return "; ".join([*notes, *notes_on(model)]) or None
 
     def check_sparsity(self, final):
@@ -65,8 +69,8 @@ class Rule:
         # Nearly would leave some weights of a large variable.
         if only is not None and final is not None and abs(final - only) > 1e-9:
             raise ValueError(
-                f"{self.pattern.n}:{self.pattern.m} has a share of {only} zeros. Received: a final "
-                f"sparsity of {final}. Leave it out, or pass {only}."
+                f"{self.pattern.n}:{self.pattern.m} has a fraction of {only} zeros. Received: a "
+                f"final sparsity of {final}. Leave it out, or pass {only}."
             )
         if only is not None and self.scope.name in ("erk", "rules"):
             raise ValueError(
@@ -107,16 +111,16 @@ class Rule:
         if floored == found:
             return found
         # What stays in one variable goes in the others.
-        scores = [strongest_stay(score, self.floor) for score in scores]
+        scores = [strongest_stay(score, self.min_units) for score in scores]
         return [
             self._with_floor(target, count, sparsity, score)
             for target, count, score in zip(targets, counts(scores), scores, strict=True)
         ]
 
     def _with_floor(self, target, count, share, score):
-        """`count`, or fewer, so that `floor` units stay. A share of 1 asks for nothing to stay."""
+        """`count`, or fewer, so that `min_units` stay; a fraction of 1 prunes everything."""
         units = target.units
-        most = units.at_most(units.count - self.floor)
+        most = units.at_most(units.count - self.min_units)
         if count is None or count <= most or share == 1:
             return count
         living = units.count if score is None else int(np.count_nonzero(score > -np.inf))
@@ -125,14 +129,14 @@ class Rule:
         return most
 
     def warn_of_floor(self, caller, sparsity, known=()):
-        """Warn of variables in which `floor` binds, but for the `known`; returns all of them."""
+        """Warn of variables in which `min_units` binds, except the `known`; returns all of them."""
         bound = [path for path in self.bound if path not in known]
         rerouted = [path for path in self.rerouted if path not in known]
-        units, texts = "unit" if self.floor == 1 else "units", []
+        units, texts = "unit" if self.min_units == 1 else "units", []
         if bound:
             texts.append(
-                f"leaves {self.floor} {units} of {listed(bound)}: the scope {self.scope.name!r} "
-                "would have left fewer"
+                f"leaves {self.min_units} {units} of {listed(bound)}: the scope "
+                f"{self.scope.name!r} would have left fewer"
             )
         if rerouted:
             texts.append(
@@ -142,7 +146,7 @@ class Rule:
         if texts:
             warn(
                 f"At {sparsity:.1%} zeros, `{caller}` {', and '.join(texts)}. The outputs would be "
-                "constant. `exclude` them, lower the sparsity, or pass `floor=0` to go by the "
+                "constant. `exclude` them, lower the sparsity, or pass `min_units=0` to go by the "
                 "scores alone."
             )
         return {*known, *bound, *rerouted}
@@ -155,7 +159,7 @@ class Rule:
             count = target.units.nearest(count, least=int(np.count_nonzero(score == -np.inf)))
             for key, gone in target.spread(weakest(score, count)).items():
                 alive[key] = ~gone & alive[key] if key in alive else ~gone
-        self.rerouted = self._reroute(targets, scores, alive) if self.floor else []
+        self.rerouted = self._reroute(targets, scores, alive) if self.min_units else []
         return alive
 
     def _reroute(self, targets, scores, alive):
@@ -168,7 +172,9 @@ class Rule:
         if self._paths is None:
             try:
                 self._paths = Paths(self._model)
-            except Exception:  # A graph that is not understood, or none: only `floor` holds there.
+            except (
+                Exception
+            ):  # A graph that is not understood, or none: only `min_units` holds there.
                 self._paths = False
         if not self._paths:
             return []

@@ -37,7 +37,7 @@ class _Ramp(Schedule):
         return self.final_sparsity - gap * self._rest(progress)
 
     def _rest(self, progress):
-        """How much of the way is left, from 1 to 0, when this share of the time is over."""
+        """How much of the way is left, from 1 to 0, when this fraction of the time is over."""
         raise NotImplementedError
 
 
@@ -48,8 +48,8 @@ class Polynomial(_Ramp):
     Zhu & Gupta (2017), "To prune, or not to prune".
 
     Args:
-        final_sparsity: the share of the weights that is zero at the end, from 0.0 to 1.0.
-        initial_sparsity: the share at `begin_step`.
+        final_sparsity: the fraction of the weights that is zero at the end, from 0.0 to 1.0.
+        initial_sparsity: the fraction at `begin_step`.
         power: above 0; 1 is linear.
         begin_step, end_step, frequency, unit: see `Schedule`.
 
@@ -83,8 +83,8 @@ class Linear(_Ramp):
     """`initial + (final - initial) * p`, `p` being the progress from 0 to 1.
 
     Args:
-        final_sparsity: the share of the weights that is zero at the end, from 0.0 to 1.0.
-        initial_sparsity: the share at `begin_step`.
+        final_sparsity: the fraction of the weights that is zero at the end, from 0.0 to 1.0.
+        initial_sparsity: the fraction at `begin_step`.
         begin_step, end_step, frequency, unit: see `Schedule`.
 
     Example:
@@ -101,8 +101,8 @@ class Cosine(_Ramp):
     """`initial + (final - initial) * (1 - cos(pi * p)) / 2`: slow at both ends.
 
     Args:
-        final_sparsity: the share of the weights that is zero at the end, from 0.0 to 1.0.
-        initial_sparsity: the share at `begin_step`.
+        final_sparsity: the fraction of the weights that is zero at the end, from 0.0 to 1.0.
+        initial_sparsity: the fraction at `begin_step`.
         begin_step, end_step, frequency, unit: see `Schedule`.
 
     Example:
@@ -122,7 +122,7 @@ class Constant(Schedule):
     `hold=False`; otherwise what was pruned first stays.
 
     Args:
-        sparsity: the share of the weights that is zero, from 0.0 to 1.0.
+        sparsity: the fraction of the weights that is zero, from 0.0 to 1.0.
         begin_step, end_step, frequency, unit: see `Schedule`.
 
     Example:
@@ -153,7 +153,7 @@ class OneShot(Schedule):
     """All at once, after `step` steps; 0 is before the first one.
 
     Args:
-        sparsity: the share of the weights that is zero from then on, from 0.0 to 1.0.
+        sparsity: the fraction of the weights that is zero from then on, from 0.0 to 1.0.
         step: when.
         unit: what `step` counts, see `Schedule`.
 

@@ -16,7 +16,7 @@ class Scope:
     """How many units of each variable are pruned at a sparsity.
 
     Args:
-        given: `"layer"`: the same share of every variable. `"global"`: the units with the lowest
+        given: `"layer"`: the same fraction of every variable. `"global"`: the units with the lowest
             scores of all variables together. `"erk"`: the Erdos-Renyi-Kernel shares of Evci et al.
             (2020): a variable keeps weights in proportion to the sum of its axes over their
             product, so that small layers stay denser. Or a dict from regular expression (searched
@@ -89,7 +89,7 @@ def weakest_of_all(units, scores, sparsity):
     Args:
         units: a `Units` per variable.
         scores: per variable an array of `(count,)`; what is infinite stays.
-        sparsity: the share of all weights.
+        sparsity: the fraction of all weights.
     """
     ends = np.cumsum([each.count for each in units])
     every = np.concatenate(scores)

@@ -29,7 +29,7 @@ def strongest_stay(scores, count):
 
 
 def nearest_count(scores, sizes, sparsity):
-    """How many of the weakest units come nearest to this share of all weights; half counts up.
+    """How many of the weakest units come nearest to this fraction of all weights; half counts up.
 
     `sizes` are the numbers of weights in the units, an array of the shape of `scores`.
     """

@@ -18,16 +18,26 @@ class Strategy:
     """Everything that is decided before there is a model: which weights go, and when."""
 
     def __init__(
-        self, schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_share, floor
+        self,
+        schedule,
+        pattern,
+        score,
+        scope,
+        include,
+        exclude,
+        hold,
+        regrow,
+        regrow_fraction,
+        min_units,
     ):
-        self.rule = Rule(pattern, score, scope, include, exclude, floor)
+        self.rule = Rule(pattern, score, scope, include, exclude, min_units)
         if schedule is None and self.rule.pattern.final is not None:
             schedule = self.rule.pattern.final
         self.schedule = standardize_schedule(schedule)
         self.hold = bool(hold)
         self.regrow = None
         if regrow is not None:
-            self.regrow = Regrow(regrow, regrow_share, self.rule.pattern, self.hold)
+            self.regrow = Regrow(regrow, regrow_fraction, self.rule.pattern, self.hold)
         if self.only_holds:
             if not self.hold:
                 raise ValueError("The schedule `Hold()` with `hold=False` does nothing.")

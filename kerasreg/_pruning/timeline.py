@@ -188,7 +188,7 @@ def validate_sparsity(value, name):
     is_scalar = isinstance(value, numbers.Real) or getattr(value, "shape", None) == ()
     if isinstance(value, bool) or not is_scalar or not 0 <= float(value) <= 1:
         raise ValueError(
-            f"`{name}` must be a share from 0.0 to 1.0 (0.9 is 90 % zeros). "
+            f"`{name}` must be a fraction from 0.0 to 1.0 (0.9 is 90 % zeros). "
             f"Received: {name}={value!r}"
         )
     return float(value)
@@ -211,7 +211,7 @@ def _validate_time(value, name, unit):
     allowed = {
         "steps": (is_whole, "a number of steps, such as 1000"),
         "epochs": (is_number, "a number of epochs, such as 2 or 2.5"),
-        "fraction": (is_number and value <= 1, "a share of the run from 0.0 to 1.0"),
+        "fraction": (is_number and value <= 1, "a fraction of the run from 0.0 to 1.0"),
     }
     fits, expected = allowed[unit]
     if not fits or not 0 <= value < math.inf:

@@ -176,11 +176,11 @@ class PruningTraining:
         counts = self._rule.counts(self.targets, scores, sparsity, final)
         chosen = self._rule.choose(self.targets, scores, counts)
         self._warned = self._rule.warn_of_floor(self._caller, sparsity, self._warned)
-        share = 0.0
+        fraction = 0.0
         if self._strategy.regrow is not None:
-            share = self._strategy.regrow.share(step, self._timeline)
-        if share:
-            chosen = self._regrown(scores, chosen, share, step)
+            fraction = self._strategy.regrow.fraction(step, self._timeline)
+        if fraction:
+            chosen = self._regrown(scores, chosen, fraction, step)
         for variable in self.variables:
             mask = chosen[id(variable)]
             if alive is None:
@@ -240,13 +240,13 @@ class PruningTraining:
             self.prune(self._timeline.sparsity(self._last), self._last)
 
     def held(self):
-        """The share of the pruned variables that pruning made zero."""
+        """The fraction of the pruned variables that pruning made zero."""
         if self._strategy.hold:
             return self._share({id(v): self._masks.alive(v) for v in self.variables})
         return list(self.pruned.values())[-1] if self.pruned else 0.0
 
     def zeros(self):
-        """The share of zeros in the pruned variables as they are."""
+        """The fraction of zeros in the pruned variables as they are."""
         return self._share({id(v): host_view(v) != 0 for v in self.variables})
 
     def forget_above(self, sparsity):
@@ -283,16 +283,16 @@ class PruningTraining:
         self._hook.release()
 
     def _share(self, masks):
-        """The share of zeros under masks that say which weights stay."""
+        """The fraction of zeros under masks that say which weights stay."""
         zeros = sum(target.zeros(masks) for target in self.targets)
         return zeros / sum(target.weights for target in self.targets)
 
-    def _regrown(self, scores, alive, share, step):
+    def _regrown(self, scores, alive, fraction, step):
         gradients = self._read(self._gradients) or {}
         replace, regrown = self._strategy.regrow.replace, {}
         for target, score in zip(self.targets, scores, strict=True):
             key = id(target.variable)
-            regrown[key] = replace(target, score, alive[key], gradients.get(key), share, step)
+            regrown[key] = replace(target, score, alive[key], gradients.get(key), fraction, step)
         return regrown
 
     def _read(self, records):

@@ -26,7 +26,7 @@ class Logged:
         rows: of the variables that count.
         broken: of those with NaN or infinite weights, whether they count or not.
         total: of `rows` together, with the penalties of the loss.
-        sparsity_of_all: share of zeros among all weights of the model.
+        sparsity_of_all: fraction of zeros among all weights of the model.
         target_sparsity: what a pruning of the same fit was asked for so far; None without one.
         coupled: `{name of a coupled group: penalty}`.
     """

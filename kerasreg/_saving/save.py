@@ -27,7 +27,7 @@ _BOMB_BYTES = 2**28
 
 def save(
     model: keras.Model,
-    path: str | os.PathLike,
+    filepath: str | os.PathLike,
     overwrite: bool = True,
     smallest: bool = False,
     *,
@@ -36,7 +36,7 @@ def save(
     """Save a model as `model.save` does, in a file in which zeros cost almost nothing.
 
     The file holds all that Keras' own holds, bit by bit: the weights, the state of the optimizer,
-    how the model was compiled, assets. `keras.models.load_model(path)` opens it. A model with
+    how the model was compiled, assets. `keras.models.load_model(filepath)` opens it. A model with
     penalties or constraints of kerasreg needs `import kerasreg` before, as it does for
     `model.save`; with `detach=True`, stock Keras opens it without. With 90 % zeros at random places
     2/15 of the bytes of Keras' file are left, of dense weights 5/6. The file comes into its place
@@ -45,9 +45,9 @@ def save(
 
     Args:
         model: a built Keras model.
-        path: a string or `pathlib.Path` that ends in `.keras`, or in `.weights.h5` for the weights
-            alone, as `model.save_weights` has them. For the unpacked file there must be room among
-            the temporary files of the system, or beside `path`.
+        filepath: a string or `pathlib.Path` that ends in `.keras`, or in `.weights.h5` for the
+            weights alone, as `model.save_weights` has them. The unpacked file needs room among the
+            temporary files of the system, or beside `filepath`.
         overwrite: whether a file that is there may be replaced.
         smallest: try bzip2 as well, and keep what is smaller: a ninth with 90 % zeros. Loading
             takes two to five times as long, and `load_weights` from such a `.keras` file, which
@@ -74,7 +74,7 @@ def save(
     50100
     """
     require_saveable(model, "kerasreg.save")
-    target = _checked(path, overwrite, smallest)
+    target = _checked(filepath, overwrite, smallest)
     with scratch(target, _FILES * _bytes_of(model)) as folder:
         if target.name.endswith(".h5"):
             file = _write_weights(model, folder)
@@ -94,19 +94,19 @@ def require_saveable(model: Any, caller: str) -> None:
     )
 
 
-def _checked(path, overwrite, smallest):
-    is_path = isinstance(path, str | os.PathLike)
-    if not is_path or not os.fspath(path).endswith((".keras", ".weights.h5")):
+def _checked(filepath, overwrite, smallest):
+    is_path = isinstance(filepath, str | os.PathLike)
+    if not is_path or not os.fspath(filepath).endswith((".keras", ".weights.h5")):
         raise ValueError(
-            "`path` must end in `.keras`, or in `.weights.h5` for the weights alone. Received: "
-            f"path={path!r}"
+            "`filepath` must end in `.keras`, or in `.weights.h5` for the weights alone. Received: "
+            f"filepath={filepath!r}"
         )
-    if smallest and not os.fspath(path).endswith(".keras"):
+    if smallest and not os.fspath(filepath).endswith(".keras"):
         raise ValueError(
             "`smallest` needs a path that ends in `.keras`: `.weights.h5` has no room for bzip2. "
-            f"Received: path={path!r}"
+            f"Received: filepath={filepath!r}"
         )
-    return checked_place(pathlib.Path(path), overwrite)
+    return checked_place(pathlib.Path(filepath), overwrite)
 
 
 def _bytes_of(model):

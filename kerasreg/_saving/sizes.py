@@ -28,7 +28,7 @@ class Size:
     Attributes:
         form: what was measured.
         bytes: its size; None where it could not be measured.
-        ratio: `bytes` as a share of the file of `model.save`; None where one of them is unknown.
+        ratio: `bytes` as a fraction of the file of `model.save`; None where one of them is unknown.
         reason: why it could not be measured; None where it was.
     """
 

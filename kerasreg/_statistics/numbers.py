@@ -88,7 +88,7 @@ class Statistics:
 
     @property
     def sparsity(self) -> float:
-        """The share of the weights that are exactly 0, from 0.0 to 1.0."""
+        """The fraction of the weights that are exactly 0, from 0.0 to 1.0."""
         return self.zeros / self.size if self.size else 0.0
 
     def to_dict(self) -> dict[str, Any]:

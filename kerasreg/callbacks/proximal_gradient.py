@@ -123,7 +123,7 @@ class ProximalGradient(TrainStepCallback):
         given = given.arguments
         data = (given["x"], given["y"], given["sample_weight"], given["batch_size"])
         return Polishing(
-            self.model, data, given["steps"], given["debias_steps"], given["learning_rate"]
+            self.model, data, given["epochs"], given["debias_epochs"], given["learning_rate"]
         )
 
 

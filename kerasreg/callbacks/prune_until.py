@@ -38,13 +38,13 @@ class PruneUntil(TrainStepCallback):
         epochs: how many epochs each of them has at most.
         baseline: a value of the metric, in place of the first epochs: pruning starts at once.
         mode: `"max"` if the metric should be high, `"min"` if low, `"auto"` to tell by its name.
-        pattern, score, scope, include, exclude, floor: see `kerasreg.callbacks.Pruning`.
+        pattern, score, scope, include, exclude, min_units: see `kerasreg.callbacks.Pruning`.
 
     After the fit, `sparsity` is the one that was reached (0.0 if none), `history` a list of
     `(epoch, sparsity, value, whether it was good)`. If another callback sets other weights when the
-    fit ends, they stay, `sparsity` is their share of zeros, and a warning says so. With `use_ema`,
-    the averages of the last good model are set, as Keras sets them. Level, baseline and the last
-    good weights are in every checkpoint of the fit, so that it resumes (`BackupAndRestore`).
+    fit ends, they stay, `sparsity` is their fraction of zeros, and a warning says so. With
+    `use_ema`, the averages of the last good model are set, as Keras sets them. Level, baseline and
+    the last good weights are in every checkpoint, so that a fit resumes (`BackupAndRestore`).
 
     Raises:
         ValueError: for bad arguments; at the start of `fit`, for a model that is not built; and at
@@ -78,7 +78,7 @@ class PruneUntil(TrainStepCallback):
         include: str | None = None,
         exclude: str | None = None,
         *,
-        floor: int = 1,
+        min_units: int = 1,
     ):
         super().__init__()
         self._monitor = monitor
@@ -90,7 +90,7 @@ class PruneUntil(TrainStepCallback):
         self._is_max = _is_max(monitor, mode)
         self._strategy = Strategy(
             *(OnDemand(self._levels[-1]), pattern, score, scope, include, exclude),
-            *(True, None, 0.3, floor),
+            *(True, None, 0.3, min_units),
         )
         for level in self._levels:
             self._strategy.rule.check_sparsity(level)

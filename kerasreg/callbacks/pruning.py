@@ -46,7 +46,7 @@ class Pruning(TrainStepCallback):
             computes and reads them), or one of `kerasreg.patterns`.
         score: what goes first: `"magnitude"`, `"taylor"`, `"movement"`, `"random"`, one of
             `kerasreg.scores`, or a function `(variable, weights) -> array`.
-        scope: how the zeros are shared out: `"layer"` (the same share of each variable),
+        scope: how the zeros are shared out: `"layer"` (the same fraction of each variable),
             `"global"` (the lowest scores of all), `"erk"` (small layers stay denser), or a dict
             from regular expression to the final sparsity of the variables with a path in which it
             is found.
@@ -57,13 +57,13 @@ class Pruning(TrainStepCallback):
             the last one is made again when the fit ends (soft pruning).
         regrow: None, or how to choose dead weights that get another chance at every pruning:
             `"gradient"` (RigL, 4 bytes per weight) or `"random"` (SET).
-        regrow_share: of the weights that are alive, at first; it falls to 0 like a cosine.
-        floor: at least as many units (weights, filters, blocks ...) of every variable stay, unless
-            a sparsity of 1.0 is asked for, because a layer without weights makes the model
+        regrow_fraction: of the weights that are alive, at first; it falls to 0 like a cosine.
+        min_units: at least as many units (weights, filters, blocks ...) of every variable stay,
+            unless the sparsity is 1.0, because a layer without weights makes the model
             constant. A warning says where it binds. 0 lets whole layers go.
 
     What is not pruned is skipped, not fatal: `plan` says what and why. After the fit, `pruned` is
-    `{step: sparsity}` of every pruning, and `sparsity` the share of zeros that the weights have.
+    `{step: sparsity}` of every pruning, and `sparsity` the fraction of zeros that the weights have.
     Weights that another callback sets stay as they were set, zeros included: the best ones of
     `EarlyStopping(restore_best_weights=True)` may have fewer zeros than the schedule asked for. A
     warning says so, as it does when the fit ends before the schedule.
@@ -99,16 +99,25 @@ class Pruning(TrainStepCallback):
         exclude: str | None = None,
         hold: bool = True,
         regrow: str | None = None,
-        regrow_share: float = 0.3,
+        regrow_fraction: float = 0.3,
         *,
-        floor: int = 1,
+        min_units: int = 1,
     ):
         super().__init__()
         self._strategy = Strategy(
-            schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_share, floor
+            schedule,
+            pattern,
+            score,
+            scope,
+            include,
+            exclude,
+            hold,
+            regrow,
+            regrow_fraction,
+            min_units,
         )
         self._training: Any = None
-        #: The share of zeros in what was pruned, when the last fit ended; None before.
+        #: The fraction of zeros in what was pruned, when the last fit ended; None before.
         self.sparsity: float | None = None
 
     @property

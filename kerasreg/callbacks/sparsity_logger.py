@@ -26,11 +26,11 @@ class SparsityLogger(keras.callbacks.Callback):
 
     `logs` gets, so that History, CSVLogger, EarlyStopping and ModelCheckpoint see them:
 
-    - `sparsity`: the share of exact zeros in what counts: the variables that `Pruning` or
+    - `sparsity`: the fraction of exact zeros in what counts: the variables that `Pruning` or
       `PruneUntil` of the same fit prunes; without one, all that it would prune, which are the
       trainable kernels; with `include`, what that says;
     - `target_sparsity`: what the pruning was asked for so far;
-    - `sparsity_of_all`: the share among all weights of the model, biases and statistics included;
+    - `sparsity_of_all`: that of all weights of the model, biases and statistics included;
     - `penalty`: that of the loss, with those of a `CoupledGroupLasso` and as scaled by a
       `PenaltySchedule`;
     - `dead_units`, where a layer's units are known.

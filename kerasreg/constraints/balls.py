@@ -18,16 +18,19 @@ class _OfRadius(GroupProjection):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class Simplex(_OfRadius):
-    """`w >= 0` and `sum(w) = radius` in every group: shares, many of them exactly zero.
+    """`w >= 0` and `sum(w) = radius` in every group: proportions, many of them exactly zero.
 
     The projection is `max(w - s * step, 0)` with the `s` that gives this sum (Duchi et al., 2008).
     It is exact for one step per weight.
 
     Args:
         radius: the sum, finite and > 0.
-        axis: int or tuple of ints: one group per index of `axis`, as in
-            `kerasreg.regularizers.GroupLasso`; None makes all weights one group.
-        gates: as in `GroupLasso`.
+        axis: int or tuple of ints: the axes along which the weights of a group lie, as in
+            `keras.constraints.MaxNorm`. `axis=0` makes each unit of a dense kernel a group,
+            `axis=(0, 1, 2)` each filter of a `Conv2D`. None makes all weights one group. (The
+            `axis` of `kerasreg.regularizers.GroupLasso` is the one that stays.)
+        gates: the one axis that is left holds this many equal blocks, and index j of every block
+            belongs to the same group: 4 for the kernels of an LSTM.
 
     Raises:
         ValueError: for a bad radius or axis, and, when it meets the weights, for an axis that they
@@ -60,7 +63,7 @@ class L1Ball(_OfRadius):
 
     Example:
 
-    >>> constraint = kerasreg.constraints.L1Ball(radius=2.0, axis=-1)
+    >>> constraint = kerasreg.constraints.L1Ball(radius=2.0, axis=0)
     >>> np.asarray(constraint(np.array([[2.0, 1.0], [-1.0, -1.0]]))).tolist()
     [[1.5, 1.0], [-0.5, -1.0]]
     """
@@ -78,15 +81,14 @@ class L2Ball(_OfRadius):
 
     Args:
         radius: the largest norm, finite and > 0.
-        axis, gates: the groups, as in `Simplex`. (The `axis` of `MaxNorm` is the opposite: the
-            axes that belong to one group.)
+        axis, gates: the groups, as in `Simplex` and `MaxNorm`.
 
     Raises:
         ValueError: as `Simplex`.
 
     Example:
 
-    >>> constraint = kerasreg.constraints.L2Ball(radius=2.5, axis=-1)
+    >>> constraint = kerasreg.constraints.L2Ball(radius=2.5, axis=0)
     >>> np.asarray(constraint(np.array([[3.0, 1.0], [4.0, 1.0]]))).round(6).tolist()
     [[1.5, 1.0], [2.0, 1.0]]
     """

@@ -58,30 +58,64 @@ class Projection(keras.constraints.Constraint):
 
 
 class GroupProjection(Projection):
-    """A set for each group; `axis` and `gates` are those of `Groups`, None is one for all."""
+    """A set for each group of weights: those along `axis`, as in the constraints of Keras.
+
+    `axis` is an int or several, None is all of them. `gates` says that the one axis which is left
+    holds that many equal blocks, and that index `j` of every block belongs to the same group.
+    """
 
     def __init__(self, axis=None, gates=1):
-        # An axis of 0 checks the gates.
-        self.groups = Groups(0 if axis is None else axis, gates)
-        if axis is None:
-            if self.groups.gates > 1:
-                raise ValueError(
-                    f"`gates` needs a single int `axis`. Received: axis=None, gates={gates}"
-                )
-            self.groups = None
+        self.axis = _standardize_axis(axis)
+        self.gates = Groups(0, gates).gates
+        if axis is None and self.gates > 1:
+            raise ValueError(
+                "`gates` needs an `axis`, so that a single other one is left. "
+                f"Received: axis=None, gates={gates}"
+            )
 
     def check(self, shape, name="weights"):
-        if self.groups:
-            self.groups.check(shape, name)
+        if self.axis is None:
+            return
+        Groups(self.axis).check(shape, name)
+        if self.gates > 1:
+            kept = self._kept(shape)
+            if len(kept) != 1:
+                raise ValueError(
+                    f"`gates` needs an `axis` that leaves a single one of the axes of {name} with "
+                    f"shape {tuple(shape)}. Received: axis={self.axis}, gates={self.gates}"
+                )
+            Groups(kept[0], self.gates).check(shape, name)
 
     def get_config(self):
-        groups = self.groups
-        return {"axis": groups and groups.axis, "gates": groups.gates if groups else 1}
+        return {"axis": self.axis, "gates": self.gates}
 
     def _layout(self, shape):
-        return self.groups.layout(shape) if self.groups else (shape, tuple(range(len(shape))))
+        """See `Groups.layout`, whose `axis` is the opposite."""
+        kept = self._kept(shape)
+        if not kept:
+            return tuple(shape), tuple(range(len(shape)))
+        return Groups(kept[0] if self.gates > 1 else kept, self.gates).layout(shape)
+
+    def _kept(self, shape):
+        """The axes of which each index is a group of its own."""
+        if self.axis is None:
+            return ()
+        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        along = {axis % len(shape) for axis in axes}
+        return tuple(axis for axis in range(len(shape)) if axis not in along)
 
     def _by_group(self, operator, weights, step, *parameters):
         """`operator(weights, step, *parameters, axes)`."""
         layout = self._layout(weights.shape)
         return operators.in_layout(operator, weights, step, layout, *parameters)
+
+
+def _standardize_axis(axis):
+    if axis is None:
+        return None
+    if isinstance(axis, str):
+        raise ValueError(
+            "`axis` must be an int, a tuple of ints, or None for all weights. "
+            f"Received: axis={axis!r}"
+        )
+    return Groups(axis).axis

@@ -12,13 +12,13 @@ from kerasreg.constraints.base import Projection
 
 @keras.saving.register_keras_serializable("kerasreg")
 class Box(Projection):
-    """`minimum <= w <= maximum`: bounds for every weight; `Box(minimum=0.0)` keeps them positive.
+    """`min_value <= w <= max_value`: bounds of every weight; `Box(min_value=0.0)` is w >= 0.
 
     The projection clips, whatever the steps.
 
     Args:
-        minimum: finite, or None for no lower bound.
-        maximum: finite and not below `minimum`, or None for no upper bound.
+        min_value: finite, or None for no lower bound.
+        max_value: finite and not below `min_value`, or None for no upper bound.
 
     Raises:
         ValueError: for bounds that are no numbers, empty, or both None.
@@ -30,25 +30,25 @@ class Box(Projection):
     [2.0, 0.5, -1.0]
     """
 
-    def __init__(self, minimum: float | None = None, maximum: float | None = None):
-        self.minimum = _validate_bound(minimum, "minimum")
-        self.maximum = _validate_bound(maximum, "maximum")
-        if minimum is None and maximum is None:
+    def __init__(self, min_value: float | None = None, max_value: float | None = None):
+        self.min_value = _validate_bound(min_value, "min_value")
+        self.max_value = _validate_bound(max_value, "max_value")
+        if min_value is None and max_value is None:
             raise ValueError(
-                "`Box` needs a `minimum`, a `maximum`, or both. Received: minimum=None, "
-                "maximum=None"
+                "`Box` needs a `min_value`, a `max_value`, or both. Received: min_value=None, "
+                "max_value=None"
             )
-        if minimum is not None and maximum is not None and minimum > maximum:
+        if min_value is not None and max_value is not None and min_value > max_value:
             raise ValueError(
-                "`minimum` must not be above `maximum`. "
-                f"Received: minimum={minimum}, maximum={maximum}"
+                "`min_value` must not be above `max_value`. "
+                f"Received: min_value={min_value}, max_value={max_value}"
             )
 
     def _project(self, weights, step):
-        return operators.onto_box(weights, self.minimum, self.maximum)
+        return operators.onto_box(weights, self.min_value, self.max_value)
 
     def get_config(self) -> dict[str, Any]:
-        return {"minimum": self.minimum, "maximum": self.maximum}
+        return {"min_value": self.min_value, "max_value": self.max_value}
 
 
 def _validate_bound(value, name):

@@ -17,15 +17,14 @@ class KSparse(GroupProjection):
     """At most `k` weights that are not zero, of all or of every group (Blumensath & Davies, 2009).
 
     The projection keeps the `k` largest of `w^2 / step` and zeroes the others; of equal ones it
-    keeps the first. Give `k`, or the share of zeros as `sparsity`.
+    keeps the first. Give `k`, or the fraction of zeros as `sparsity`.
 
     Args:
         k: int of at least 1 and at most the size of a group.
-        sparsity: the share of zeros, at least 0 and below 1; of `n` weights, `round(sparsity * n)`
-            are zero, and at least one is kept.
-        axis: None counts all weights together. An int or a tuple of ints counts within each group:
-            one per index of `axis`, as in `kerasreg.regularizers.GroupLasso`.
-        gates: as in `GroupLasso`.
+        sparsity: the fraction of zeros, at least 0 and below 1; of `n` weights,
+            `round(sparsity * n)` are zero, and at least one is kept.
+        axis, gates: the groups, as in `Simplex`: `axis=0` counts within each unit of a dense
+            kernel, None counts all weights together.
 
     Raises:
         ValueError: for a bad `k`, `sparsity` or axis, for both or none of the first two, and, when
@@ -33,7 +32,7 @@ class KSparse(GroupProjection):
 
     Example:
 
-    >>> constraint = kerasreg.constraints.KSparse(k=1, axis=-1)
+    >>> constraint = kerasreg.constraints.KSparse(k=1, axis=0)
     >>> np.asarray(constraint(np.array([[3.0, 0.5], [-1.0, -2.0]]))).tolist()
     [[3.0, 0.0], [0.0, -2.0]]
     >>> constraint = kerasreg.constraints.KSparse(sparsity=0.75)
@@ -84,7 +83,7 @@ def _validate_sparsity(value):
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not 0 <= value < 1:
         raise ValueError(
-            "`sparsity` must be a number of at least 0 and below 1, the share of zeros. "
+            "`sparsity` must be a number of at least 0 and below 1, the fraction of zeros. "
             f"Received: sparsity={value!r}"
         )
     return float(value)

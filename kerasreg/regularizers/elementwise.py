@@ -129,17 +129,17 @@ class L1L2(Regularizer):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class NonNegativeL1(Regularizer):
-    """`factor * sum(|w|)` of weights that the prox keeps from being negative.
+    """`l1 * sum(|w|)` of weights that the prox keeps from being negative.
 
     The non-negative lasso, and what makes parts out of weights (Hoyer, 2002). The prox is
-    `max(w - factor * step, 0)`: with `ProximalGradient`, no weight is ever negative, even for a
-    factor of 0. Without, it is `L1`.
+    `max(w - l1 * step, 0)`: with `ProximalGradient`, no weight is ever negative, even for
+    `l1=0.0`. Without, it is `L1`.
 
     Args:
-        factor: finite and >= 0.
+        l1: finite and >= 0.
 
     Raises:
-        ValueError: for a factor that is negative, not finite, or not a number.
+        ValueError: for an `l1` that is negative, not finite, or not a number.
 
     Example:
 
@@ -150,16 +150,16 @@ class NonNegativeL1(Regularizer):
     [2.5, 0.0, 0.0]
     """
 
-    def __init__(self, factor: float = 0.01):
-        self.factor = validate_factor(factor, "factor")
+    def __init__(self, l1: float = 0.01):
+        self.l1 = validate_factor(l1, "l1")
 
     def _value(self, weights):
-        return self.factor * ops.sum(absolute(weights))
+        return self.l1 * ops.sum(absolute(weights))
 
     def _prox(self, weights, step):
         # 0 times an infinite step would be NaN.
-        threshold = self.factor * step if self.factor else ops.zeros_like(step)
+        threshold = self.l1 * step if self.l1 else ops.zeros_like(step)
         return operators.positive_threshold(weights, threshold)
 
     def get_config(self) -> dict[str, Any]:
-        return {"factor": self.factor}
+        return {"l1": self.l1}

@@ -66,7 +66,7 @@ class FusedLasso(Regularizer):
 
     Args:
         factor: finite and >= 0.
-        l1_ratio: the share of the L1 term, from 0 to 1.
+        l1_ratio: the fraction of the L1 term, from 0 to 1.
         axis: int, the axis along which neighbours are.
 
     Raises:

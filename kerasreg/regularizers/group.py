@@ -140,7 +140,7 @@ class SparseGroupLasso(GroupRegularizer):
 
     Args:
         factor: finite and >= 0.
-        l1_ratio: the share of the L1 term, from 0 to 1.
+        l1_ratio: the fraction of the L1 term, from 0 to 1.
         axis, gates: the groups, as in `GroupLasso`.
 
     Raises:

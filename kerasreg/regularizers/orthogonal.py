@@ -38,7 +38,7 @@ class Orthogonal(MatrixPenalty):
             `kerasreg.attach`, `"output"`, `"input"` or `"head"`; see `GroupLasso`.
         gates: the axis holds this many equal blocks, and index j of every block belongs to the
             same column.
-        mode: "orthonormal", or "orthogonal" to leave the lengths free: then only the products of
+        unit_norm: whether the columns shall be of length 1. If False, only the products of
             different columns count, not the diagonal (Brock et al., 2019).
 
     Raises:
@@ -55,16 +55,16 @@ class Orthogonal(MatrixPenalty):
     """
 
     def __init__(
-        self, factor: float = 0.01, axis: Axis = -1, gates: int = 1, mode: str = "orthonormal"
+        self, factor: float = 0.01, axis: Axis = -1, gates: int = 1, unit_norm: bool = True
     ):
         super().__init__(axis, gates)
         self.factor = validate_factor(factor, "factor")
-        if mode not in ("orthonormal", "orthogonal"):
+        if not isinstance(unit_norm, bool):
             raise ValueError(
-                '`mode` must be "orthonormal" or "orthogonal" (`axis` chooses between rows and '
-                f"columns). Received: mode={mode!r}"
+                "`unit_norm` must be True or False (`axis` chooses between rows and columns). "
+                f"Received: unit_norm={unit_norm!r}"
             )
-        self.mode = mode
+        self.unit_norm = unit_norm
 
     def _value(self, weights):
         matrix = self._matrix(weights)
@@ -74,11 +74,11 @@ class Orthogonal(MatrixPenalty):
         # Not `ops.matmul`, which computes in float32 on torch.
         gram = ops.transpose(matrix) @ matrix
         eye = ops.eye(min(rows, columns), dtype=gram.dtype)
-        expected = eye if self.mode == "orthonormal" else eye * gram
+        expected = eye if self.unit_norm else eye * gram
         return self.factor * ops.sum(ops.square(gram - expected))
 
     def get_config(self) -> dict[str, Any]:
-        return {"factor": self.factor, **super().get_config(), "mode": self.mode}
+        return {"factor": self.factor, **super().get_config(), "unit_norm": self.unit_norm}
 
 
 @keras.saving.register_keras_serializable("kerasreg")
@@ -87,15 +87,15 @@ class ConvOrthogonal(Penalty):
 
     What `Orthogonal` is for a matrix, this is for the whole linear map that a convolution is, with
     patches that overlap (Wang et al., 2020). The kernel slides over itself by multiples of
-    `stride`: each filter shall be of length 1, and orthogonal to every shift of every filter but
-    itself in place. Possible for at most `input * stride^2` (in 1-D `input * stride`) filters.
+    `strides`: each filter shall be of length 1, and orthogonal to every shift of every filter but
+    itself in place. Possible for at most `input * strides^2` (in 1-D `input * strides`) filters.
 
     For the kernels of `Conv1D` and `Conv2D`, `(*window, input, output)`, without dilation. Has no
     prox: `ProximalGradient` leaves it its gradient.
 
     Args:
         factor: finite and >= 0.
-        stride: that of the layer, the same in every direction.
+        strides: that of the layer, the same in every direction.
 
     Raises:
         ValueError: for a bad argument, and for weights that are not of rank 3 or 4.
@@ -109,9 +109,9 @@ class ConvOrthogonal(Penalty):
     3.0
     """
 
-    def __init__(self, factor: float = 0.01, stride: int = 1):
+    def __init__(self, factor: float = 0.01, strides: int = 1):
         self.factor = validate_factor(factor, "factor")
-        self.stride = validate_count(stride, "stride")
+        self.strides = validate_count(strides, "strides")
 
     def check(self, shape: Shape, name: str = "weights") -> None:
         if len(shape) not in (3, 4):
@@ -123,11 +123,11 @@ class ConvOrthogonal(Penalty):
 
     def _value(self, weights):
         *window, _, filters = weights.shape
-        shifts = [(size - 1) // self.stride for size in window]
-        edges = [(shift * self.stride,) * 2 for shift in shifts]
+        shifts = [(size - 1) // self.strides for size in window]
+        edges = [(shift * self.strides,) * 2 for shift in shifts]
         images = ops.pad(ops.moveaxis(weights, -1, 0), [(0, 0), *edges, (0, 0)])
         overlaps = ops.conv(
-            images, weights, self.stride, padding="valid", data_format="channels_last"
+            images, weights, self.strides, padding="valid", data_format="channels_last"
         )
         # In place, where nothing is shifted, a filter overlaps with itself alone.
         in_place = np.zeros(overlaps.shape)
@@ -136,4 +136,4 @@ class ConvOrthogonal(Penalty):
         return self.factor * ops.sum(ops.square(overlaps - in_place))
 
     def get_config(self) -> dict[str, Any]:
-        return {"factor": self.factor, "stride": self.stride}
+        return {"factor": self.factor, "strides": self.strides}

@@ -97,8 +97,8 @@ class SpectralNorm(MatrixPenalty):
     bounds each patch: the gain of the whole map is at most `sqrt(size of the window)` times it.)
 
     `sigma` is found by power iteration from a fixed random start. It is never too large; the
-    relative error decays as `(sigma_2 / sigma)^(4 * iterations)`. For Gaussian matrices, whose
-    singular values are close to each other, the default is 1 % too small, at worst 5 %. The
+    relative error decays as `(sigma_2 / sigma)^(4 * power_iterations)`. For Gaussian matrices,
+    whose singular values are close to each other, the default is 1 % too small, at worst 5 %. The
     gradient is that of `u^T W v`, with `u` and `v` the singular vectors. Has no prox:
     `ProximalGradient` leaves it its gradient.
 
@@ -107,7 +107,7 @@ class SpectralNorm(MatrixPenalty):
         axis: int, tuple of ints, or a name for `kerasreg.attach`, as in `GroupLasso`.
         gates: as in `GroupLasso`.
         power: 2, or 1 for `factor * sigma`.
-        iterations: of the power iteration, at least 1; each costs two products with a vector.
+        power_iterations: of the power iteration, at least 1; each costs two products with a vector.
 
     Raises:
         ValueError: for a bad argument, and, when it meets the weights, for an axis that they do
@@ -126,14 +126,14 @@ class SpectralNorm(MatrixPenalty):
         axis: Axis = -1,
         gates: int = 1,
         power: int = 2,
-        iterations: int = 30,
+        power_iterations: int = 30,
     ):
         super().__init__(axis, gates)
         self.factor = validate_factor(factor, "factor")
         self.power = validate_count(power, "power")
         if self.power > 2:
             raise ValueError(f"`power` must be 1 or 2. Received: power={power}")
-        self.iterations = validate_count(iterations, "iterations")
+        self.power_iterations = validate_count(power_iterations, "power_iterations")
 
     def _value(self, weights):
         matrix = self._matrix(weights)
@@ -147,7 +147,7 @@ class SpectralNorm(MatrixPenalty):
         # A vector of a simple form may be orthogonal to that of a sparse or symmetric kernel.
         start = np.random.default_rng(0).normal(size=(matrix.shape[0], 1))
         left = ops.convert_to_tensor(start, matrix.dtype)
-        for _ in range(self.iterations):
+        for _ in range(self.power_iterations):
             right = _normalized(transposed @ left)
             left = _normalized(matrix @ right)
         return left, right
@@ -157,7 +157,7 @@ class SpectralNorm(MatrixPenalty):
             "factor": self.factor,
             **super().get_config(),
             "power": self.power,
-            "iterations": self.iterations,
+            "power_iterations": self.power_iterations,
         }
 
 

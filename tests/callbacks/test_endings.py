@@ -61,7 +61,7 @@ RATES = {
 def test_polish_takes_a_rate_that_works_where_the_schedule_has_ended(name):
     optimizer, callbacks = RATES[name]
     model = compiled(optimizer())
-    polishing = ProximalGradient(polish={"x": X, "y": Y, "steps": 60})
+    polishing = ProximalGradient(polish={"x": X, "y": Y, "epochs": 60})
     fit(model, *callbacks, polishing, epochs=3)
     assert float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)) == 0
     report = polishing.polished
@@ -86,7 +86,7 @@ def test_every_update_of_an_eager_fit_with_polish_has_a_prox():
             kernel = keras.ops.convert_to_numpy(model.layers[0].kernel)
             seen.append((int(model.optimizer.iterations), kernel[2:, 0].copy()))
 
-    polishing = ProximalGradient(polish={"x": X, "y": Y, "steps": 1})
+    polishing = ProximalGradient(polish={"x": X, "y": Y, "epochs": 1})
     plain = compiled(optimizers.SGD(0.1))
     plain.set_weights(model.get_weights())
     for each, callbacks in ((model, [Counts(), polishing]), (plain, [ProximalGradient()])):
@@ -110,7 +110,7 @@ def test_polish_that_cannot_work_is_an_error_before_the_first_epoch():
     for arguments, message in (
         ({"learning_rate": "x"}, r"`learning_rate` must be above 0.*Received.*'x'"),
         ({"learning_rate": float("inf")}, r"`learning_rate` must be above 0"),
-        ({"steps": 1.5}, r"`steps` must be an int"),
+        ({"epochs": 1.5}, r"`epochs` must be an int"),
         ({"y": None}, r"needs targets, `y`.*'net' was compiled with the loss 'mse'"),
         ({"y": Y[:3]}, r"the same number of samples"),
     ):

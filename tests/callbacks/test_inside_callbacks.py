@@ -60,7 +60,7 @@ def test_attach_and_detach_hold_from_the_next_batch_on(hook):
 @pytest.mark.parametrize("hook", HOOKS)
 def test_polish_and_proximal_in_a_fit_of_their_own(hook):
     def polish(model):
-        report = kerasreg.polish(model, X, Y, steps=3, learning_rate=0.05)
+        report = kerasreg.polish(model, X, Y, epochs=3, learning_rate=0.05)
         assert report.objective_after < report.objective_before
 
     def loop(model):

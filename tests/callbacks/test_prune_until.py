@@ -113,7 +113,7 @@ def test_on_real_data():
         [keras.Input((30,)), layers.Dense(32, "relu"), layers.Dense(1, "sigmoid")]
     )
     model.compile(optimizers.Adam(0.01), "binary_crossentropy", metrics=["accuracy"], **PLAIN)
-    pruning = PruneUntil("val_accuracy", tolerance=3 / 169, epochs=10, floor=0)
+    pruning = PruneUntil("val_accuracy", tolerance=3 / 169, epochs=10, min_units=0)
     model.fit(
         x[:400], y[:400], epochs=120, verbose=0, callbacks=[pruning],
         validation_data=(x[400:], y[400:]),

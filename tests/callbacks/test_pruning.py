@@ -257,7 +257,7 @@ def test_regrown_by_gradient_takes_the_largest():
             masks.append(np.array(keras.ops.convert_to_numpy(mask)).astype(bool))
 
     schedule = schedules.Constant(0.5, frequency=1, end_step=2)
-    pruning = Pruning(schedule, regrow="gradient", regrow_share=0.5, **HIDDEN)
+    pruning = Pruning(schedule, regrow="gradient", regrow_fraction=0.5, **HIDDEN)
     model.fit(x, y, batch_size=8, epochs=2, verbose=0, callbacks=[pruning, Masks()])
 
     # Half of 24, and a cosine half way down: 6.
@@ -368,7 +368,7 @@ def test_masks_cost_a_byte_per_weight():
     lambda: Pruning(0.5, scope={"a": 2}),
     lambda: Pruning(0.5, regrow="hope"),
     lambda: Pruning(0.5, regrow="random", hold=False),
-    lambda: Pruning(0.5, regrow="random", regrow_share=1),
+    lambda: Pruning(0.5, regrow="random", regrow_fraction=1),
     lambda: Pruning(None, "2:4", regrow="random"),
     lambda: Pruning(schedules.Hold(), hold=False),
 ], ids=range(15))  # fmt: skip

@@ -81,7 +81,7 @@ def test_a_bad_folder(bad):
 @BOTH_ORDERS
 @pytest.mark.parametrize("arguments", [{}, {"exclude": "head"}, {"include": "head/k|hidden/bias"}])
 def test_sparsity_is_what_pruning_was_asked_for(tmp_path, order, arguments):
-    pruning = Pruning(LINEAR, floor=0, **arguments)
+    pruning = Pruning(LINEAR, min_units=0, **arguments)
     model = net()
     logs = fit(model, [pruning, SparsityLogger(tmp_path)][::order], epochs=4).history
     prunable = 48 if "exclude" in arguments else 16 if "include" in arguments else 56

@@ -84,7 +84,7 @@ def results(x, y, name):
     """What each caller makes of the same samples."""
     found, call = model(), {"batch_size": 6}
     if name == "polish":
-        kerasreg.polish(found, x, y, steps=5, **call)
+        kerasreg.polish(found, x, y, epochs=5, **call)
     elif name == "recalibrate":
         kerasreg.recalibrate(found, x, batch_size=6)
     else:

@@ -10,7 +10,7 @@ from kerasreg.constraints import Box, KSparse, L1Ball, L2Ball, Projection, Simpl
 
 def holds(constraint, kernel):
     if isinstance(constraint, Box):
-        low, high = np.float32([constraint.minimum, constraint.maximum])
+        low, high = np.float32([constraint.min_value, constraint.max_value])
         return (kernel >= low).all() and (kernel <= high).all()
     if isinstance(constraint, Simplex):
         return (kernel >= 0).all() and np.allclose(kernel.sum(axis=0), constraint.radius)
@@ -25,10 +25,10 @@ def holds(constraint, kernel):
     "constraint",
     [
         Box(-0.1, 0.2),
-        Simplex(0.5, axis=-1),
-        L1Ball(0.5, axis=-1),
-        L2Ball(0.3, axis=-1),
-        KSparse(2, axis=-1),
+        Simplex(0.5, axis=0),
+        L1Ball(0.5, axis=0),
+        L2Ball(0.3, axis=0),
+        KSparse(2, axis=0),
     ],
     ids=repr,
 )
@@ -92,16 +92,20 @@ def test_radii_out_of_range(cls, radius):
 
 @pytest.mark.parametrize("bound", [np.inf, np.nan, "0", True])
 def test_bounds_that_are_none(bound):
-    with pytest.raises(ValueError, match=r"`minimum` must be a finite number, or None.*minimum="):
+    with pytest.raises(
+        ValueError, match=r"`min_value` must be a finite number, or None.*min_value="
+    ):
         Box(bound, 1.0)
-    with pytest.raises(ValueError, match=r"`maximum` must be a finite number, or None.*maximum="):
+    with pytest.raises(
+        ValueError, match=r"`max_value` must be a finite number, or None.*max_value="
+    ):
         Box(0.0, bound)
 
 
 def test_empty_boxes():
-    with pytest.raises(ValueError, match=r"needs a `minimum`, a `maximum`, or both. Received"):
+    with pytest.raises(ValueError, match=r"needs a `min_value`, a `max_value`, or both. Received"):
         Box()
-    with pytest.raises(ValueError, match=r"`minimum` must not be above `maximum`.*minimum=2"):
+    with pytest.raises(ValueError, match=r"`min_value` must not be above `max_value`.*min_value=2"):
         Box(2.0, 1.0)
 
 
@@ -125,19 +129,32 @@ def test_k_or_sparsity(arguments):
 
 def test_k_above_the_size_of_a_group():
     with pytest.raises(ValueError, match=r"at most the number.*: 2 in weights with shape \(2, 3\)"):
-        KSparse(3, axis=-1)(tensor(np.ones((2, 3))))
+        KSparse(3, axis=0)(tensor(np.ones((2, 3))))
 
 
 @pytest.mark.parametrize("cls", [Simplex, L1Ball, L2Ball, KSparse])
 def test_axes_and_gates(cls):
-    with pytest.raises(ValueError, match=r"`axis` must be an int.*Received: axis="):
-        cls(1, axis=1.5)
-    with pytest.raises(ValueError, match=r"`gates` needs a single int.*axis=None, gates=4"):
+    for axis in (1.5, "output", ()):
+        with pytest.raises(ValueError, match=r"`axis` must be an int.*Received: axis="):
+            cls(1, axis=axis)
+    with pytest.raises(ValueError, match=r"`gates` needs an `axis`.*axis=None, gates=4"):
         cls(1, gates=4)
     with pytest.raises(ValueError, match=r"different axes.*shape \(2, 3\) are \[0, 1\]"):
         cls(1, axis=2)(tensor(np.ones((2, 3))))
     with pytest.raises(ValueError, match=r"6 indices, which 4 gates do not divide"):
-        cls(1, axis=-1, gates=4).project(tensor(np.ones((2, 6))), 1.0)
+        cls(1, axis=0, gates=4).project(tensor(np.ones((2, 6))), 1.0)
+    for axis, shape in ((0, (2, 3, 4)), ((0, 1), (2, 4))):
+        with pytest.raises(ValueError, match=r"leaves a single one.*gates=4"):
+            cls(1, axis=axis, gates=4)(tensor(np.ones(shape)))
+
+
+def test_the_axis_is_that_of_the_constraints_of_keras():
+    """`L2Ball` divides by the true norm, `MaxNorm` by one that is `epsilon` larger."""
+    for shape, axis in (((5, 4), 0), ((5, 4), -1), ((3, 3, 2, 4), (0, 1, 2)), ((3, 2, 4), [0, 1])):
+        weights = tensor(np.random.default_rng(0).normal(size=shape))
+        given = tuple(axis) if isinstance(axis, list) else axis
+        stock = keras.constraints.MaxNorm(0.7, given)(weights)
+        np.testing.assert_allclose(array(L2Ball(0.7, axis)(weights)), array(stock), rtol=1e-5)
 
 
 def test_the_base_class_is_abstract():

@@ -24,8 +24,8 @@ PENALTIES = [
     r.L1SP(0.07, REFERENCE), r.L2SP(0.1, REFERENCE), r.WeightedL1(0.05, weights=1 + abs(REFERENCE)),
 ]  # fmt: skip
 CONSTRAINTS = [
-    c.Box(-0.1, 0.15), c.Simplex(axis=-1), c.L1Ball(0.6), c.L2Ball(0.2, axis=-1), c.KSparse(12),
-    c.KSparse(sparsity=0.7, axis=-1),
+    c.Box(-0.1, 0.15), c.Simplex(axis=0), c.L1Ball(0.6), c.L2Ball(0.2, axis=0), c.KSparse(12),
+    c.KSparse(sparsity=0.7, axis=0),
 ]  # fmt: skip
 #: A minimum of these stays where it is for steps that are not longer than the optimizer's.
 NOT_CONVEX = (r.L0, r.Lp, c.KSparse, r.Rank, r.GroupL0)

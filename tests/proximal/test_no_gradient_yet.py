@@ -104,7 +104,7 @@ def test_they_reach_zero(name, label):
 
 def test_a_projection_is_not_held_back():
     weights, gradients = weights_and_gradients(2)
-    ball = L2Ball(0.3, axis=0)
+    ball = L2Ball(0.3, axis=-1)
     found = path(OPTIMIZERS["Adam"], PENALTIES["L1"], weights, gradients, kernel_constraint=ball)
     assert (np.linalg.norm(found[1:], axis=2) <= 0.3 * (1 + 1e-5)).all()
 
@@ -170,7 +170,7 @@ def test_rows_that_no_batch_has_met():
     expected = np.sign(before[2:]) * np.maximum(np.abs(before[2:]) - RATE, 0)
     np.testing.assert_allclose(after[2:], expected, rtol=1e-5)
     # `polish` has the steps that the optimizer had, and their bounds.
-    kerasreg.polish(model, x, y, steps=1)
+    kerasreg.polish(model, x, y, epochs=1)
     polished = np.array(ops.convert_to_numpy(embedding.embeddings))
     expected = np.sign(after[2:]) * np.maximum(np.abs(after[2:]) - RATE, 0)
     np.testing.assert_allclose(polished[2:], expected, rtol=1e-5)

@@ -65,10 +65,10 @@ def test_the_stochastic_lasso_has_exactly_the_true_support(make, batch_size):
     model.fit(x, y, verbose=0)
 
 
-def test_more_steps_come_to_the_optimum():
+def test_more_epochs_come_to_the_optimum():
     x, y = stochastic_lasso()
     model = noisy(keras.optimizers.Adam(0.02))
-    report = kerasreg.polish(model, x, y, steps=100)
+    report = kerasreg.polish(model, x, y, epochs=100)
     reference = lasso(x, y, 0.2)
     # A step is taken back where the objective does not fall, which float32 tells up to 1e-7: that
     # leaves the weights the root of it.
@@ -80,7 +80,7 @@ def test_more_steps_come_to_the_optimum():
 def test_debiasing_is_least_squares_on_the_support():
     x, y = stochastic_lasso()
     model = noisy(keras.optimizers.SGD(0.01))
-    kerasreg.polish(model, x, y, debias_steps=100)
+    kerasreg.polish(model, x, y, debias_epochs=100)
     expected = np.linalg.lstsq(x[:, :TRUE], y, rcond=None)[0]
     np.testing.assert_allclose(kernel(model)[:TRUE], expected, atol=1e-3)
     assert np.all(kernel(model)[TRUE:] == 0)
@@ -103,7 +103,7 @@ def test_a_step_never_raises_the_objective(penalty):
     model.compile(keras.optimizers.SGD(10.0, momentum=0.9), "mse")
     penalty = keras.ops.convert_to_numpy(model.losses[0])
     start = np.mean((y - x @ kernel(model)) ** 2) + float(penalty)
-    report = kerasreg.polish(model, x, y, steps=30)
+    report = kerasreg.polish(model, x, y, epochs=30)
     assert report.objective_before == pytest.approx(start, rel=1e-5)
     assert report.objective_after < start
     assert report.objective_after == pytest.approx(model.evaluate(x, y, verbose=0), rel=1e-5)
@@ -166,8 +166,8 @@ def test_bad_input():
         kerasreg.polish(model, np.full_like(x, np.nan), y, learning_rate=0.1)
     np.testing.assert_array_equal(kernel(model), before)
     for arguments, message in (
-        ({"steps": -1}, r"`steps` must be"),
-        ({"debias_steps": 2.5}, r"`debias_steps` must be"),
+        ({"epochs": -1}, r"`epochs` must be"),
+        ({"debias_epochs": 2.5}, r"`debias_epochs` must be"),
         ({"batch_size": 0}, r"`batch_size` must be"),
         ({"learning_rate": -1.0}, r"`learning_rate` must be above 0"),
         ({"sample_weight": y[:3]}, r"the same number of samples.*Received: \[3, 442\]"),
@@ -178,6 +178,6 @@ def test_bad_input():
     plain.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"no trainable variable with a regularizer"):
         kerasreg.polish(plain, x, y)
-    for value in ({"steps": 3}, "yes", {"x": x, "epochs": 3}):
+    for value in ({"epochs": 3}, "yes", {"x": x, "steps": 3}):
         with pytest.raises(ValueError, match=r"`polish` must be a dict.*Received"):
             ProximalGradient(polish=value)

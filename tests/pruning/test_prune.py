@@ -58,7 +58,7 @@ BUILDS = {
 def test_every_variable_meets_the_sparsity_to_the_nearest_weight(name, sparsity):
     model = nonzero(BUILDS[name]())
     before = [array(variable).copy() for variable in model.weights]
-    plan = kerasreg.prune(model, sparsity, floor=0)
+    plan = kerasreg.prune(model, sparsity, min_units=0)
     assert len(plan.variables) + len(plan.skipped) == len(model.weights)
     assert {*plan.variables, *plan.skipped} == {v.path for v in model.weights}
     for variable, old in zip(model.weights, before, strict=True):
@@ -115,9 +115,9 @@ def test_include_and_exclude():
         ({"include": "("}, "`include` must be a regular expression"),
         ({"include": ["kernel"]}, "`include` must be a regular expression"),
         ({"exclude": "kernel"}, "finds nothing to prune in 'net'"),
-        ({"sparsity": 1.5}, "`sparsity` must be a share"),
-        ({"sparsity": None}, "`sparsity` must be a share"),
-        ({"sparsity": math.nan}, "`sparsity` must be a share"),
+        ({"sparsity": 1.5}, "`sparsity` must be a fraction"),
+        ({"sparsity": None}, "`sparsity` must be a fraction"),
+        ({"sparsity": math.nan}, "`sparsity` must be a fraction"),
         ({"pattern": "4:8"}, "`pattern` must be one of"),
         ({"scope": {"conv": 0.5}}, "`scope` must have expressions"),
     ],

@@ -49,7 +49,7 @@ def test_once_more_changes_nothing_and_more_keeps_the_zeros(way):
     dead = [np.zeros(variable.shape, bool) for variable in kernels(model)]
     for sparsity, is_more in ((0.4, True), (0.4, False), (0.7, True), (0.2, False)):
         before = dead
-        kerasreg.prune(model, sparsity, floor=0, **WAYS[way])
+        kerasreg.prune(model, sparsity, min_units=0, **WAYS[way])
         dead = [array(variable) == 0 for variable in kernels(model)]
         assert all(new[old].all() for new, old in zip(dead, before, strict=True))
         assert (sum(map(np.sum, dead)) > sum(map(np.sum, before))) == is_more

@@ -158,7 +158,7 @@ def test_what_is_dead_stays_dead_when_less_is_wanted():
         (None, "Received: scope=None"),
         ({}, "Received: scope={}"),
         (["layer"], r"Received: scope=\['layer'\]"),
-        ({"a": 1.5}, r"`scope\['a'\]` must be a share"),
+        ({"a": 1.5}, r"`scope\['a'\]` must be a fraction"),
         ({"(": 0.5}, "The keys of `scope` must be regular expressions"),
         ({3: 0.5}, "The keys of `scope` must be regular expressions"),
     ],

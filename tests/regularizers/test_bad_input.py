@@ -36,7 +36,7 @@ FACTORS = [
     (GroupLasso, "factor"),
     (SparseGroupLasso, "factor"),
     (SparseGroupLasso, "l1_ratio"),
-    (NonNegativeL1, "factor"),
+    (NonNegativeL1, "l1"),
     (L0, "factor"),
     (CappedL1, "factor"),
     (MCP, "factor"),

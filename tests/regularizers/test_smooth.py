@@ -85,8 +85,8 @@ def test_attach_translates_names_and_detach_takes_all_off(tmp_path):
     }
     attached = [repr(penalty) for penalty in kerasreg.attach(model, rules).values()]
     assert attached == [
-        "Orthogonal(factor=0.1, axis=-2, gates=1, mode='orthonormal')",
-        "SpectralNorm(factor=0.1, axis=-1, gates=4, power=2, iterations=30)",
+        "Orthogonal(factor=0.1, axis=-2, gates=1, unit_norm=True)",
+        "SpectralNorm(factor=0.1, axis=-1, gates=4, power=2, power_iterations=30)",
         "GroupHoyerSquare(factor=0.1, axis=-1, gates=1)",
         "HoyerSquare(factor=0.1)",
     ]
@@ -118,7 +118,7 @@ def test_descent_makes_columns_or_rows_orthonormal(shape):
 def test_descent_makes_directions_orthogonal_and_leaves_lengths():
     weights = np.random.default_rng(0).normal(size=(8, 3))
     before = np.linalg.norm(weights, axis=0)
-    weights = descended(Orthogonal(1.0, mode="orthogonal"), weights, 0.01)
+    weights = descended(Orthogonal(1.0, unit_norm=False), weights, 0.01)
     gram = weights.T @ weights
     np.testing.assert_allclose(gram - np.diag(np.diag(gram)), 0, atol=1e-4)
     assert (np.linalg.norm(weights, axis=0) > 0.3 * before).all()
@@ -128,7 +128,7 @@ def test_descent_makes_directions_orthogonal_and_leaves_lengths():
 def test_descent_makes_a_convolution_that_keeps_lengths(stride):
     """With orthogonal rows, the transposed convolution keeps the norm of whatever it is given."""
     rng = np.random.default_rng(0)
-    kernel = descended(ConvOrthogonal(1.0, stride=stride), rng.normal(size=(3, 3, 4, 3)) / 6, 0.05)
+    kernel = descended(ConvOrthogonal(1.0, strides=stride), rng.normal(size=(3, 3, 4, 3)) / 6, 0.05)
     signal = tensor(rng.normal(size=(1, 6, 6, 3)))
     # The kernel of a transposed convolution is (*window, output, input): the same array.
     spread = array(ops.conv_transpose(
@@ -190,7 +190,7 @@ def test_the_stated_accuracy_of_the_spectral_norm(rows, columns):
 def test_more_iterations_are_more_accurate_at_the_stated_rate():
     left, _, right = np.linalg.svd(np.random.default_rng(1).normal(size=(6, 6)))
     matrix = tensor(left @ np.diag([1.0, 0.9, 0.5, 0.3, 0.2, 0.1]) @ right)
-    few, more = (1 - array(SpectralNorm(1.0, power=1, iterations=n)(matrix)) for n in (5, 15))
+    few, more = (1 - array(SpectralNorm(1.0, power=1, power_iterations=n)(matrix)) for n in (5, 15))
     assert more / few == pytest.approx(0.9**40, rel=0.2)
 
 
@@ -205,13 +205,15 @@ def test_the_spectral_norm_of_block_and_symmetric_kernels():
 
 def test_the_gradient_of_the_spectral_norm_is_of_rank_one():
     matrix = np.random.default_rng(0).normal(size=(6, 4))
-    slope = gradient(SpectralNorm(1.0, power=1, iterations=200), tensor(matrix))
+    slope = gradient(SpectralNorm(1.0, power=1, power_iterations=200), tensor(matrix))
     left, _, right = np.linalg.svd(matrix)
     np.testing.assert_allclose(slope, np.outer(left[:, 0], right[0]), atol=1e-4)
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.0, True, None, "1"])
-@pytest.mark.parametrize(("penalty", "name"), [(ConvOrthogonal, "stride"), (SpectralNorm, "power")])
+@pytest.mark.parametrize(
+    ("penalty", "name"), [(ConvOrthogonal, "strides"), (SpectralNorm, "power")]
+)
 def test_counts(penalty, name, count):
     with pytest.raises(
         ValueError, match=rf"`{name}` must be an int of at least 1.*Received: {name}="
@@ -223,6 +225,6 @@ def test_other_arguments():
     with pytest.raises(ValueError, match=r"`power` must be 1 or 2. Received: power=3"):
         SpectralNorm(power=3)
     with pytest.raises(ValueError, match=r"`axis` chooses between rows and columns.*'rows'"):
-        Orthogonal(mode="rows")
+        Orthogonal(unit_norm="rows")
     with pytest.raises(ValueError, match=r"`factor` must be finite"):
         HoyerSquare(-1.0)

@@ -69,7 +69,7 @@ class Budget:
         if not is_share and not is_count:
             raise ValueError(
                 f"`{self.name}` must be an int of at least 1, or a float above 0.0 and up to 1.0, "
-                f"the share of what the model has. Received: {self.name}={given!r}"
+                f"the fraction of what the model has. Received: {self.name}={given!r}"
             )
         if is_count:
             return given

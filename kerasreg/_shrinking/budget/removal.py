@@ -10,7 +10,7 @@ from kerasreg._shrinking.rebuild import Rebuild
 
 
 class Removal:
-    """The weakest units of a model, to a share of all that may go.
+    """The weakest units of a model, to a fraction of all that may go.
 
     Args:
         model: a built model.

@@ -48,7 +48,7 @@ def shrink_to(
     Args:
         model: a built Functional or Sequential model.
         params, flops: at most so many parameters, or floating-point operations for one sample (see
-            `kerasreg.flops`): an int, or a float, the share of what the model has.
+            `kerasreg.flops`): an int, or a float, the fraction of what the model has.
         latency: at most so many seconds for one sample, in the median that
             `kerasreg.compare_latency` measures. Exactly one of the three is given.
         data: inputs, or `(inputs, targets)`, or batches of them that can be read again and again.

@@ -90,12 +90,12 @@ def test_a_global_scope_leaves_no_layer_empty_and_no_output_constant(name):
         assert not any(is_constant(model)), (name, pattern)
         if pattern == "unstructured":
             assert sum((array(v) == 0).sum() for v in model.weights) == round(sparsity * size)
-            assert any("by `floor`" in (row.remark or "") for row in plan)
-            assert any("pass `floor=0`" in str(each.message) for each in found)
+            assert any("by `min_units`" in (row.remark or "") for row in plan)
+            assert any("pass `min_units=0`" in str(each.message) for each in found)
             model = scaled(build(), scales)
-            kerasreg.prune(model, sparsity, pattern=pattern, scope="global", floor=0)
+            kerasreg.prune(model, sparsity, pattern=pattern, scope="global", min_units=0)
             assert any((array(v) == 0).all() for v in model.weights)
-        assert "`floor`" in plan.note
+        assert "`min_units`" in plan.note
         keras.backend.clear_session()
 
 
@@ -109,7 +109,7 @@ def test_values_reach_the_output_by_head_and_size():
         for v in model.weights:
             scale = 1e-3 if "value" in v.path or "output" in v.path else 1.0
             v.assign(rng.normal(size=v.shape) * (scale if len(v.shape) > 2 else 1.0))
-        with pytest.warns(UserWarning, match="`floor=0`"):
+        with pytest.warns(UserWarning, match="`min_units=0`"):
             kerasreg.prune(model, 0.9, scope="global")
         assert is_constant(model) == [False], seed
         keras.backend.clear_session()
@@ -134,7 +134,9 @@ def test_in_training_and_in_a_plan():
     model = scaled(chain(), {"b": 1e-3, "c": 1e-3})
     model.compile(keras.optimizers.SGD(1e-4), "mse")
     pruning = Pruning(schedules.Linear(0.9, end_step=6), scope="global")
-    assert "at least 1 unit stays of every row: `floor`" in str(pruning.plan(model, 8, **SILENT))
+    assert "at least 1 unit stays of every row: `min_units`" in str(
+        pruning.plan(model, 8, **SILENT)
+    )
     x = np.random.default_rng(2).normal(size=(32, 8))
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
@@ -152,11 +154,11 @@ def test_rounding_empties_no_small_kernel():
         )
         plan = Pruning(sparsity, scope=scope).plan(model, steps=100, **SILENT)
         assert plan["sequential/out/kernel"].pruned == 1
-        assert "1 stays by `floor`" in plan["sequential/out/kernel"].remark
+        assert "1 stays by `min_units`" in plan["sequential/out/kernel"].remark
         with pytest.warns(UserWarning, match="leaves 1 unit of"):
             kerasreg.prune(model, sparsity, scope=scope)
         assert not any(is_constant(model))
-        kerasreg.prune(model, sparsity, scope=scope, floor=0)
+        kerasreg.prune(model, sparsity, scope=scope, min_units=0)
         kerasreg.prune(model, 1.0)
         assert not any(array(v).any() for v in model.weights)
         keras.backend.clear_session()
@@ -165,7 +167,7 @@ def test_rounding_empties_no_small_kernel():
 def test_more_than_one_stays_where_it_is_asked_for():
     model = scaled(chain(), {"b": 1e-3})
     with pytest.warns(UserWarning, match="leaves 5 units of"):
-        kerasreg.prune(model, 0.8, scope="global", floor=5)
+        kerasreg.prune(model, 0.8, scope="global", min_units=5)
     assert (array(model.get_layer("b").kernel) != 0).sum() == 5
 
 
@@ -190,5 +192,5 @@ def test_a_gate_of_a_branch_closes_no_other_branch():
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         plan = kerasreg.prune(model, 0.75, pattern="unit", include="depthwise")
-    assert not any("by `floor`" in (row.remark or "") for row in plan)
+    assert not any("by `min_units`" in (row.remark or "") for row in plan)
     assert not any(is_constant(model))
