@@ -15,7 +15,7 @@ _ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention)
 
 
 @dataclass
-class _Kernel:
+class _KernelEdge:
     """A variable between units: `reads` and `writes` are `{axis: number of the unit, or -1}`.
 
     The axes are those of `view`, in which the heads of an attention and their sizes are one.
@@ -57,7 +57,7 @@ class Paths:
         for variable in model.weights:
             if _is_kernel(variable) and id(variable) not in self._kernels:
                 # All of its units must stay: it reads what is there, and writes what is asked for.
-                self._kernels[id(variable)] = _Kernel(variable)
+                self._kernels[id(variable)] = _KernelEdge(variable)
         for key, gates in gates_of(model, self._kernels).items():
             self._kernels[key].gates = [self._kernels[each] for each in gates]
         #: One list of kernels per output of the model: one of them must be reached.
@@ -119,7 +119,7 @@ class Paths:
         shape = tuple(member.variable.shape)
         if not _is_kernel(member.variable) or member.role not in (PRODUCER, CONSUMER):
             return
-        kernel = self._kernels.setdefault(id(member.variable), _Kernel(member.variable))
+        kernel = self._kernels.setdefault(id(member.variable), _KernelEdge(member.variable))
         kernel.is_gate = is_gate(layer, member.variable)
         axes = kernel.writes if member.role == PRODUCER else kernel.reads
         units = axes.setdefault(member.axis, np.full(shape[member.axis], -1))

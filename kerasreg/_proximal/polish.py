@@ -15,8 +15,8 @@ from kerasreg._common.report import Report
 from kerasreg._common.sheet import Sheet, left, right
 from kerasreg._graph.variables import require_built, require_compiled
 from kerasreg._proximal.frozen_steps import FrozenSteps, present_steps
+from kerasreg._proximal.proximal_variables import proximal_variables
 from kerasreg._proximal.rates import without_zero_rates
-from kerasreg._proximal.targets import find_targets
 from kerasreg._proximal.training import proximal
 from kerasreg._train_step import TrainedPenalty, UpdateHook, borrowed, forget_traces, require_idle
 from kerasreg._train_step.masks import HoldUpdate
@@ -141,7 +141,7 @@ class Polishing:
         self._data = Batches(*data, _NAME)
         if self._data.are_arrays:
             _require_targets(model, data[1])
-        self._targets = [target.variable for target in find_targets(model, _NAME)]
+        self._targets = [target.variable for target in proximal_variables(model, _NAME)]
         self._build_optimizer()
 
     def run(self, last_rates=None):

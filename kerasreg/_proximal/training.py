@@ -8,8 +8,8 @@ from keras import ops
 
 from kerasreg._common.warn import warn
 from kerasreg._graph.variables import require_built
+from kerasreg._proximal.proximal_variables import proximal_variables
 from kerasreg._proximal.stepped import SteppedUpdate
-from kerasreg._proximal.targets import find_targets
 from kerasreg._train_step import (
     Coverage,
     TrainedPenalty,
@@ -151,7 +151,7 @@ class ProximalTraining:
         )
 
     def _find(self, model):
-        self._targets = find_targets(model, self._caller)
+        self._targets = proximal_variables(model, self._caller)
 
     def _make_update(self):
         return _ProxUpdate(self._targets, self._hook, self._active)

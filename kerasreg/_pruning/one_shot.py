@@ -12,8 +12,8 @@ from kerasreg._graph.prunable import prunable
 from kerasreg._graph.variables import host_view, require_built
 from kerasreg._pruning.pattern import Pattern
 from kerasreg._pruning.plan import Plan, planned
-from kerasreg._pruning.rule import Rule
 from kerasreg._pruning.scores import Score
+from kerasreg._pruning.selection import Selection
 from kerasreg._pruning.timeline import validate_sparsity
 from kerasreg._pruning.units import variables_of
 from kerasreg._statistics.statistics import nonfinite_paths
@@ -56,28 +56,28 @@ def prune(
     >>> plan["net/dense/kernel"].zeros, plan.skipped
     (36, {'net/dense/bias': 'a bias or other 1-D variable: name it in `include` to prune it'})
     """
-    rule = Rule(pattern, score, scope, include, exclude, min_units)
-    if sparsity is None and rule.pattern.final is not None:
-        sparsity = rule.pattern.final
+    selection = Selection(pattern, score, scope, include, exclude, min_units)
+    if sparsity is None and selection.pattern.final is not None:
+        sparsity = selection.pattern.final
     sparsity = validate_sparsity(sparsity, "sparsity")
-    rule.check_sparsity(sparsity)
-    targets, skipped = rule.find(model, "kerasreg.prune")
+    selection.check_sparsity(sparsity)
+    targets, skipped = selection.find(model, "kerasreg.prune")
     variables = variables_of(targets)
-    rule.score.prepare(model, variables)
+    selection.score.prepare(model, variables)
     # What is zero goes first, whatever its score.
     alive = {id(variable): host_view(variable) != 0 for variable in variables}
-    scores = rule.scores(targets, alive)
-    counts = rule.counts(targets, scores, sparsity, sparsity)
-    chosen = rule.choose(targets, scores, counts)
+    scores = selection.scores(targets, alive)
+    counts = selection.counts(targets, scores, sparsity, sparsity)
+    chosen = selection.choose(targets, scores, counts)
     # More weights may be zero than N:M asks for.
     masks = {key: mask & alive[key] for key, mask in chosen.items()}
-    rows = planned(targets, counts, masks, rule.bound)
-    rule.warn_of_floor("kerasreg.prune", sparsity)
+    rows = planned(targets, counts, masks, selection.bound)
+    selection.warn_of_floor("kerasreg.prune", sparsity)
     for variable in variables:
         value = ops.convert_to_tensor(variable)
         mask = ops.convert_to_tensor(masks[id(variable)])
         variable.assign(ops.where(mask, value, ops.zeros_like(value)))
-    return Plan(model.name, rows, skipped, [], [], sparsity, rule.note(model))
+    return Plan(model.name, rows, skipped, [], [], sparsity, selection.note(model))
 
 
 def rewind(model: keras.Model, weights: Sequence[np.ndarray] | str | os.PathLike) -> int:

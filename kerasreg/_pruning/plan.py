@@ -136,7 +136,7 @@ def planned(targets, counts, masks=None, bound=None):
     """`{path: PlannedVariable}`.
 
     `counts` are the units that are pruned, each may be None; `masks` say which weights stay;
-    `bound` is `Rule.bound`.
+    `bound` is `Selection.bound`.
     """
     rows = {}
     for target, count in zip(targets, counts, strict=True):

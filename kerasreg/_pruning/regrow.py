@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from kerasreg._pruning.selection import weakest
+from kerasreg._pruning.ranking import weakest
 
 _NAMES = ("gradient", "random")
 

@@ -6,7 +6,7 @@ import re
 import numpy as np
 
 from kerasreg._common.texts import nearest
-from kerasreg._pruning.selection import nearest_count, weakest
+from kerasreg._pruning.ranking import nearest_count, weakest
 from kerasreg._pruning.timeline import validate_sparsity
 
 NAMES = ("layer", "global", "erk")

@@ -6,8 +6,8 @@ from kerasreg._common.warn import warn
 from kerasreg._graph.variables import host_view
 from kerasreg._pruning.plan import Plan, planned
 from kerasreg._pruning.regrow import Regrow
-from kerasreg._pruning.rule import Rule
 from kerasreg._pruning.schedules import Hold, standardize_schedule
+from kerasreg._pruning.selection import Selection
 from kerasreg._pruning.units import variables_of
 
 #: So many prunings are too few for a ramp, unless it is shorter than so many steps.
@@ -30,19 +30,19 @@ class Strategy:
         regrow_fraction,
         min_units,
     ):
-        self.rule = Rule(pattern, score, scope, include, exclude, min_units)
-        if schedule is None and self.rule.pattern.final is not None:
-            schedule = self.rule.pattern.final
+        self.selection = Selection(pattern, score, scope, include, exclude, min_units)
+        if schedule is None and self.selection.pattern.final is not None:
+            schedule = self.selection.pattern.final
         self.schedule = standardize_schedule(schedule)
         self.hold = bool(hold)
         self.regrow = None
         if regrow is not None:
-            self.regrow = Regrow(regrow, regrow_fraction, self.rule.pattern, self.hold)
+            self.regrow = Regrow(regrow, regrow_fraction, self.selection.pattern, self.hold)
         if self.only_holds:
             if not self.hold:
                 raise ValueError("The schedule `Hold()` with `hold=False` does nothing.")
         else:
-            self.rule.check_sparsity(self.schedule.final)
+            self.selection.check_sparsity(self.schedule.final)
 
     @property
     def only_holds(self):
@@ -55,22 +55,22 @@ class Strategy:
         Raises:
             ValueError: where nothing would ever be pruned, or sparsity falls.
         """
-        targets, skipped = self.rule.find(model, caller)
+        targets, skipped = self.selection.find(model, caller)
         if self.only_holds:
             alive = {id(v): host_view(v) != 0 for v in variables_of(targets)}
             rows = planned(targets, [None] * len(targets), alive)
-            return Plan(model.name, rows, skipped, [], [], 0.0, self.rule.note(model))
+            return Plan(model.name, rows, skipped, [], [], 0.0, self.selection.note(model))
         timeline = self.schedule.timeline(run)
         steps = timeline.due(math.inf if run.steps is None else run.steps)
         self._require_steps(steps, timeline, run, caller)
         sparsities = [timeline.sparsity(step) for step in steps]
         self._require_rise(steps, sparsities)
         counts, bound = [None] * len(targets), {}
-        if self.rule.scope.name != "global":
-            counts = self.rule.counts(targets, None, sparsities[-1], self.schedule.final)
-            bound = self.rule.bound
+        if self.selection.scope.name != "global":
+            counts = self.selection.counts(targets, None, sparsities[-1], self.schedule.final)
+            bound = self.selection.bound
         rows = planned(targets, counts, bound=bound)
-        final, note = sparsities[-1], self.rule.note(model)
+        final, note = sparsities[-1], self.selection.note(model)
         return Plan(model.name, rows, skipped, steps, sparsities, final, note)
 
     def _require_steps(self, steps, timeline, run, caller):

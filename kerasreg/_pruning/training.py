@@ -34,7 +34,7 @@ class PruningTraining:
                 "with one, or pass it."
             )
         self._model, self._strategy, self._caller = model, strategy, caller
-        self._rule = strategy.rule
+        self._rule = strategy.selection
         self.targets, self.skipped = self._rule.find(model, caller)
         if not optimizer.built:
             optimizer.build(model.trainable_variables)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from kerasreg._pruning.selection import nearest_count
+from kerasreg._pruning.ranking import nearest_count
 
 
 class Units:

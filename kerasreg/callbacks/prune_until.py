@@ -93,7 +93,7 @@ class PruneUntil(TrainStepCallback):
             *(True, None, 0.3, min_units),
         )
         for level in self._levels:
-            self._strategy.rule.check_sparsity(level)
+            self._strategy.selection.check_sparsity(level)
         self.sparsity = 0.0
         self.history: list = []
 

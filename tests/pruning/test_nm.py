@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kerasreg
-from kerasreg._pruning.selection import weakest
+from kerasreg._pruning.ranking import weakest
 from kerasreg.patterns import NM
 from kerasreg.schedules import Constant
 

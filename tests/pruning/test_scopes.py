@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kerasreg._pruning.rule import Rule
 from kerasreg._pruning.scopes import Scope, weakest_of_all
+from kerasreg._pruning.selection import Selection
 from kerasreg._pruning.units import Target
 from kerasreg.patterns import Block, Group, Unstructured
 
@@ -22,7 +22,7 @@ def target(shape, pattern=PATTERNS["weights"], path="net/a/kernel", name=None):
 
 
 def rule(scope, pattern="unstructured"):
-    return Rule(pattern, "magnitude", scope, None, None)
+    return Selection(pattern, "magnitude", scope, None, None)
 
 
 shapes = st.lists(st.tuples(st.integers(1, 8), st.integers(1, 8)), min_size=1, max_size=5)

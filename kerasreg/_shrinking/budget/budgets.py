@@ -83,7 +83,7 @@ class Budget:
         return Shapes(sizes, analysis, self.removal.gone(share)[analysis.roots])
 
 
-class Params(Budget):
+class ParamsBudget(Budget):
     """Parameters."""
 
     name = "params"
@@ -96,7 +96,7 @@ class Params(Budget):
         return small.count_params()
 
 
-class Flops(Budget):
+class FlopsBudget(Budget):
     """Floating-point operations of one sample."""
 
     name = "flops"
@@ -122,7 +122,7 @@ class Flops(Budget):
         return flops(small, self.input_shape)
 
 
-class Latency(Budget):
+class LatencyBudget(Budget):
     """Seconds for one sample; measured on a model that is built for it."""
 
     name, form, halvings = "latency", ".3g", 6
@@ -147,7 +147,7 @@ class Latency(Budget):
         return given
 
 
-_KINDS = {each.name: each for each in (Params, Flops, Latency)}
+_KINDS = {each.name: each for each in (ParamsBudget, FlopsBudget, LatencyBudget)}
 
 
 def kind_of_budget(given):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kerasreg._graph.variables import host_view
-from kerasreg._pruning.selection import weakest
+from kerasreg._pruning.ranking import weakest
 from kerasreg._pruning.units import variables_of
 from kerasreg._shrinking.dead import Dead, find_dead
 from kerasreg._shrinking.rebuild import Rebuild
@@ -14,17 +14,17 @@ class Removal:
 
     Args:
         model: a built model.
-        rule: the `Rule` of a pruning of coupled units.
+        selection: the `Selection` of a pruning of coupled units.
         analysis: that of the model.
     """
 
-    def __init__(self, model, rule, analysis):
-        self.model, self._rule, self.analysis = model, rule, analysis
-        self._targets, _ = rule.find(model, "kerasreg.shrink_to")
+    def __init__(self, model, selection, analysis):
+        self.model, self._selection, self.analysis = model, selection, analysis
+        self._targets, _ = selection.find(model, "kerasreg.shrink_to")
         variables = variables_of(self._targets)
-        rule.score.prepare(model, variables)
+        selection.score.prepare(model, variables)
         alive = {id(variable): host_view(variable) != 0 for variable in variables}
-        self._scores = rule.scores(self._targets, alive)
+        self._scores = selection.scores(self._targets, alive)
         self._dead = find_dead(self.analysis).labels
         self._roots = [self._roots_of(target.group.members[0]) for target in self._targets]
 
@@ -51,7 +51,7 @@ class Removal:
         return copy
 
     def _units(self, share):
-        counts = self._rule.counts(self._targets, self._scores, share, share)
+        counts = self._selection.counts(self._targets, self._scores, share, share)
         for target, scores, count in zip(self._targets, self._scores, counts, strict=True):
             # What is dead stays dead.
             count = target.units.nearest(count, least=int(np.count_nonzero(scores == -np.inf)))

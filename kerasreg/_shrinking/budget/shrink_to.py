@@ -12,8 +12,8 @@ from kerasreg._graph.analyse import analyse
 from kerasreg._graph.requirements import require_shrinkable
 from kerasreg._graph.variables import all_layers
 from kerasreg._pruning.coupled import Coupled
-from kerasreg._pruning.rule import Rule
 from kerasreg._pruning.scores import Score
+from kerasreg._pruning.selection import Selection
 from kerasreg._shrinking.budget.budgets import kind_of_budget
 from kerasreg._shrinking.budget.recalibrate import recalibrate
 from kerasreg._shrinking.budget.removal import Removal
@@ -80,10 +80,10 @@ def shrink_to(
     given = {"params": params, "flops": flops, "latency": latency}
     kind = kind_of_budget(given)
     _require_fit(model, data, fine_tune)
-    rule = Rule(Coupled(round_to, min_units), score, scope, include, exclude)
+    selection = Selection(Coupled(round_to, min_units), score, scope, include, exclude)
 
     def remove(analysis):
-        removal = Removal(model, rule, analysis)
+        removal = Removal(model, selection, analysis)
         budget = kind(removal, given[kind.name], input_shape)
         return _within(budget, removal, round_to, input_shape)
 

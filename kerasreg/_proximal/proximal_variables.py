@@ -16,7 +16,7 @@ from kerasreg.regularizers.keras_own import with_prox
 
 
 @dataclass(frozen=True)
-class Target:
+class ProximalVariable:
     """A variable with a penalty that has a prox, a constraint of ours, or both."""
 
     variable: keras.Variable
@@ -60,8 +60,8 @@ class Target:
         return ops.cast(old, "float32") - ops.where(moves == 0, 0.0, ratio * moves), common
 
 
-def find_targets(model, caller):
-    """The targets of a model.
+def proximal_variables(model, caller):
+    """The variables of a model that get a prox.
 
     Raises:
         ValueError: if there is none, or a penalty does not fit its variable.
@@ -74,7 +74,7 @@ def find_targets(model, caller):
             if each is not None:
                 each.check(variable.shape, variable.path)
         if penalty is not None or constraint is not None:
-            found.append(Target(variable, penalty, constraint))
+            found.append(ProximalVariable(variable, penalty, constraint))
     if not found:
         unused = None
         with noted("The search for regularizers that do nothing"):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from kerasreg._pruning.selection import nearest_count, weakest
+from kerasreg._pruning.ranking import nearest_count, weakest
 
 SIZE = 300_000
 rng = np.random.default_rng(0)
