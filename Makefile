@@ -12,8 +12,18 @@ demo: $(VENV)/ready-demo
 
 PARALLEL := --numprocesses auto --dist loadgroup
 
+TESTS := test test-long test-jax test-torch test-hub test-oldest test-newest test-nightly
+
 # The wheel is what users install, so the wheel is what is tested: the sources here stay unseen.
-test test-long test-jax test-torch test-hub test-oldest test-newest test-nightly: export PYTHONSAFEPATH := 1
+$(TESTS): export PYTHONSAFEPATH := 1
+
+# There is a worker for each core: with more threads than that, they wait for each other.
+$(TESTS): export OMP_NUM_THREADS ?= 1
+$(TESTS): export TF_NUM_INTRAOP_THREADS ?= 1
+$(TESTS): export TF_NUM_INTEROP_THREADS ?= 1
+# Most of the time on JAX is compilation.
+test-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0
+
 test: $(VENV)/ready lint
 	$(VENV)/bin/python -m pytest $(PARALLEL)
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._prox.once import compiled_once
 from kerasreg._prox.prefix import prefix
 from kerasreg._prox.segments import block_sum
 
@@ -11,6 +12,7 @@ from kerasreg._prox.segments import block_sum
 FIXED = 1e30
 
 
+@compiled_once("l1", "axis")
 def fused_threshold(z, threshold, l1=0.0, axis=0):
     """`argmin_x  sum_i |x_{i+1} - x_i| + l1 |x_i| + (x_i - z_i)^2 / (2 threshold_i)`.
 

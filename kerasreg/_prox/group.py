@@ -6,10 +6,12 @@ from keras import ops
 
 from kerasreg._prox.axes import largest, norm
 from kerasreg._prox.elementwise import soft_threshold
+from kerasreg._prox.once import compiled_once
 
 MOST_STEPS = 30
 
 
+@compiled_once("axes")
 def group_soft_threshold(z, threshold, axes):
     """`argmin_x  sum_g ||x_g|| + sum_i (x_i - z_i)^2 / (2 threshold_i)`.
 

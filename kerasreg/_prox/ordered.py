@@ -2,9 +2,11 @@
 
 from keras import ops
 
+from kerasreg._prox.once import compiled_once
 from kerasreg._prox.segments import block_sum
 
 
+@compiled_once()
 def sorted_threshold(z, threshold, omega):
     """`argmin_x  threshold sum_k omega_k |x|_(k) + ||x - z||^2 / 2`, `|x|_(1)` the largest.
 

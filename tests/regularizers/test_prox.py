@@ -63,8 +63,8 @@ def per_weight(case, step):
 
 
 def fast_prox(case):
-    """Loops that run eagerly are slow on TensorFlow, and on JAX each call compiles them anew."""
-    if BACKEND == "torch" or case.name not in LOOPS:
+    """Loops that run eagerly are slow on TensorFlow."""
+    if BACKEND != "tensorflow" or case.name not in LOOPS:
         return build(case).prox
     if str(case) not in _COMPILED:
         _COMPILED[str(case)], _ = compiled(build(case).prox, xla=False)
