@@ -12,6 +12,7 @@ from kerasreg._attach.record import (
     regularizer_attribute,
     save_recorded,
 )
+from kerasreg._common import validation
 from kerasreg._common.texts import nearest
 from kerasreg._graph.roles import model_roles
 from kerasreg._graph.variables import all_layers, owners, require_built
@@ -145,12 +146,7 @@ def _match(model, rules):
 
 
 def _regularizer(pattern, value):
-    try:
-        re.compile(pattern)
-    except (re.error, TypeError) as error:
-        raise ValueError(
-            f"`rules` must have regular expressions as keys. Received: {pattern!r} ({error})"
-        ) from error
+    validation.expression(pattern, "rules", is_key=True)
     try:
         regularizer = keras.regularizers.get(value)
         # Keras 3.10 takes no plain functions; this says so before anything is attached.

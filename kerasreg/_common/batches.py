@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._common import validation
+
 #: A generator that gives more batches than this counts as one that does not end.
 _MOST = 2_000
 _TAKES = (
@@ -164,10 +166,7 @@ def _samples_and_batches(arrays, batch_size):
             "`x`, `y` and `sample_weight` must have the same number of samples, at least 1. "
             f"Received: {sorted(lengths)}"
         )
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-        raise ValueError(
-            f"`batch_size` must be None or an int of at least 1. Received: {batch_size!r}"
-        )
+    validation.integer(batch_size, "batch_size", at_least=1, none="all in one batch")
     (samples,) = lengths
     return samples, math.ceil(samples / min(batch_size or samples, samples))
 

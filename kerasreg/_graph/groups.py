@@ -1,10 +1,11 @@
 """What a group of weights is: one definition for penalty, prox, pruning and statistics."""
 
 import math
-import numbers
 from dataclasses import dataclass
 
 import numpy as np
+
+from kerasreg._common import validation
 
 #: The names that `kerasreg.attach` translates for each layer (see `roles.py`).
 ROLES = ("output", "input", "head")
@@ -25,12 +26,10 @@ class Groups:
 
     def __post_init__(self):
         object.__setattr__(self, "axis", _standardize_axis(self.axis))
-        if not _is_int(self.gates) or self.gates < 1:
-            raise ValueError(
-                "`gates` must be an int of at least 1 (4 for the kernels of an LSTM). "
-                f"Received: gates={self.gates!r}"
-            )
-        object.__setattr__(self, "gates", int(self.gates))
+        gates = validation.integer(
+            self.gates, "gates", at_least=1, meaning="4 for the kernels of an LSTM"
+        )
+        object.__setattr__(self, "gates", gates)
         if self.gates > 1 and not isinstance(self.axis, int):
             raise ValueError(
                 f"`gates` needs a single int `axis`. Received: axis={self.axis}, gates={self.gates}"
@@ -84,19 +83,13 @@ def _standardize_axis(axis):
     if isinstance(axis, str) and axis in ROLES:
         return axis
     axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-    if not axes or not all(_is_int(each) for each in axes):
-        raise ValueError(
-            f"`axis` must be an int, a tuple of ints or one of the names {ROLES} "
-            f"(names are for `kerasreg.attach`). Received: axis={axis!r}"
-        )
+    if not axes or not all(validation.is_integer(each) for each in axes):
+        expected = f"an int, a tuple of ints or one of the names {ROLES}"
+        raise validation.invalid("axis", axis, f"{expected}, which `kerasreg.attach` translates")
     if len(set(axes)) < len(axes):
         raise ValueError(f"`axis` must name different axes. Received: axis={axis}")
     axes = tuple(int(each) for each in axes)
     return axes if len(axes) > 1 else axes[0]
-
-
-def _is_int(value):
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def zero_groups(array, groups, zeros=math.inf):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._common import validation
 from kerasreg._common.texts import nearest
 
 
@@ -63,21 +64,9 @@ def require_compiled(model, caller):
         )
 
 
-def require_expression(pattern, name):
-    """Raise unless this is None or a regular expression."""
-    if pattern is None:
-        return
-    try:
-        re.compile(pattern)
-    except (re.error, TypeError) as error:
-        raise ValueError(
-            f"`{name}` must be a regular expression. Received: {name}={pattern!r} ({error})"
-        ) from None
-
-
 def require_matches(pattern, name, paths):
     """Raise unless a regular expression is None, or found in one of the paths."""
-    require_expression(pattern, name)
+    validation.expression(pattern, name)
     if pattern is None:
         return
     found = any(re.search(pattern, path) for path in paths)

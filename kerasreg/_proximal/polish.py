@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import numbers
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._common import validation
 from kerasreg._common.batches import Batches, samples_in
 from kerasreg._common.report import Report
 from kerasreg._common.sheet import Sheet, left, right
@@ -125,15 +125,10 @@ class Polishing:
 
     def __init__(self, model, data, epochs, debias_epochs, learning_rate):
         for name, value in (("epochs", epochs), ("debias_epochs", debias_epochs)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise ValueError(
-                    f"`{name}` must be an int of at least 0. Received: {name}={value!r}"
-                )
-        if learning_rate is not None and not _is_rate(learning_rate):
-            raise ValueError(
-                "`learning_rate` must be above 0 and finite, or None for that of the optimizer. "
-                f"Received: learning_rate={learning_rate!r}"
-            )
+            validation.integer(value, name, at_least=0)
+        learning_rate = validation.number(
+            *(learning_rate, "learning_rate"), above=0, none="that of the optimizer"
+        )
         require_compiled(model, _NAME)
         self._model = model
         self._epochs, self._debias_epochs = epochs, debias_epochs
@@ -244,11 +239,6 @@ def _require_targets(model, y):
             f"`{_NAME}` needs targets, `y`, because '{model.name}' was compiled with the loss "
             f"{model.loss!r}. Received: y=None. Pass `y`, or batches `(x, y)`."
         )
-
-
-def _is_rate(value):
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return is_number and 0 < value < math.inf
 
 
 def _zeros(variables):

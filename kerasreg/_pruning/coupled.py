@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from kerasreg._common import validation
 from kerasreg._graph.coupled.find import find_groups
 from kerasreg._graph.coupled.groups import CoupledGroup, obstacle
 from kerasreg._graph.variables import require_matches
 from kerasreg._pruning.pattern import Pattern
 from kerasreg._pruning.targets import require_targets
 from kerasreg._pruning.units import Units
-from kerasreg.regularizers.base import validate_count
 
 NO_REGROWTH = "`regrow` needs gradients, and a coupled unit that is zero on both sides has none"
 
@@ -51,8 +51,8 @@ class Coupled(Pattern):
     """
 
     def __init__(self, round_to: int = 1, min_units: int = 1):
-        self.round_to = validate_count(round_to, "round_to")
-        self.min_units = validate_count(min_units, "min_units")
+        self.round_to = validation.integer(round_to, "round_to", at_least=1)
+        self.min_units = validation.integer(min_units, "min_units", at_least=1)
 
     is_joint = True
     note = "a row is a width; a weight between two widths counts in both"

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from kerasreg._common import validation
 from kerasreg._graph.coupled.groups import (
     CONSUMER,
     PRODUCER,
@@ -19,7 +20,6 @@ from kerasreg._pruning.coupled import NO_REGROWTH, CoupledTarget, CoupledUnits
 from kerasreg._pruning.pattern import Pattern
 from kerasreg._pruning.targets import require_targets
 from kerasreg._pruning.units import Units
-from kerasreg.regularizers.base import validate_count
 
 _ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention)
 _PRODUCERS = ("_query_dense", "_key_dense", "_value_dense", "_gate_dense")
@@ -57,7 +57,7 @@ class Heads(Pattern):
     note = "a row is an attention layer, and a unit one of its heads"
 
     def __init__(self, min_heads: int = 1):
-        self.min_heads = validate_count(min_heads, "min_heads")
+        self.min_heads = validation.integer(min_heads, "min_heads", at_least=1)
 
     @property
     def no_regrowth(self) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasreg._common import validation
 from kerasreg._graph.groups import Groups
 from kerasreg._pruning.coupled import Coupled
 from kerasreg._pruning.heads import Heads
@@ -58,15 +59,13 @@ class NM(Pattern):
     """
 
     def __init__(self, n: int, m: int, axis: int | None = None):
-        is_int = all(isinstance(v, int) and not isinstance(v, bool) for v in (n, m))
-        if not is_int or not 0 < n < m:
+        if not all(map(validation.is_integer, (n, m))) or not 0 < n < m:
             raise ValueError(
                 "`n` and `m` must be ints with 0 < n < m, n being what stays (2 of 4). "
                 f"Received: n={n!r}, m={m!r}"
             )
-        if axis is not None and (not isinstance(axis, int) or isinstance(axis, bool)):
-            raise ValueError(f"`axis` must be None or an int. Received: axis={axis!r}")
-        self.n, self.m, self.axis = n, m, axis
+        axis = validation.integer(axis, "axis", none="the inputs")
+        self.n, self.m, self.axis = int(n), int(m), axis
 
     @property
     def final(self) -> float | None:
@@ -117,14 +116,11 @@ class Block(Pattern):
             sizes = tuple(shape)
         except TypeError:
             sizes = ()
-        if not sizes or not all(isinstance(s, int) and s > 0 for s in sizes):
-            raise ValueError(
-                "`shape` must be a tuple of ints of at least 1, such as (4, 4). "
-                f"Received: shape={shape!r}"
-            )
-        if pooling not in ("mean", "max"):
-            raise ValueError(f'`pooling` must be "mean" or "max". Received: pooling={pooling!r}')
-        self.shape, self.pooling = sizes, pooling
+        if not sizes or not all(validation.is_integer(size) and size > 0 for size in sizes):
+            expected = "a tuple of ints of at least 1, such as (4, 4)"
+            raise validation.invalid("shape", shape, expected)
+        self.shape = tuple(map(int, sizes))
+        self.pooling = validation.choice(pooling, "pooling", ("mean", "max"))
 
     def bind(self, variable: keras.Variable, roles: Mapping[str, Any]) -> Units:
         shape = tuple(variable.shape)
@@ -201,10 +197,8 @@ def standardize_pattern(pattern):
         return pattern
     if isinstance(pattern, str) and pattern in NAMES:
         return NAMES[pattern]()
-    raise ValueError(
-        f"`pattern` must be one of {list(NAMES)} or a pattern of `kerasreg.patterns`. "
-        f"Received: pattern={pattern!r}"
-    )
+    expected = f"one of {list(NAMES)} or a pattern of `kerasreg.patterns`"
+    raise validation.invalid("pattern", pattern, expected)
 
 
 class _Weights(Units):

@@ -1,11 +1,11 @@
 """Dynamic sparsity: weak weights go, and as many dead ones get another chance."""
 
 import math
-import numbers
 import zlib
 
 import numpy as np
 
+from kerasreg._common import validation
 from kerasreg._pruning.ranking import weakest
 
 _NAMES = ("gradient", "random")
@@ -20,21 +20,14 @@ class Regrow:
     """
 
     def __init__(self, by, fraction, pattern, hold, seed=0):
-        if by not in _NAMES:
-            raise ValueError(f"`regrow` must be None or one of {_NAMES}. Received: regrow={by!r}")
-        is_number = isinstance(fraction, numbers.Real) and not isinstance(fraction, bool)
-        if not is_number or not 0 < fraction < 1:
-            raise ValueError(
-                "`regrow_fraction` must be a fraction between 0.0 and 1.0, such as 0.3. "
-                f"Received: regrow_fraction={fraction!r}"
-            )
+        self.by = validation.choice(by, "regrow", _NAMES)
         if pattern.no_regrowth is not None:
             raise ValueError(f"{pattern.no_regrowth}. Leave one of the two out.")
         if not hold:
             raise ValueError(
                 "`regrow` says which weights come back; with `hold=False` all do. Leave one out."
             )
-        self.by, self._fraction, self._seed = by, fraction, seed
+        self._fraction, self._seed = fraction, seed
 
     def fraction(self, step, timeline):
         """The fraction of the units that are replaced in this step."""

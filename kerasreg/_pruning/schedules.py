@@ -1,9 +1,9 @@
 """All schedules: how sparse a model is when, between a first and a last step."""
 
 import math
-import numbers
 from collections.abc import Callable
 
+from kerasreg._common import validation
 from kerasreg._pruning.timeline import Schedule, validate_sparsity
 
 
@@ -71,9 +71,7 @@ class Polynomial(_Ramp):
         unit: str = "steps",
     ):
         super().__init__(final_sparsity, initial_sparsity, begin_step, end_step, frequency, unit)
-        if not isinstance(power, numbers.Real) or not power > 0 or not math.isfinite(power):
-            raise ValueError(f"`power` must be a number above 0. Received: power={power!r}")
-        self.power = power
+        self.power = validation.number(power, "power", above=0)
 
     def _rest(self, progress):
         return (1.0 - progress) ** self.power
@@ -196,9 +194,7 @@ class Function(Schedule):
         unit: str = "steps",
     ):
         super().__init__(begin_step, end_step, frequency, unit)
-        if not callable(function):
-            raise ValueError(f"`function` must be callable. Received: function={function!r}")
-        self._function = function
+        self._function = validation.function(function, "function")
 
     def sparsity(self, step: float, begin: int, end: int | float) -> float:
         return validate_sparsity(self._function(step), f"the schedule in step {step}")
@@ -245,11 +241,12 @@ def standardize_schedule(schedule):
     """A `Schedule` from what users may pass: a sparsity, a function, or a schedule."""
     if isinstance(schedule, Schedule):
         return schedule
-    if isinstance(schedule, numbers.Real) and not isinstance(schedule, bool):
+    if validation.is_number(schedule):
         return Polynomial(schedule)
     if callable(schedule) and not isinstance(schedule, type):
         return Function(schedule)
-    raise ValueError(
-        "`schedule` must be a sparsity from 0.0 to 1.0, a schedule of `kerasreg.schedules`, or a "
-        f"function from the step to a sparsity. Received: schedule={schedule!r}"
+    expected = (
+        "a sparsity from 0.0 to 1.0, a schedule of `kerasreg.schedules`, or a function from the "
+        "step to a sparsity"
     )
+    raise validation.invalid("schedule", schedule, expected)

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 
+from kerasreg._common import validation
 from kerasreg._common.texts import nearest
 from kerasreg._pruning.ranking import nearest_count, weakest
 from kerasreg._pruning.timeline import validate_sparsity
@@ -28,17 +29,17 @@ class Scope:
     def __init__(self, given):
         if isinstance(given, dict) and given:
             self.targets = {
-                _validate_expression(pattern): validate_sparsity(value, f"scope[{pattern!r}]")
+                validation.expression(pattern, "scope", is_key=True): validate_sparsity(
+                    value, f"scope[{pattern!r}]"
+                )
                 for pattern, value in given.items()
             }
             self.name = "rules"
         elif isinstance(given, str) and given in NAMES:
             self.name, self.targets = given, {}
         else:
-            raise ValueError(
-                f"`scope` must be one of {NAMES}, or a dict from regular expression to a final "
-                f"sparsity. Received: scope={given!r}"
-            )
+            expected = f"one of {NAMES}, or a dict from regular expression to a final sparsity"
+            raise validation.invalid("scope", given, expected)
 
     def check(self, targets):
         """Raise where a rule is for no variable."""
@@ -71,16 +72,6 @@ class Scope:
             if any(re.search(pattern, path) for path in target.paths):
                 return progress * final
         return sparsity
-
-
-def _validate_expression(pattern):
-    try:
-        re.compile(pattern)
-    except (re.error, TypeError) as error:
-        raise ValueError(
-            f"The keys of `scope` must be regular expressions. Received: {pattern!r} ({error})"
-        ) from None
-    return pattern
 
 
 def weakest_of_all(units, scores, sparsity):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._common import validation
 from kerasreg._common.types import Tensor
 from kerasreg._pruning.calibration import input_norms, loss_gradients
 
@@ -81,9 +82,7 @@ class Random(Score):
     """
 
     def __init__(self, seed: int = 0):
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise ValueError(f"`seed` must be an int of at least 0. Received: seed={seed!r}")
-        self.seed = seed
+        self.seed = validation.integer(seed, "seed", at_least=0)
 
     def prepare(self, model: keras.Model, variables: Sequence[keras.Variable]) -> None:
         # Paths count how many layers a session has built.
@@ -115,9 +114,7 @@ class Taylor(Score):
     records = True
 
     def __init__(self, decay: float = 0.99):
-        if not isinstance(decay, (int, float)) or not 0 <= decay < 1:
-            raise ValueError(f"`decay` must be from 0.0 to below 1.0. Received: decay={decay!r}")
-        self.decay = decay
+        self.decay = validation.number(decay, "decay", at_least=0, below=1)
 
     def record(self, record: Tensor, weights: np.ndarray, gradient: Tensor) -> Tensor:
         return self.decay * record + (1 - self.decay) * ops.abs(weights * gradient)
@@ -174,7 +171,7 @@ class SNIP(Score):
     """
 
     def __init__(self, x: Any, y: Any = None, batch_size: int = 128):
-        self._data = x, y, batch_size
+        self._data = x, y, _batch_size(batch_size)
 
     def prepare(self, model: keras.Model, variables: Sequence[keras.Variable]) -> None:
         gradients = loss_gradients(model, variables, *self._data)
@@ -213,7 +210,7 @@ class Activation(Score):
     """
 
     def __init__(self, x: Any, batch_size: int = 128):
-        self._data = x, batch_size
+        self._data = x, _batch_size(batch_size)
 
     def prepare(self, model: keras.Model, variables: Sequence[keras.Variable]) -> None:
         self._norms = input_norms(model, variables, *self._data)
@@ -252,11 +249,15 @@ def standardize_score(score):
         return NAMES[score]()
     if callable(score) and not isinstance(score, type):
         return _Custom(score)
-    raise ValueError(
-        f"`score` must be one of {list(NAMES)}, a score of `kerasreg.scores` (those that need data "
-        "have no short name), or a function `(variable, weights) -> array`. "
-        f"Received: score={score!r}"
+    expected = (
+        f"one of {list(NAMES)}, a score of `kerasreg.scores` (those that need data have no short "
+        "name), or a function `(variable, weights) -> array`"
     )
+    raise validation.invalid("score", score, expected)
+
+
+def _batch_size(value):
+    return validation.integer(value, "batch_size", at_least=1, none="all in one batch")
 
 
 def _recorded(score, record):

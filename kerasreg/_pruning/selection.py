@@ -1,15 +1,14 @@
 """Which weights a pruning takes: pattern, score and scope together. Runs without training."""
 
-import numbers
-
 import numpy as np
 from keras import ops
 
+from kerasreg._common import validation
 from kerasreg._common.texts import listed
 from kerasreg._common.warn import warn
 from kerasreg._graph.notes import notes_on
 from kerasreg._graph.paths import Paths
-from kerasreg._graph.variables import host_view, require_expression
+from kerasreg._graph.variables import host_view
 from kerasreg._pruning.patterns import standardize_pattern
 from kerasreg._pruning.ranking import strongest_stay, weakest
 from kerasreg._pruning.scopes import Scope, weakest_of_all
@@ -29,19 +28,11 @@ class Selection:
                 "parts of several: use 'layer' (the same fraction of each row of the plan), "
                 f"'global', or a dict. Received: scope='erk', pattern={pattern!r}"
             )
-        require_expression(include, "include")
-        require_expression(exclude, "exclude")
+        validation.expression(include, "include")
+        validation.expression(exclude, "exclude")
         self._include, self._exclude = include, exclude
-        if (
-            isinstance(min_units, bool)
-            or not isinstance(min_units, numbers.Integral)
-            or min_units < 0
-        ):
-            raise ValueError(
-                "`min_units` must be an int of at least 0: how many units of every variable stay. "
-                f"Received: min_units={min_units!r}"
-            )
-        self.min_units = int(min_units)
+        meaning = "how many units of every variable stay"
+        self.min_units = validation.integer(min_units, "min_units", at_least=0, meaning=meaning)
         #: Paths of variables in which other units stay, so that outputs are reached.
         self.rerouted = []
         self._model, self._paths = None, None

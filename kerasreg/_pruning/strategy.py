@@ -2,6 +2,7 @@
 
 import math
 
+from kerasreg._common import validation
 from kerasreg._common.warn import warn
 from kerasreg._graph.variables import host_view
 from kerasreg._pruning.plan import Plan, planned
@@ -34,8 +35,11 @@ class Strategy:
         if schedule is None and self.selection.pattern.final is not None:
             schedule = self.selection.pattern.final
         self.schedule = standardize_schedule(schedule)
-        self.hold = bool(hold)
+        self.hold = validation.flag(hold, "hold")
         self.regrow = None
+        regrow_fraction = validation.number(
+            *(regrow_fraction, "regrow_fraction"), above=0, below=1, meaning="such as 0.3"
+        )
         if regrow is not None:
             self.regrow = Regrow(regrow, regrow_fraction, self.selection.pattern, self.hold)
         if self.only_holds:

@@ -1,7 +1,6 @@
 """Prune the weights whose magnitude is below a threshold."""
 
 import math
-import numbers
 import re
 from collections.abc import Mapping
 
@@ -9,10 +8,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._common import validation
 from kerasreg._common.texts import listed, nearest
 from kerasreg._graph.notes import notes_on
 from kerasreg._graph.prunable import prunable
-from kerasreg._graph.variables import all_layers, require_built, require_expression
+from kerasreg._graph.variables import all_layers, require_built
 from kerasreg._statistics.statistics import nonfinite_paths
 
 
@@ -61,13 +61,14 @@ class ThresholdRule:
     def __init__(self, threshold, relative, include, exclude):
         given = threshold if isinstance(threshold, dict) else {"": threshold}
         if not given:
-            raise ValueError("`threshold` must not be an empty dict.")
+            expected = "a number, or a dict from regular expression to number that is not empty"
+            raise validation.invalid("threshold", threshold, expected)
         for pattern in given:
-            require_expression(pattern, "threshold")
-        require_expression(include, "include")
-        require_expression(exclude, "exclude")
+            validation.expression(pattern, "threshold", is_key=True)
+        validation.expression(include, "include")
+        validation.expression(exclude, "exclude")
         self._thresholds = {pattern: _validated(value) for pattern, value in given.items()}
-        self._relative = bool(relative)
+        self._relative = validation.flag(relative, "relative")
         self._include = include
         self._exclude = exclude
 
@@ -136,19 +137,13 @@ def epochs_to_prune(at):
     if isinstance(at, str) and at == "end":
         return frozenset()
     try:
-        epochs = [at] if isinstance(at, numbers.Integral) else list(at)
+        epochs = [at] if validation.is_integer(at) else list(at)
     except TypeError:
         epochs = []
-    if not epochs or not all(_is_epoch(epoch) for epoch in epochs):
-        raise ValueError(
-            '`at` must be "end", or the number of an epoch, or several; the first epoch is 0. '
-            f"Received: at={at!r}"
-        )
+    if not epochs or not all(validation.is_integer(each) and each >= 0 for each in epochs):
+        expected = '"end", or the number of an epoch, or several; the first epoch is 0'
+        raise validation.invalid("at", at, expected)
     return frozenset(int(epoch) for epoch in epochs)
-
-
-def _is_epoch(value):
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 0
 
 
 def _found(pattern, variable, default):
@@ -156,13 +151,8 @@ def _found(pattern, variable, default):
 
 
 def _validated(threshold):
-    is_number = isinstance(threshold, numbers.Real) and not isinstance(threshold, bool)
-    if not is_number or not math.isfinite(threshold) or threshold < 0:
-        raise ValueError(
-            "`threshold` must be a finite float of at least 0, or a dict from regular expression "
-            f"to such a float. Received: threshold={threshold!r}"
-        )
-    return float(threshold)
+    meaning = "or a dict from regular expression to such a number"
+    return validation.number(threshold, "threshold", at_least=0, meaning=meaning)
 
 
 def _why_not_trainable(model):

@@ -1,9 +1,10 @@
 """What a schedule is, and its steps in one run: plain numbers, without a model."""
 
 import math
-import numbers
 from dataclasses import dataclass
 from typing import Any
+
+from kerasreg._common import validation
 
 _UNITS = ("steps", "epochs", "fraction")
 
@@ -27,8 +28,9 @@ class Run:
     remedy: str = "Pass `{name}`"
 
     def __post_init__(self):
-        _validate_length(self.steps, "steps", numbers.Integral)
-        _validate_length(self.steps_per_epoch, "steps_per_epoch", numbers.Real)
+        unknown = "an unknown length"
+        validation.integer(self.steps, "steps", at_least=0, none=unknown)
+        validation.number(self.steps_per_epoch, "steps_per_epoch", at_least=0, none=unknown)
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,7 @@ class Schedule:
         frequency: Any = None,
         unit: str = "steps",
     ):
-        if unit not in _UNITS:
-            raise ValueError(f"`unit` must be one of {_UNITS}. Received: unit={unit!r}")
-        self.unit = unit
+        self.unit = validation.choice(unit, "unit", _UNITS)
         self.begin_step = _validate_time(begin_step, "begin_step", unit)
         self.end_step = None if end_step is None else _validate_time(end_step, "end_step", unit)
         if self.end_step is not None and self.end_step < self.begin_step:
@@ -132,13 +132,11 @@ class Schedule:
                 "`end_step` must not be before `begin_step`. Received: "
                 f"begin_step={begin_step!r}, end_step={end_step!r}"
             )
-        is_int = isinstance(frequency, numbers.Integral) and not isinstance(frequency, bool)
+        is_int = validation.is_integer(frequency)
         is_known = frequency is None or (isinstance(frequency, str) and frequency == "epoch")
         if not is_known and not (is_int and int(frequency) > 0):
-            raise ValueError(
-                '`frequency` must be None, a number of steps of at least 1, or "epoch". '
-                f"Received: frequency={frequency!r}"
-            )
+            expected = 'None, a number of steps of at least 1, or "epoch"'
+            raise validation.invalid("frequency", frequency, expected)
         self.frequency = int(frequency) if is_int else frequency
 
     #: Whether the sparsity rises step by step, so that more prunings are gentler.
@@ -185,41 +183,24 @@ class Schedule:
 
 def validate_sparsity(value, name):
     """The number that was given as a float, or a `ValueError`."""
-    is_scalar = isinstance(value, numbers.Real) or getattr(value, "shape", None) == ()
-    if isinstance(value, bool) or not is_scalar or not 0 <= float(value) <= 1:
-        raise ValueError(
-            f"`{name}` must be a fraction from 0.0 to 1.0 (0.9 is 90 % zeros). "
-            f"Received: {name}={value!r}"
-        )
-    return float(value)
-
-
-def _validate_length(value, name, kind):
-    if value is None:
-        return
-    if not isinstance(value, kind) or isinstance(value, bool) or not 0 <= value < math.inf:
-        expected = "an int" if kind is numbers.Integral else "a finite number"
-        raise ValueError(
-            f"`{name}` must be {expected} of at least 0, or None where it is unknown. "
-            f"Received: {name}={value!r}"
-        )
+    meaning = "the fraction that is zero (0.9 is 90 % zeros)"
+    return validation.number(value, name, at_least=0, at_most=1, meaning=meaning)
 
 
 def _validate_time(value, name, unit):
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    is_whole = is_number and float(value).is_integer()
-    allowed = {
-        "steps": (is_whole, "a number of steps, such as 1000"),
-        "epochs": (is_number, "a number of epochs, such as 2 or 2.5"),
-        "fraction": (is_number and value <= 1, "a fraction of the run from 0.0 to 1.0"),
+    expected = {
+        "steps": "a whole number, such as 1000",
+        "epochs": "a number of epochs, such as 2 or 2.5",
+        "fraction": "a fraction of the run",
     }
-    fits, expected = allowed[unit]
-    if not fits or not 0 <= value < math.inf:
-        raise ValueError(
-            f"`{name}` must be at least 0 and, with unit={unit!r}, {expected}. "
-            f"Received: {name}={value!r}"
-        )
-    return int(value) if unit == "steps" else float(value)
+    meaning = f"with unit={unit!r} {expected[unit]}"
+    most = 1 if unit == "fraction" else None
+    found = validation.number(value, name, at_least=0, at_most=most, meaning=meaning)
+    if unit != "steps":
+        return found
+    if not found.is_integer():
+        raise validation.invalid(name, value, meaning)
+    return int(found)
 
 
 def _known(run, what, name):

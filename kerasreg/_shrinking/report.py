@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from kerasreg._common import validation
 from kerasreg._common.report import Report
 from kerasreg._common.sheet import Sheet, left, right
 from kerasreg._shrinking.costs.latency import LatencyComparison
@@ -42,7 +43,7 @@ class LayerWidth:
             axis: of `before`: in a Dense layer 0 has the inputs, and -1 the units.
             names: of all that were there before, in their order. Default: indices.
         """
-        if not -len(self.before) <= axis < len(self.before):
+        if not validation.is_integer(axis) or not -len(self.before) <= axis < len(self.before):
             raise ValueError(
                 f"`axis` must be one of the {len(self.before)} axes of the first weights of "
                 f"'{self.name}'. Received: axis={axis!r}"

@@ -2,6 +2,7 @@
 
 import keras
 
+from kerasreg._common import validation
 from kerasreg._common.types import InputShape
 from kerasreg._common.warn import warn
 from kerasreg._graph.analyse import analyse
@@ -12,7 +13,6 @@ from kerasreg._shrinking.dead import Dead, find_dead
 from kerasreg._shrinking.rebuild import Rebuild
 from kerasreg._shrinking.report import ShrinkReport
 from kerasreg._shrinking.verify import verify
-from kerasreg.regularizers.base import validate_count
 
 
 def shrink(
@@ -58,7 +58,7 @@ def shrink(
     (4, 49, 25)
     """
     require_shrinkable(model, "kerasreg.shrink")
-    round_to = validate_count(round_to, "round_to")
+    round_to = validation.integer(round_to, "round_to", at_least=1)
     shapes = input_shapes(model, input_shape)
     small, analysis, dead = _reduce(model, round_to)
 

@@ -3,13 +3,13 @@
 import keras
 from keras import ops
 
+from kerasreg._common import validation
 from kerasreg._common.types import Logs
 from kerasreg._common.warn import warn
 from kerasreg._proximal.advice import Deaths
 from kerasreg._proximal.coupled import CoupledTraining
 from kerasreg._train_step import FitScope
 from kerasreg.callbacks.train_step_callback import TrainStepCallback
-from kerasreg.regularizers.base import validate_factor
 
 
 class CoupledGroupLasso(TrainStepCallback):
@@ -71,8 +71,9 @@ class CoupledGroupLasso(TrainStepCallback):
         self, factor: float = 1e-3, include: str | None = None, exclude: str | None = None
     ):
         super().__init__()
-        self._factor = validate_factor(factor, "factor")
-        self._include, self._exclude = include, exclude
+        self._factor = validation.number(factor, "factor", at_least=0)
+        self._include = validation.expression(include, "include")
+        self._exclude = validation.expression(exclude, "exclude")
         self.groups: list = []
         self.skipped: dict[str, str] = {}
         self._penalised: list = []

@@ -6,10 +6,11 @@ from typing import Any
 
 from keras import ops
 
+from kerasreg._common import validation
 from kerasreg._common.texts import nearest
 from kerasreg._common.types import Logs, Tensor
 from kerasreg._common.warn import noted, warn
-from kerasreg._graph.variables import require_built, require_expression
+from kerasreg._graph.variables import require_built
 from kerasreg._train_step import (
     Coverage,
     FitScope,
@@ -75,15 +76,14 @@ class PenaltySchedule(TrainStepCallback):
     ):
         super().__init__()
         if schedule is not None and not callable(schedule):
-            raise ValueError(
-                "`schedule` must be a `keras.optimizers.schedules.LearningRateSchedule` or a "
-                f"function of the step. Received: schedule={schedule!r}"
+            expected = (
+                "a `keras.optimizers.schedules.LearningRateSchedule` or a function of the step"
             )
+            raise validation.invalid("schedule", schedule, expected)
         self._schedule = schedule
-        self._warmup_steps = _validate_steps(warmup_steps, "warmup_steps")
-        self._ramp_steps = _validate_steps(ramp_steps, "ramp_steps")
-        require_expression(include, "include")
-        self._include = include
+        self._warmup_steps = validation.integer(warmup_steps, "warmup_steps", at_least=0)
+        self._ramp_steps = validation.integer(ramp_steps, "ramp_steps", at_least=0)
+        self._include = validation.expression(include, "include")
 
     @property
     def needs_hook(self) -> bool:
@@ -240,9 +240,3 @@ def _require_scale(step, value):
             "The `schedule` of PenaltySchedule must give finite numbers >= 0. Received: "
             f"{value} in step {step}"
         )
-
-
-def _validate_steps(value, name):
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"`{name}` must be an int of at least 0. Received: {name}={value!r}")
-    return value

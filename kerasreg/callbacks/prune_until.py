@@ -1,12 +1,12 @@
 """Prune as far as a metric allows."""
 
 import math
-import numbers
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from keras import ops
 
+from kerasreg._common import validation
 from kerasreg._common.types import Logs
 from kerasreg._common.warn import warn
 from kerasreg._pruning.pattern import Pattern
@@ -82,11 +82,12 @@ class PruneUntil(TrainStepCallback):
     ):
         super().__init__()
         self._monitor = monitor
-        self._tolerance = _validate_tolerance(tolerance)
+        self._tolerance = validation.number(tolerance, "tolerance", at_least=0)
         self._levels = _validate_levels(sparsities)
-        if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
-            raise ValueError(f"`epochs` must be an int of at least 1. Received: epochs={epochs!r}")
-        self._epochs, self._given = epochs, _validate_baseline(baseline)
+        self._epochs = validation.integer(epochs, "epochs", at_least=1)
+        self._given = validation.number(
+            *(baseline, "baseline"), none="the value after the first epoch"
+        )
         self._is_max = _is_max(monitor, mode)
         self._strategy = Strategy(
             *(OnDemand(self._levels[-1]), pattern, score, scope, include, exclude),
@@ -262,35 +263,16 @@ class PruneUntil(TrainStepCallback):
         return float(value)
 
 
-def _validate_baseline(value):
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if value is not None and not (is_number and math.isfinite(value)):
-        raise ValueError(
-            "`baseline` must be None, or a finite value of the metric. "
-            f"Received: baseline={value!r}"
-        )
-    return value if value is None else float(value)
-
-
-def _validate_tolerance(value):
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < math.inf:
-        raise ValueError(
-            f"`tolerance` must be a number of at least 0. Received: tolerance={value!r}"
-        )
-    return float(value)
-
-
 def _validate_levels(values):
     levels = [validate_sparsity(value, "sparsities") for value in values]
     if not levels or levels != sorted(set(levels)):
-        raise ValueError(f"`sparsities` must rise. Received: sparsities={values!r}")
+        raise validation.invalid("sparsities", values, "a rising sequence of numbers from 0 to 1")
     return levels
 
 
 def _is_max(monitor, mode):
-    if mode not in ("auto", "max", "min"):
-        raise ValueError(f'`mode` must be "auto", "max" or "min". Received: mode={mode!r}')
+    if not isinstance(mode, str) or mode not in ("auto", "max", "min"):
+        raise validation.invalid("mode", mode, '"auto", "max" or "min"')
     if mode != "auto":
         return mode == "max"
     name = str(monitor).lower()

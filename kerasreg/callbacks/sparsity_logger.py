@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from kerasreg._attach.unused import on_unused_regularizers
+from kerasreg._common import validation
 from kerasreg._common.texts import listed
 from kerasreg._common.types import Logs
 from kerasreg._common.warn import noted, warn
@@ -83,7 +84,7 @@ class SparsityLogger(keras.callbacks.Callback):
         super().__init__()
         self._every = _iterations_between(update_freq)
         self._log_dir = _validate_log_dir(log_dir)
-        self._include = include
+        self._include = validation.expression(include, "include")
         self._metrics = _validate_metrics(metrics)
         # Keras may call batch hooks later, in a thread; then the weights have moved on.
         self.async_safe = self._every is None
@@ -248,27 +249,20 @@ def _validate_log_dir(log_dir):
     try:
         return os.fspath(log_dir)
     except TypeError:
-        raise ValueError(
-            f"`log_dir` must be a folder, None or False. Received: log_dir={log_dir!r}"
-        ) from None
+        raise validation.invalid("log_dir", log_dir, "a folder, None or False") from None
 
 
 def _validate_metrics(metrics):
     is_list = isinstance(metrics, (list, tuple, set, frozenset))
-    if not is_list or not set(metrics) <= set(METRICS):
-        raise ValueError(
-            f"`metrics` must be a list with some of {list(METRICS)}. Received: metrics={metrics!r}"
-        )
+    if not is_list or not all(each in METRICS for each in metrics):
+        raise validation.invalid("metrics", metrics, f"a list with some of {list(METRICS)}")
     return tuple(name for name in METRICS if name in metrics)
 
 
 def _iterations_between(update_freq):
-    if update_freq == "epoch":
-        return None
-    every = 1 if update_freq == "batch" else update_freq
-    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-        raise ValueError(
-            '`update_freq` must be "epoch", "batch", or an int of at least 1. '
-            f"Received: update_freq={update_freq!r}"
-        )
-    return every
+    if isinstance(update_freq, str) and update_freq in ("epoch", "batch"):
+        return None if update_freq == "epoch" else 1
+    if not validation.is_integer(update_freq) or update_freq < 1:
+        expected = '"epoch", "batch", or an int of at least 1'
+        raise validation.invalid("update_freq", update_freq, expected)
+    return int(update_freq)

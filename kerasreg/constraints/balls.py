@@ -3,14 +3,14 @@
 import keras
 
 from kerasreg import _prox as operators
+from kerasreg._common import validation
 from kerasreg.constraints.base import GroupProjection
-from kerasreg.regularizers.base import validate_above
 
 
 class _OfRadius(GroupProjection):
     def __init__(self, radius=1.0, axis=None, gates=1):
         super().__init__(axis, gates)
-        self.radius = validate_above(radius, "radius", 0)
+        self.radius = validation.number(radius, "radius", above=0)
 
     def get_config(self):
         return {"radius": self.radius, **super().get_config()}

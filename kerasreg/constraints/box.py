@@ -1,12 +1,11 @@
 """Bounds of single weights."""
 
-import math
-import numbers
 from typing import Any
 
 import keras
 
 from kerasreg import _prox as operators
+from kerasreg._common import validation
 from kerasreg.constraints.base import Projection
 
 
@@ -31,8 +30,8 @@ class Box(Projection):
     """
 
     def __init__(self, min_value: float | None = None, max_value: float | None = None):
-        self.min_value = _validate_bound(min_value, "min_value")
-        self.max_value = _validate_bound(max_value, "max_value")
+        self.min_value = validation.number(min_value, "min_value", none="no bound")
+        self.max_value = validation.number(max_value, "max_value", none="no bound")
         if min_value is None and max_value is None:
             raise ValueError(
                 "`Box` needs a `min_value`, a `max_value`, or both. Received: min_value=None, "
@@ -49,14 +48,3 @@ class Box(Projection):
 
     def get_config(self) -> dict[str, Any]:
         return {"min_value": self.min_value, "max_value": self.max_value}
-
-
-def _validate_bound(value, name):
-    if value is None:
-        return None
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not math.isfinite(value):
-        raise ValueError(
-            f"`{name}` must be a finite number, or None for no bound. Received: {name}={value!r}"
-        )
-    return float(value)

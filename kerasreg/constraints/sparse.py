@@ -1,15 +1,14 @@
 """A number of weights that are not zero."""
 
 import math
-import numbers
 from typing import Any
 
 import keras
 
 from kerasreg import _prox as operators
+from kerasreg._common import validation
 from kerasreg._common.types import Axis, Shape
 from kerasreg.constraints.base import GroupProjection
-from kerasreg.regularizers.base import validate_count
 
 
 @keras.saving.register_keras_serializable("kerasreg")
@@ -52,8 +51,10 @@ class KSparse(GroupProjection):
             raise ValueError(
                 f"`KSparse` needs `k` or `sparsity`, not both. Received: k={k}, sparsity={sparsity}"
             )
-        self.k = None if k is None else validate_count(k, "k")
-        self.sparsity = None if sparsity is None else _validate_sparsity(sparsity)
+        self.k = validation.integer(k, "k", at_least=1, none="`sparsity`")
+        self.sparsity = validation.number(
+            sparsity, "sparsity", at_least=0, below=1, meaning="the share of zeros", none="`k`"
+        )
 
     def check(self, shape: Shape, name: str = "weights") -> None:
         super().check(shape, name)
@@ -77,13 +78,3 @@ class KSparse(GroupProjection):
 
     def get_config(self) -> dict[str, Any]:
         return {"k": self.k, "sparsity": self.sparsity, **super().get_config()}
-
-
-def _validate_sparsity(value):
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not 0 <= value < 1:
-        raise ValueError(
-            "`sparsity` must be a number of at least 0 and below 1, the fraction of zeros. "
-            f"Received: sparsity={value!r}"
-        )
-    return float(value)

@@ -6,7 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasreg.regularizers.base import Penalty, absolute, validate_factor
+from kerasreg._common import validation
+from kerasreg.regularizers.base import Penalty, absolute
 
 #: How near to 0 and 1 an activation counts; exact in float32, and so is 1 minus it.
 EPSILON = 2.0**-23
@@ -21,7 +22,7 @@ class ActivityPenalty(Penalty):
     """
 
     def __init__(self, factor):
-        self.factor = validate_factor(factor, "factor")
+        self.factor = validation.number(factor, "factor", at_least=0)
 
     def check(self, shape, name="activations"):
         if len(shape) < 2:
@@ -67,9 +68,7 @@ class ActivityEntropy(ActivityPenalty):
 
     def __init__(self, factor: float = 0.01, from_logits: bool = False):
         super().__init__(factor)
-        if not isinstance(from_logits, bool):
-            raise ValueError(f"`from_logits` must be a bool. Received: from_logits={from_logits!r}")
-        self.from_logits = from_logits
+        self.from_logits = validation.flag(from_logits, "from_logits")
 
     def _mean(self, activations):
         if self.from_logits:
@@ -116,9 +115,7 @@ class ActivityKL(ActivityPenalty):
 
     def __init__(self, factor: float = 0.01, rho: float = 0.05):
         super().__init__(factor)
-        self.rho = validate_factor(rho, "rho")
-        if not 0 < self.rho < 1:
-            raise ValueError(f"`rho` must be between 0 and 1. Received: rho={rho}")
+        self.rho = validation.number(rho, "rho", above=0, below=1)
 
     def _mean(self, activations):
         clipped = ops.clip(activations, EPSILON, 1 - EPSILON)

@@ -8,9 +8,10 @@ import numpy as np
 from keras import ops
 
 from kerasreg import _prox as operators
+from kerasreg._common import validation
 from kerasreg._common.types import Tensor
 from kerasreg.regularizers.arrays import PackedArray, array_argument, encode, unpacked
-from kerasreg.regularizers.base import Regularizer, absolute, validate_above, validate_factor
+from kerasreg.regularizers.base import Regularizer, absolute
 
 #: Pilot weights nearer to zero than this count as this large.
 TINY = 1e-8
@@ -106,7 +107,7 @@ class L2SP(Anchored):
     """
 
     def __init__(self, l2: float = 0.01, reference: Tensor = None):
-        self.l2 = validate_factor(l2, "l2")
+        self.l2 = validation.number(l2, "l2", at_least=0)
         self._reference = array_argument(reference, "reference")
 
     def _value(self, weights):
@@ -148,7 +149,7 @@ class L1SP(Anchored):
     """
 
     def __init__(self, l1: float = 0.01, reference: Tensor = None):
-        self.l1 = validate_factor(l1, "l1")
+        self.l1 = validation.number(l1, "l1", at_least=0)
         self._reference = array_argument(reference, "reference")
 
     def _value(self, weights):
@@ -197,8 +198,8 @@ class WeightedL1(Anchored):
     def __init__(
         self, l1: float = 0.01, weights: Tensor = None, pilot: Tensor = None, gamma: float = 1.0
     ):
-        self.l1 = validate_factor(l1, "l1")
-        self.gamma = validate_above(gamma, "gamma", 0)
+        self.l1 = validation.number(l1, "l1", at_least=0)
+        self.gamma = validation.number(gamma, "gamma", above=0)
         self.weights = array_argument(weights, "weights")
         self.pilot = array_argument(pilot, "pilot")
         if self.weights is not None and self.pilot is not None:

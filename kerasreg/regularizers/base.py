@@ -1,12 +1,11 @@
 """What a penalty is: a value, a prox, a config."""
 
-import math
-import numbers
 from typing import Any
 
 import keras
 from keras import ops
 
+from kerasreg._common import validation
 from kerasreg._common.types import Shape, Tensor
 
 
@@ -110,41 +109,11 @@ class Regularizer(Penalty):
         raise NotImplementedError
 
 
-def validate_factor(value, name):
-    """`value` as the plain float it is, if it is finite and not negative."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise ValueError(f"`{name}` must be a non-negative float. Received: {name}={value!r}")
-    value = float(value)
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(
-            f"`{name}` must be finite and not negative. Received: {name}={value}. "
-            "A penalty of 0.0 switches the term off."
-        )
-    return value
-
-
-def validate_count(value, name):
-    """`value` as the plain int it is, if it is at least 1."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"`{name}` must be an int of at least 1. Received: {name}={value!r}")
-    return int(value)
-
-
 def safe_sqrt(squares):
     """The square root, with a slope of 0 at 0: the subgradient that keeps a zero."""
     dead = squares == 0
     root = ops.sqrt(ops.where(dead, ops.ones_like(squares), squares))
     return ops.where(dead, ops.zeros_like(squares), root)
-
-
-def validate_above(value, name, least):
-    """`value` as the plain float it is, if it is finite and above `least`."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= least:
-        raise ValueError(
-            f"`{name}` must be a finite number above {least}. Received: {name}={value!r}"
-        )
-    return float(value)
 
 
 def absolute(weights):
@@ -163,8 +132,14 @@ def mean_step(step, axes):
 
 def standardize_step(step, weights, finest):
     """`step` as a tensor like the weights, if it is not negative and broadcasts to `finest`."""
-    if isinstance(step, numbers.Real) and not step >= 0:
-        raise ValueError(f"`step` must be a number >= 0. Received: step={step}")
+    is_number = validation.is_number(step)
+    if (
+        isinstance(step, (bool, str))
+        or str(getattr(step, "dtype", "")) == "bool"
+        or step is None
+        or (is_number and not step >= 0)
+    ):
+        raise validation.invalid("step", step, "a number >= 0")
     step = ops.convert_to_tensor(step, weights.dtype)
     if not broadcasts(step.shape, finest):
         raise ValueError(

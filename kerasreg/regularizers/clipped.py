@@ -9,7 +9,8 @@ import keras
 from keras import ops
 
 from kerasreg import _prox as operators
-from kerasreg.regularizers.base import Regularizer, absolute, validate_above, validate_factor
+from kerasreg._common import validation
+from kerasreg.regularizers.base import Regularizer, absolute
 
 
 @keras.saving.register_keras_serializable("kerasreg")
@@ -40,8 +41,8 @@ class MCP(Regularizer):
     """
 
     def __init__(self, factor: float = 0.01, gamma: float = 3.0):
-        self.factor = validate_factor(factor, "factor")
-        self.gamma = validate_above(gamma, "gamma", 0)
+        self.factor = validation.number(factor, "factor", at_least=0)
+        self.gamma = validation.number(gamma, "gamma", above=0)
 
     def _value(self, weights):
         m = _at_most(absolute(weights), self.gamma * self.factor)
@@ -84,8 +85,8 @@ class SCAD(Regularizer):
     """
 
     def __init__(self, factor: float = 0.01, a: float = 3.7):
-        self.factor = validate_factor(factor, "factor")
-        self.a = validate_above(a, "a", 2)
+        self.factor = validation.number(factor, "factor", at_least=0)
+        self.a = validation.number(a, "a", above=2)
 
     def _value(self, weights):
         m = _at_most(absolute(weights), self.a * self.factor)
@@ -128,8 +129,8 @@ class CappedL1(Regularizer):
     """
 
     def __init__(self, factor: float = 0.01, theta: float = 0.1):
-        self.factor = validate_factor(factor, "factor")
-        self.theta = validate_above(theta, "theta", 0)
+        self.factor = validation.number(factor, "factor", at_least=0)
+        self.theta = validation.number(theta, "theta", above=0)
 
     def _value(self, weights):
         return self.factor * ops.sum(_at_most(absolute(weights), self.theta))

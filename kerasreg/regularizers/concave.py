@@ -9,7 +9,8 @@ import keras
 from keras import ops
 
 from kerasreg import _prox as operators
-from kerasreg.regularizers.base import Regularizer, absolute, validate_above, validate_factor
+from kerasreg._common import validation
+from kerasreg.regularizers.base import Regularizer, absolute
 
 
 @keras.saving.register_keras_serializable("kerasreg")
@@ -35,7 +36,7 @@ class L0(Regularizer):
     """
 
     def __init__(self, factor: float = 0.01):
-        self.factor = validate_factor(factor, "factor")
+        self.factor = validation.number(factor, "factor", at_least=0)
 
     def _value(self, weights):
         # `w - w` has no gradient, and it is NaN where the weight is not finite.
@@ -76,12 +77,10 @@ class Lp(Regularizer):
     """
 
     def __init__(self, factor: float = 0.01, p: float = 0.5):
-        self.factor = validate_factor(factor, "factor")
-        if isinstance(p, bool) or p not in (1 / 2, 2 / 3):
-            raise ValueError(
-                "`p` must be 1/2 or 2/3 (as floats; write `p=2 / 3`): the prox of other powers is "
-                f"not implemented. Received: p={p!r}"
-            )
+        self.factor = validation.number(factor, "factor", at_least=0)
+        if not validation.is_number(p) or p not in (1 / 2, 2 / 3):
+            expected = "1/2 or 2/3 (as floats; write `p=2 / 3`): others have no prox here"
+            raise validation.invalid("p", p, expected)
         self.p = float(p)
 
     def _value(self, weights):
@@ -125,8 +124,8 @@ class LogSum(Regularizer):
     """
 
     def __init__(self, factor: float = 0.01, epsilon: float = 0.1):
-        self.factor = validate_factor(factor, "factor")
-        self.epsilon = validate_above(epsilon, "epsilon", 0)
+        self.factor = validation.number(factor, "factor", at_least=0)
+        self.epsilon = validation.number(epsilon, "epsilon", above=0)
 
     def _value(self, weights):
         return self.factor * ops.sum(ops.log1p(absolute(weights) / self.epsilon))
@@ -166,8 +165,8 @@ class TransformedL1(Regularizer):
     """
 
     def __init__(self, factor: float = 0.01, a: float = 1.0):
-        self.factor = validate_factor(factor, "factor")
-        self.a = validate_above(a, "a", 0)
+        self.factor = validation.number(factor, "factor", at_least=0)
+        self.a = validation.number(a, "a", above=0)
 
     def _value(self, weights):
         size = absolute(weights)

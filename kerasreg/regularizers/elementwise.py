@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from kerasreg import _prox as operators
-from kerasreg.regularizers.base import Regularizer, absolute, validate_factor
+from kerasreg._common import validation
+from kerasreg.regularizers.base import Regularizer, absolute
 
 
 @keras.saving.register_keras_serializable("kerasreg")
@@ -32,7 +33,7 @@ class L1(Regularizer):
     """
 
     def __init__(self, l1: float = 0.01):
-        self.l1 = validate_factor(l1, "l1")
+        self.l1 = validation.number(l1, "l1", at_least=0)
 
     def _value(self, weights):
         return self.l1 * ops.sum(absolute(weights))
@@ -67,7 +68,7 @@ class L2(Regularizer):
     """
 
     def __init__(self, l2: float = 0.01):
-        self.l2 = validate_factor(l2, "l2")
+        self.l2 = validation.number(l2, "l2", at_least=0)
 
     def _value(self, weights):
         return self.l2 * ops.sum(ops.square(weights))
@@ -106,8 +107,8 @@ class L1L2(Regularizer):
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0):
         # Keras takes None for "off".
-        self.l1 = validate_factor(0.0 if l1 is None else l1, "l1")
-        self.l2 = validate_factor(0.0 if l2 is None else l2, "l2")
+        self.l1 = validation.number(0.0 if l1 is None else l1, "l1", at_least=0)
+        self.l2 = validation.number(0.0 if l2 is None else l2, "l2", at_least=0)
 
     def _value(self, weights):
         # A term that is off costs no pass over the weights.
@@ -151,7 +152,7 @@ class NonNegativeL1(Regularizer):
     """
 
     def __init__(self, l1: float = 0.01):
-        self.l1 = validate_factor(l1, "l1")
+        self.l1 = validation.number(l1, "l1", at_least=0)
 
     def _value(self, weights):
         return self.l1 * ops.sum(absolute(weights))

@@ -1,15 +1,15 @@
 """Penalties of neighbours: weights along an axis become equal."""
 
-import numbers
 from typing import Any
 
 import keras
 from keras import ops
 
 from kerasreg import _prox as operators
+from kerasreg._common import validation
 from kerasreg._common.types import Axis, Shape
 from kerasreg._graph.groups import Groups
-from kerasreg.regularizers.base import Regularizer, absolute, validate_factor
+from kerasreg.regularizers.base import Regularizer, absolute
 
 
 @keras.saving.register_keras_serializable("kerasreg")
@@ -38,7 +38,7 @@ class TotalVariation(Regularizer):
     """
 
     def __init__(self, factor: float = 0.01, axis: Axis = 0):
-        self.factor = validate_factor(factor, "factor")
+        self.factor = validation.number(factor, "factor", at_least=0)
         self.axis = validate_single_axis(axis)
 
     def check(self, shape: Shape, name: str = "weights") -> None:
@@ -80,10 +80,8 @@ class FusedLasso(Regularizer):
     """
 
     def __init__(self, factor: float = 0.01, l1_ratio: float = 0.5, axis: Axis = 0):
-        self.factor = validate_factor(factor, "factor")
-        self.l1_ratio = validate_factor(l1_ratio, "l1_ratio")
-        if self.l1_ratio > 1:
-            raise ValueError(f"`l1_ratio` must be at most 1. Received: l1_ratio={l1_ratio}")
+        self.factor = validation.number(factor, "factor", at_least=0)
+        self.l1_ratio = validation.number(l1_ratio, "l1_ratio", at_least=0, at_most=1)
         self.axis = validate_single_axis(axis)
 
     def check(self, shape: Shape, name: str = "weights") -> None:
@@ -114,8 +112,4 @@ def variation(weights, axis):
 
 def validate_single_axis(axis):
     """`axis` as the plain int it is."""
-    if isinstance(axis, bool) or not isinstance(axis, numbers.Integral):
-        raise ValueError(
-            f"`axis` must be one int, the axis along which neighbours are. Received: axis={axis!r}"
-        )
-    return int(axis)
+    return validation.integer(axis, "axis", meaning="the axis along which neighbours are")

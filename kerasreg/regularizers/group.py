@@ -7,11 +7,12 @@ import keras
 from keras import ops
 
 from kerasreg import _prox as operators
+from kerasreg._common import validation
 from kerasreg._common.types import Axis
 from kerasreg._graph.groups import Groups
 from kerasreg._graph.roles import groups_of
 from kerasreg.regularizers.at_build import frame_of_add_weight
-from kerasreg.regularizers.base import Penalty, Regularizer, absolute, safe_sqrt, validate_factor
+from kerasreg.regularizers.base import Penalty, Regularizer, absolute, safe_sqrt
 
 
 class GroupPenalty(Penalty):
@@ -118,7 +119,7 @@ class GroupLasso(GroupRegularizer):
 
     def __init__(self, factor: float = 0.01, axis: Axis = -1, gates: int = 1):
         super().__init__(axis, gates)
-        self.factor = validate_factor(factor, "factor")
+        self.factor = validation.number(factor, "factor", at_least=0)
 
     def _value(self, weights):
         return self.factor * self._group_lasso(weights)
@@ -158,10 +159,8 @@ class SparseGroupLasso(GroupRegularizer):
         self, factor: float = 0.01, l1_ratio: float = 0.5, axis: Axis = -1, gates: int = 1
     ):
         super().__init__(axis, gates)
-        self.factor = validate_factor(factor, "factor")
-        self.l1_ratio = validate_factor(l1_ratio, "l1_ratio")
-        if self.l1_ratio > 1:
-            raise ValueError(f"`l1_ratio` must be at most 1. Received: l1_ratio={l1_ratio}")
+        self.factor = validation.number(factor, "factor", at_least=0)
+        self.l1_ratio = validation.number(l1_ratio, "l1_ratio", at_least=0, at_most=1)
 
     def _value(self, weights):
         l1 = self.l1_ratio * ops.sum(absolute(weights))

@@ -6,8 +6,9 @@ import keras
 from keras import ops
 
 from kerasreg import _prox as operators
+from kerasreg._common import validation
 from kerasreg._common.types import Axis
-from kerasreg.regularizers.base import broadcasts, mean_step, validate_above, validate_factor
+from kerasreg.regularizers.base import broadcasts, mean_step
 from kerasreg.regularizers.group import GroupRegularizer
 
 
@@ -38,7 +39,7 @@ class GroupL0(GroupRegularizer):
 
     def __init__(self, factor: float = 0.01, axis: Axis = -1, gates: int = 1):
         super().__init__(axis, gates)
-        self.factor = validate_factor(factor, "factor")
+        self.factor = validation.number(factor, "factor", at_least=0)
 
     def _value(self, weights):
         view, axes = self.groups.layout(weights.shape)
@@ -61,7 +62,7 @@ class _OfNorms(GroupRegularizer):
 
     def __init__(self, factor, axis, gates):
         super().__init__(axis, gates)
-        self.factor = validate_factor(factor, "factor")
+        self.factor = validation.number(factor, "factor", at_least=0)
 
     def step_shape(self, shape):
         view, axes = self.groups.layout(shape)
@@ -117,7 +118,7 @@ class GroupMCP(_OfNorms):
 
     def __init__(self, factor: float = 0.01, gamma: float = 3.0, axis: Axis = -1, gates: int = 1):
         super().__init__(factor, axis, gates)
-        self.gamma = validate_above(gamma, "gamma", 0)
+        self.gamma = validation.number(gamma, "gamma", above=0)
 
     def _value(self, weights):
         norms, price = self._norms(weights), self._price(weights)
@@ -162,7 +163,7 @@ class GroupSCAD(_OfNorms):
 
     def __init__(self, factor: float = 0.01, a: float = 3.7, axis: Axis = -1, gates: int = 1):
         super().__init__(factor, axis, gates)
-        self.a = validate_above(a, "a", 2)
+        self.a = validation.number(a, "a", above=2)
 
     def _value(self, weights):
         norms, price = self._norms(weights), self._price(weights)

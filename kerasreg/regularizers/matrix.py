@@ -7,17 +7,18 @@ import numpy as np
 from keras import ops
 
 from kerasreg import _prox as operators
+from kerasreg._common import validation
 from kerasreg._graph.groups import Groups
 from kerasreg._graph.roles import groups_of
 from kerasreg._prox.matrix import svd
-from kerasreg.regularizers.base import Regularizer, validate_factor
+from kerasreg.regularizers.base import Regularizer
 
 
 class MatrixRegularizer(Regularizer):
     """A penalty of a matrix with one column per index of `axis`; one step for all weights."""
 
     def __init__(self, factor=0.01, axis=-1):
-        self.factor = validate_factor(factor, "factor")
+        self.factor = validation.number(factor, "factor", at_least=0)
         self.groups = Groups(axis)
 
     def check(self, shape, name="weights"):

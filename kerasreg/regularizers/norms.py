@@ -6,8 +6,9 @@ import keras
 from keras import ops
 
 from kerasreg import _prox as operators
+from kerasreg._common import validation
 from kerasreg._common.types import Axis
-from kerasreg.regularizers.base import absolute, validate_factor
+from kerasreg.regularizers.base import absolute
 from kerasreg.regularizers.group import GroupRegularizer
 
 
@@ -38,7 +39,7 @@ class LInfinity1(GroupRegularizer):
 
     def __init__(self, factor: float = 0.01, axis: Axis = -1, gates: int = 1):
         super().__init__(axis, gates)
-        self.factor = validate_factor(factor, "factor")
+        self.factor = validation.number(factor, "factor", at_least=0)
 
     def _value(self, weights):
         view, axes = self.groups.layout(weights.shape)
@@ -80,7 +81,7 @@ class ExclusiveLasso(GroupRegularizer):
 
     def __init__(self, factor: float = 0.01, axis: Axis = -1, gates: int = 1):
         super().__init__(axis, gates)
-        self.factor = validate_factor(factor, "factor")
+        self.factor = validation.number(factor, "factor", at_least=0)
 
     def _value(self, weights):
         view, axes = self.groups.layout(weights.shape)

@@ -9,8 +9,9 @@ import numpy as np
 from keras import ops
 
 from kerasreg import _prox as operators
+from kerasreg._common import validation
 from kerasreg._common.types import Shape
-from kerasreg.regularizers.base import Regularizer, absolute, validate_factor
+from kerasreg.regularizers.base import Regularizer, absolute
 
 SEQUENCES = ("benjamini_hochberg", "linear")
 
@@ -56,16 +57,12 @@ class SLOPE(Regularizer):
         q: float = 0.1,
         last: float = 0.0,
     ):
-        self.factor = validate_factor(factor, "factor")
-        if sequence not in SEQUENCES:
-            raise ValueError(f"`sequence` must be one of {SEQUENCES}. Received: {sequence!r}")
-        self.sequence = sequence
-        self.q = validate_factor(q, "q")
-        if not 0 < self.q < 1:
-            raise ValueError(f"`q` must be between 0 and 1. Received: q={q}")
-        self.last = validate_factor(last, "last")
-        if self.last > 1:
-            raise ValueError(f"`last` must be at most 1: the sequence falls. Received: last={last}")
+        self.factor = validation.number(factor, "factor", at_least=0)
+        self.sequence = validation.choice(sequence, "sequence", SEQUENCES)
+        self.q = validation.number(q, "q", above=0, below=1)
+        self.last = validation.number(
+            *(last, "last"), at_least=0, at_most=1, meaning="because the sequence falls"
+        )
 
     def step_shape(self, shape: Shape) -> tuple[Any, ...]:
         return ()

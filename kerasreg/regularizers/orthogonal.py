@@ -6,8 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._common import validation
 from kerasreg._common.types import Axis, Shape
-from kerasreg.regularizers.base import Penalty, validate_count, validate_factor
+from kerasreg.regularizers.base import Penalty
 from kerasreg.regularizers.group import GroupPenalty
 
 
@@ -58,13 +59,9 @@ class Orthogonal(MatrixPenalty):
         self, factor: float = 0.01, axis: Axis = -1, gates: int = 1, unit_norm: bool = True
     ):
         super().__init__(axis, gates)
-        self.factor = validate_factor(factor, "factor")
-        if not isinstance(unit_norm, bool):
-            raise ValueError(
-                "`unit_norm` must be True or False (`axis` chooses between rows and columns). "
-                f"Received: unit_norm={unit_norm!r}"
-            )
-        self.unit_norm = unit_norm
+        self.factor = validation.number(factor, "factor", at_least=0)
+        meaning = "and `axis` chooses between rows and columns"
+        self.unit_norm = validation.flag(unit_norm, "unit_norm", meaning)
 
     def _value(self, weights):
         matrix = self._matrix(weights)
@@ -110,8 +107,8 @@ class ConvOrthogonal(Penalty):
     """
 
     def __init__(self, factor: float = 0.01, strides: int = 1):
-        self.factor = validate_factor(factor, "factor")
-        self.strides = validate_count(strides, "strides")
+        self.factor = validation.number(factor, "factor", at_least=0)
+        self.strides = validation.integer(strides, "strides", at_least=1)
 
     def check(self, shape: Shape, name: str = "weights") -> None:
         if len(shape) not in (3, 4):

@@ -6,13 +6,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._common import validation
 from kerasreg._common.types import Axis
 from kerasreg.regularizers.base import (
     Penalty,
     absolute,
     safe_sqrt,
-    validate_count,
-    validate_factor,
 )
 from kerasreg.regularizers.group import GroupPenalty
 from kerasreg.regularizers.orthogonal import MatrixPenalty
@@ -43,7 +42,7 @@ class HoyerSquare(Penalty):
     """
 
     def __init__(self, factor: float = 0.01):
-        self.factor = validate_factor(factor, "factor")
+        self.factor = validation.number(factor, "factor", at_least=0)
 
     def _value(self, weights):
         return self.factor * _hoyer_square(absolute(_scaled(weights)))
@@ -77,7 +76,7 @@ class GroupHoyerSquare(GroupPenalty):
 
     def __init__(self, factor: float = 0.01, axis: Axis = -1, gates: int = 1):
         super().__init__(axis, gates)
-        self.factor = validate_factor(factor, "factor")
+        self.factor = validation.number(factor, "factor", at_least=0)
 
     def _value(self, weights):
         view, axes = self.groups.layout(weights.shape)
@@ -129,11 +128,9 @@ class SpectralNorm(MatrixPenalty):
         power_iterations: int = 30,
     ):
         super().__init__(axis, gates)
-        self.factor = validate_factor(factor, "factor")
-        self.power = validate_count(power, "power")
-        if self.power > 2:
-            raise ValueError(f"`power` must be 1 or 2. Received: power={power}")
-        self.power_iterations = validate_count(power_iterations, "power_iterations")
+        self.factor = validation.number(factor, "factor", at_least=0)
+        self.power = validation.integer(power, "power", at_least=1, at_most=2)
+        self.power_iterations = validation.integer(power_iterations, "power_iterations", at_least=1)
 
     def _value(self, weights):
         matrix = self._matrix(weights)

@@ -35,7 +35,7 @@ def reports():
         latency,
         kerasreg.coupled_groups(small),
         kerasreg.statistics(model),
-        kerasreg.polish(plain, np.ones((4, 4)), np.ones((4, 2)), steps=1),
+        kerasreg.polish(plain, np.ones((4, 4)), np.ones((4, 2)), epochs=1),
         results.SizeReport("a|b", {HOSTILE: results.Size(HOSTILE, None, None, "a\nb <c>")}),
     ]
 

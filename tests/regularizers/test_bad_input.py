@@ -62,7 +62,7 @@ SHAPES = [
 @pytest.mark.parametrize(("penalty", "name"), FACTORS)
 @pytest.mark.parametrize("value", [-1.0, -1e-300, float("nan"), float("inf"), -np.inf])
 def test_factors_out_of_range(penalty, name, value):
-    message = rf"`{name}` must be finite and not negative.*Received: {name}="
+    message = rf"`{name}` must be a finite number of at least 0.*Received: {name}="
     with pytest.raises(ValueError, match=message):
         penalty(**{name: value})
 
@@ -70,7 +70,7 @@ def test_factors_out_of_range(penalty, name, value):
 @pytest.mark.parametrize(("penalty", "name"), FACTORS)
 @pytest.mark.parametrize("value", ["0.1", True, False, np.True_, [0.1], 1j, np.ones(2), object()])
 def test_factors_that_are_no_numbers(penalty, name, value):
-    message = rf"`{name}` must be a non-negative float.*Received: {name}="
+    message = rf"`{name}` must be a finite number of at least 0.*Received: {name}="
     with pytest.raises(ValueError, match=message):
         penalty(**{name: value})
 

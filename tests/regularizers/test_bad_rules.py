@@ -27,8 +27,8 @@ def unchanged(model, rules, message):
         (None, r"`rules` must be a dict.*Received: rules=None"),
         ([("kernel", L1())], r"`rules` must be a dict.*Received: rules=\["),
         (L1(), r"`rules` must be a dict.*Received: rules=L1"),
-        ({"kernel": L1(), "(": L1()}, r"regular expressions as keys.*Received: '\('"),
-        ({"kernel": L1(), 3: L1()}, r"regular expressions as keys.*Received: 3"),
+        ({"kernel": L1(), "(": L1()}, r"regular expressions as keys.*Received: rules='\('"),
+        ({"kernel": L1(), 3: L1()}, r"regular expressions as keys.*Received: rules=3"),
         (
             {"kernel": L1(), "bias": None},
             r"`rules\['bias'\]` must be a regularizer.*Received: None.*detach",

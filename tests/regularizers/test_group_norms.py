@@ -96,7 +96,7 @@ def test_shapes_out_of_range(penalty, name, value):
 
 @pytest.mark.parametrize("penalty", [LInfinity1, ExclusiveLasso, GroupL0, GroupMCP, GroupSCAD])
 def test_bad_factors_and_axes(penalty):
-    with pytest.raises(ValueError, match=r"`factor` must be finite and not negative"):
+    with pytest.raises(ValueError, match=r"`factor` must be a finite number of at least 0"):
         penalty(-1.0)
     with pytest.raises(ValueError, match=r"different axes.*shape \(2, 3\) are \[0, 1\]"):
         penalty(axis=2).prox(tensor(np.ones((2, 3))), 0.1)

@@ -213,5 +213,5 @@ def test_nan_changes_nothing():
 def test_refused(model, data, message):
     with pytest.raises(ValueError, match=message):
         kerasreg.recalibrate(model(), data)
-    with pytest.raises(ValueError, match="`steps` must be None or an int of at least 1"):
+    with pytest.raises(ValueError, match="`steps` must be an int of at least 1, or None"):
         kerasreg.recalibrate(one(), X, steps=0)

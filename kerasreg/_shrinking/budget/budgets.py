@@ -1,11 +1,11 @@
 """What a smaller model may cost, and the fewest units that must go for it."""
 
 import math
-import numbers
 from functools import cache
 
 import numpy as np
 
+from kerasreg._common import validation
 from kerasreg._shrinking.costs import costs, total, unknown_costs
 from kerasreg._shrinking.costs.flops import Shapes, flops, open_sizes
 from kerasreg._shrinking.costs.latency import seconds_of
@@ -63,16 +63,12 @@ class Budget:
         return high
 
     def _limit(self, given):
-        is_bool = isinstance(given, bool)
-        is_count = isinstance(given, numbers.Integral) and not is_bool and given >= 1
-        is_share = isinstance(given, float) and 0 < given <= 1
-        if not is_share and not is_count:
-            raise ValueError(
-                f"`{self.name}` must be an int of at least 1, or a float above 0.0 and up to 1.0, "
-                f"the fraction of what the model has. Received: {self.name}={given!r}"
-            )
+        is_count = validation.is_integer(given) and given >= 1
+        if not is_count and not (validation.is_number(given) and 0 < given <= 1):
+            expected = "an int of at least 1, or a float above 0.0 and up to 1.0, the fraction of"
+            raise validation.invalid(self.name, given, f"{expected} what the model has")
         if is_count:
-            return given
+            return int(given)
         whole = self.real(self.removal.model)
         limit = math.floor(given * whole)
         self.received += f", which is {limit:,} of {whole:,}"
@@ -140,11 +136,7 @@ class LatencyBudget(Budget):
         return 0.0
 
     def _limit(self, given):
-        if not isinstance(given, numbers.Real) or isinstance(given, bool) or not given > 0:
-            raise ValueError(
-                f"`latency` must be a number of seconds above 0. Received: latency={given!r}"
-            )
-        return given
+        return validation.number(given, "latency", above=0, meaning="in seconds")
 
 
 _KINDS = {each.name: each for each in (ParamsBudget, FlopsBudget, LatencyBudget)}

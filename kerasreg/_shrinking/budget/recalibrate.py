@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import layers, ops, tree
 
+from kerasreg._common import validation
 from kerasreg._common.batches import Batches, as_arrays, each_batch, is_batches, never_ends
 from kerasreg._graph.calls import replaced_call
 from kerasreg._graph.variables import all_layers, require_built
@@ -139,8 +140,7 @@ def _unchanged(variables):
 
 def _inputs(data, batch_size, steps):
     """Batch after batch of inputs."""
-    if steps is not None and (not isinstance(steps, int) or steps < 1):
-        raise ValueError(f"`steps` must be None or an int of at least 1. Received: {steps!r}")
+    validation.integer(steps, "steps", at_least=1, none="all batches")
     count = 0
     for inputs, *_ in itertools.islice(_batches(data, batch_size, steps), steps):
         yield inputs

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from kerasreg._common import validation
 from kerasreg._common.types import InputShape
 from kerasreg._graph.analyse import analyse
 from kerasreg._graph.requirements import require_shrinkable
@@ -117,10 +118,8 @@ def _within(budget, removal, round_to, input_shape):
 
 def _require_fit(model, data, fine_tune):
     if fine_tune is not None and not isinstance(fine_tune, dict):
-        raise ValueError(
-            "`fine_tune` must be None or a dict of arguments of `fit`, such as {'epochs': 3}. "
-            f"Received: fine_tune={fine_tune!r}"
-        )
+        expected = "None or a dict of arguments of `fit`, such as {'epochs': 3}"
+        raise validation.invalid("fine_tune", fine_tune, expected)
     if fine_tune is not None and (data is None or not model.compiled):
         raise ValueError(
             "`fine_tune` needs `data` and a compiled model. Received: data of type "

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from kerasreg._common import validation
 from kerasreg._common.report import Report
 from kerasreg._common.sheet import Sheet, left, right
 from kerasreg._common.types import InputShape
@@ -109,8 +110,7 @@ def compare_latency(
     True
     """
     for name, value in (("batch_size", batch_size), ("repeats", repeats), ("warmup", warmup)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"`{name}` must be an int of at least 1. Received: {name}={value!r}")
+        validation.integer(value, name, at_least=1)
     for each in (model, small):
         require_graph(each, "kerasreg.compare_latency")
     seconds = seconds_of([model, small], batch_size, input_shape, repeats, warmup)
