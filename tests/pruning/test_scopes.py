@@ -158,9 +158,9 @@ def test_what_is_dead_stays_dead_when_less_is_wanted():
         (None, "Received: scope=None"),
         ({}, "Received: scope={}"),
         (["layer"], r"Received: scope=\['layer'\]"),
-        ({"a": 1.5}, r"`scope\['a'\]` must be a fraction"),
-        ({"(": 0.5}, "The keys of `scope` must be regular expressions"),
-        ({3: 0.5}, "The keys of `scope` must be regular expressions"),
+        ({"a": 1.5}, r"`scope\['a'\]` must be a finite number"),
+        ({"(": 0.5}, "`scope` must be a dict with regular expressions as keys"),
+        ({3: 0.5}, "`scope` must be a dict with regular expressions as keys"),
     ],
 )
 def test_bad_arguments(scope, message):
