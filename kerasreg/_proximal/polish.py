@@ -13,11 +13,12 @@ from kerasreg._common import validation
 from kerasreg._common.batches import Batches, samples_in
 from kerasreg._common.report import Report
 from kerasreg._common.sheet import Sheet, left, right
+from kerasreg._common.snapshot import Snapshot, unchanged_by_errors
 from kerasreg._graph.variables import require_built, require_compiled
 from kerasreg._proximal.frozen_steps import FrozenSteps, present_steps
+from kerasreg._proximal.loop import proximal
 from kerasreg._proximal.proximal_variables import proximal_variables
 from kerasreg._proximal.rates import without_zero_rates
-from kerasreg._proximal.training import proximal
 from kerasreg._train_step import TrainedPenalty, UpdateHook, borrowed, forget_traces, require_idle
 from kerasreg._train_step.masks import HoldUpdate
 
@@ -176,12 +177,8 @@ class Polishing:
 
 def _descend(model, optimizer, data, epochs):
     """`(objective before, after, steps that lowered it)`; weights are as before if it fails."""
-    kept = _weights(model)
-    try:
+    with unchanged_by_errors(model.trainable_variables) as kept:
         return _descended(model, optimizer, data, epochs, kept)
-    except BaseException:
-        _set_weights(model, kept)
-        raise
 
 
 def _descended(model, optimizer, data, epochs, kept):
@@ -194,16 +191,16 @@ def _descended(model, optimizer, data, epochs, kept):
         )
     for _ in range(epochs):
         # What the last pass has made; this pass computes its objective and goes on from it.
-        candidate = _weights(model)
+        candidate = Snapshot(model.trainable_variables)
         objective = _pass(model, data)
         if objective <= best:
             kept, best, taken = candidate, objective, taken + 1
             optimizer.scale.assign(2.0 * optimizer.scale)
         else:
-            _set_weights(model, kept)
+            kept.restore()
             optimizer.scale.assign(0.25 * optimizer.scale)
             _pass(model, data)
-    _set_weights(model, kept)
+    kept.restore()
     return first, best, taken
 
 
@@ -217,15 +214,6 @@ def _pass(model, data):
         size = samples_in(batch)
         total, samples = total + size * float(loss), samples + size
     return total / samples
-
-
-def _weights(model):
-    return [np.array(ops.convert_to_numpy(variable)) for variable in model.trainable_variables]
-
-
-def _set_weights(model, values):
-    for variable, value in zip(model.trainable_variables, values, strict=True):
-        variable.assign(value)
 
 
 def _require_targets(model, y):

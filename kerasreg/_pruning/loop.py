@@ -8,27 +8,26 @@ import keras
 
 from kerasreg._pruning.pattern import Pattern
 from kerasreg._pruning.scores import Score
+from kerasreg._pruning.session import PruningSession
 from kerasreg._pruning.strategy import Strategy
 from kerasreg._pruning.timeline import Run, Schedule
-from kerasreg._pruning.training import PruningTraining
-from kerasreg._train_step import forget_traces
 
 
 class PruningLoop:
     """What `kerasreg.pruning` gives: call `step()` after every step of the optimizer."""
 
-    def __init__(self, training):
-        self._training = training
+    def __init__(self, session):
+        self._session = session
 
     def step(self):
         """Prune if it is time to, and return whether it was."""
-        self._training.look()
-        return self._training.step()
+        self._session.look()
+        return self._session.step()
 
     @property
     def pruned(self) -> dict[int, float]:
         """`{step: sparsity}` of every pruning, over the weights that are pruned."""
-        return self._training.pruned
+        return self._session.pruned
 
 
 @contextlib.contextmanager
@@ -90,18 +89,12 @@ def pruning(
     )
     run = Run(steps, steps_per_epoch, "Pass it: `kerasreg.pruning(..., {name}=...)`")
     strategy.plan(model, run, "kerasreg.pruning")
-    training = PruningTraining(model, optimizer, strategy, "kerasreg.pruning")
-    training.on()
-    forget_traces(model)
-    try:
-        training.start(run, remember=True)
-        yield PruningLoop(training)
-        training.require_all_steps()
-        training.enforce()
-        training.finish()
-        training.outcome().warn(
-            training.zeros(), "Make as many steps as the schedule has, or lower `end_step`."
+    with PruningSession(model, optimizer, strategy, "kerasreg.pruning") as session:
+        session.start(run, remember=True)
+        yield PruningLoop(session)
+        session.require_all_steps()
+        session.enforce()
+        session.finish()
+        session.outcome().warn(
+            session.zeros(), "Make as many steps as the schedule has, or lower `end_step`."
         )
-    finally:
-        training.off()
-        forget_traces(model)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._common.snapshot import Snapshot
 from kerasreg._common.texts import listed
 from kerasreg._graph.prunable import prunable
 from kerasreg._graph.variables import host_view, require_built
@@ -112,10 +113,10 @@ def rewind(model: keras.Model, weights: Sequence[np.ndarray] | str | os.PathLike
     require_built(model, "kerasreg.rewind")
     # Others begin at zero, which is no pruning.
     kernels = {id(variable) for variable in prunable(model)}
-    before = [np.array(ops.convert_to_numpy(variable)) for variable in model.weights]
+    before = Snapshot(model.weights)
     dead = [
         np.equal(value, 0) if id(variable) in kernels else None
-        for variable, value in zip(model.weights, before, strict=True)
+        for variable, value in zip(before.variables, before.values, strict=True)
     ]
     try:
         if isinstance(weights, (list, tuple)):
@@ -134,8 +135,7 @@ def rewind(model: keras.Model, weights: Sequence[np.ndarray] | str | os.PathLike
                 gone = ops.convert_to_tensor(mask)
                 variable.assign(ops.where(gone, ops.zeros_like(value), value))
     except BaseException as error:
-        for variable, value in zip(model.weights, before, strict=True):
-            variable.assign(value)
+        before.restore()
         if isinstance(error, ValueError) or not isinstance(error, Exception):
             raise
         raise ValueError(

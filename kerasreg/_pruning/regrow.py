@@ -39,8 +39,17 @@ class Regrow:
         progress = (step - timeline.begin) / (timeline.end - timeline.begin)
         return self._fraction * (1 + math.cos(math.pi * progress)) / 2
 
-    def replace(self, target, scores, alive, gradient, fraction, step):
-        """A new `alive` with as many units, which differs in a fraction of them."""
+    def replaced(self, targets, scores, alive, gradients, fraction, step):
+        """New masks `{id(variable): alive}` with as many units, which differ in a fraction of them."""
+        gradients, found = gradients or {}, {}
+        for target, score in zip(targets, scores, strict=True):
+            key = id(target.variable)
+            found[key] = self._replaced(
+                target, score, alive[key], gradients.get(key), fraction, step
+            )
+        return found
+
+    def _replaced(self, target, scores, alive, gradient, fraction, step):
         units = target.units
         living = units.gather(alive)
         count = math.floor(fraction * min(living.sum(), (~living).sum()))

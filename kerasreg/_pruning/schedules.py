@@ -218,23 +218,13 @@ class Hold(Schedule):
     0.0
     """
 
+    prunes = False
+
     def __init__(self):
         super().__init__(0, 0, 1)
 
     def sparsity(self, step: float, begin: int, end: int | float) -> float:
         return 0.0
-
-
-class OnDemand(Hold):
-    """As `Hold`, for who prunes by other rules than time, up to a final sparsity."""
-
-    def __init__(self, final_sparsity):
-        super().__init__()
-        self._final = final_sparsity
-
-    @property
-    def final(self):
-        return self._final
 
 
 def standardize_schedule(schedule):

@@ -7,7 +7,7 @@ from kerasreg._common.warn import warn
 from kerasreg._graph.variables import host_view
 from kerasreg._pruning.plan import Plan, planned
 from kerasreg._pruning.regrow import Regrow
-from kerasreg._pruning.schedules import Hold, standardize_schedule
+from kerasreg._pruning.schedules import standardize_schedule
 from kerasreg._pruning.selection import Selection
 from kerasreg._pruning.units import variables_of
 
@@ -16,7 +16,13 @@ _FEW, _RAMP = 5, 20
 
 
 class Strategy:
-    """Everything that is decided before there is a model: which weights go, and when."""
+    """Everything that is decided before there is a model: which weights go, and when.
+
+    Args:
+        final: the sparsity at the end, where the schedule does not prune and its caller does.
+
+    The other arguments are those of `kerasreg.callbacks.Pruning`.
+    """
 
     def __init__(
         self,
@@ -26,15 +32,17 @@ class Strategy:
         scope,
         include,
         exclude,
-        hold,
-        regrow,
-        regrow_fraction,
-        min_units,
+        hold=True,
+        regrow=None,
+        regrow_fraction=0.3,
+        min_units=1,
+        final=None,
     ):
         self.selection = Selection(pattern, score, scope, include, exclude, min_units)
         if schedule is None and self.selection.pattern.final is not None:
             schedule = self.selection.pattern.final
         self.schedule = standardize_schedule(schedule)
+        self.final = self.schedule.final if final is None else final
         self.hold = validation.flag(hold, "hold")
         self.regrow = None
         regrow_fraction = validation.number(
@@ -51,7 +59,7 @@ class Strategy:
     @property
     def only_holds(self):
         """Whether nothing new is pruned."""
-        return isinstance(self.schedule, Hold)
+        return not self.schedule.prunes
 
     def plan(self, model, run, caller):
         """The `Plan` of a run.

@@ -106,7 +106,7 @@ class Schedule:
             of gradients is one step), `"epochs"`, or the `"fraction"` of the run, from 0.0 to 1.0.
 
     Raises:
-        ValueError: for arguments that are none of this.
+        ValueError: for invalid arguments.
 
     Example:
 
@@ -141,6 +141,8 @@ class Schedule:
 
     #: Whether the sparsity rises step by step, so that more prunings are gentler.
     is_ramp = False
+    #: Whether it prunes anything, and does not only keep the zeros that are there.
+    prunes = True
 
     def sparsity(self, step: float, begin: int, end: int | float) -> float:
         """The sparsity after `step` steps, of `begin` to `end`: a float from 0.0 to 1.0."""

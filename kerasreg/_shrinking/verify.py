@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from kerasreg._common.snapshot import unchanged
 from kerasreg._graph.precision import WIDEST
 from kerasreg._graph.tracing import functional_of
 from kerasreg._shrinking.trials import hidden_steps, is_small, trials
@@ -73,13 +74,9 @@ def _require(difference, dtype, model, shapes, most=None):
 
 
 def _difference(model, small, shapes, only_plain=False):
-    states = [(each, ops.copy(each.value)) for each in (*_states(model), *_states(small))]
-    try:
+    # The states of a recurrent layer may move on.
+    with unchanged([*_states(model), *_states(small)]):
         return _largest_difference(model, small, shapes, only_plain)
-    finally:
-        # The states of a recurrent layer may have moved on.
-        for variable, value in states:
-            variable.assign(value)
 
 
 def _largest_difference(model, small, shapes, only_plain):

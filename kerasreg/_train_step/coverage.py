@@ -10,7 +10,7 @@ from kerasreg._common.texts import listed
 from kerasreg._common.warn import warn
 from kerasreg._graph.variables import host_view
 from kerasreg._train_step.counter import applications
-from kerasreg._train_step.updates import served_elsewhere
+from kerasreg._train_step.hook import served_elsewhere
 
 
 class Coverage:

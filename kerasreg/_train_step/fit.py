@@ -3,8 +3,8 @@
 import contextlib
 
 import keras
-from keras import ops
 
+from kerasreg._common.snapshot import Snapshot
 from kerasreg._train_step.traces import renew
 
 
@@ -24,7 +24,8 @@ class FitScope:
         self.penalties = []
         #: What these are multiplied by: (expression for paths, function that gives a scalar).
         self.schedules = []
-        self._ends = []
+        #: The sessions that this fit has entered.
+        self.sessions = []
         self._depth = 0
         self._optimizer_values = {}
 
@@ -37,10 +38,10 @@ class FitScope:
         return scope
 
     @classmethod
-    def is_entered(cls, model):
-        """Whether a fit has changed something in the model, and nothing has undone it so far."""
+    def sessions_of(cls, model):
+        """The sessions that the present fit of a model has entered."""
         scope = model.__dict__.get(cls._ATTRIBUTE)
-        return scope is not None and bool(scope._ends)
+        return [] if scope is None else list(scope.sessions)
 
     def inside(self):
         return self._depth > 0
@@ -52,28 +53,28 @@ class FitScope:
         """
         return self._optimizer_values.get(id(variable), variable)
 
-    def enter(self, end):
-        """Trace anew, and call `end` when the fit is over, however it ended."""
-        self._ends.append(end)
+    def enter(self, session):
+        """Trace anew, and switch the session off when the fit is over, however it ended."""
+        self.sessions.append(session)
         self._trace_anew()
 
-    def leave(self, end):
-        """Call `end` now; the last one to leave restores the model."""
-        if end in self._ends:
-            self._ends.remove(end)
-            end()
+    def leave(self, session):
+        """Switch the session off now; the last one to leave restores the model."""
+        if session in self.sessions:
+            self.sessions.remove(session)
+            session.switch_off()
         self.release()
         self.model.train_function = None
 
     def abandon(self):
         """Restore the model of a fit that is about to fail."""
-        for end in list(self._ends):
-            self.leave(end)
+        for session in list(self.sessions):
+            self.leave(session)
         self.release()
 
     def release(self):
-        """Restore a model that nobody entered."""
-        if not self._ends:
+        """Restore a model without a session."""
+        if not self.sessions:
             self._unpatch()
 
     def _trace_anew(self):
@@ -95,9 +96,9 @@ class FitScope:
                 self._optimizer_values = {}
 
         def make_train_function_after(force=False):
-            # Keras asks without force at the start of every fit and nowhere in it: whoever is
-            # still here belongs to a fit that was interrupted.
-            if self._ends and not force:
+            # Keras calls this without force at the start of every fit and nowhere in it: a session
+            # that is still here belongs to a fit that was interrupted.
+            if self.sessions and not force:
                 self.abandon()
             return make_train_function(force=force)
 
@@ -128,13 +129,12 @@ def borrowed(model, optimizer):
     """The model with this optimizer in place of its own."""
     own, model.optimizer = model.optimizer, optimizer
     # A fit that is running goes on with its metrics.
-    metrics = [(v, ops.convert_to_numpy(v).copy()) for v in model.metrics_variables]
+    metrics = Snapshot(model.metrics_variables)
     renew(model)
     try:
         yield
     finally:
         model.optimizer = own
         model.reset_metrics()
-        for variable, value in metrics:
-            variable.assign(value)
+        metrics.restore()
         renew(model)

@@ -1,18 +1,16 @@
 """Training that makes whole units of a model zero, wherever their weights are."""
 
 import keras
-from keras import ops
 
+from kerasreg._callbacks.session_callback import SessionCallback
 from kerasreg._common import validation
 from kerasreg._common.types import Logs
 from kerasreg._common.warn import warn
 from kerasreg._proximal.advice import Deaths
-from kerasreg._proximal.coupled import CoupledTraining
-from kerasreg._train_step import FitScope
-from kerasreg.callbacks.train_step_callback import TrainStepCallback
+from kerasreg._proximal.coupled_session import CoupledSession
 
 
-class CoupledGroupLasso(TrainStepCallback):
+class CoupledGroupLasso(SessionCallback):
     """Train with `factor * sum_g sqrt(P_g) ||w_g||_2` over whole units, to exact zeros.
 
     A group `w_g` is all that computes one unit of `kerasreg.coupled_groups`: the columns of all
@@ -76,39 +74,30 @@ class CoupledGroupLasso(TrainStepCallback):
         self._exclude = validation.expression(exclude, "exclude")
         self.groups: list = []
         self.skipped: dict[str, str] = {}
-        self._penalised: list = []
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        scope = FitScope.of(self.model)
-        try:
-            self.require_known_variables()
-            self._training = CoupledTraining(
-                *(self.model, self.model.optimizer, self._factor, self._include, self._exclude),
-                caller="CoupledGroupLasso",
-                active=scope.inside,
-            )
-        except ValueError:
-            scope.abandon()
-            self.release_unused()
-            raise
-        self._penalised = self._training.groups
-        self.groups = [each.group for each in self._penalised]
-        self.skipped = self._training.skipped
-        self._started = False
-        self._training.on()
-        scope.enter(self._training.off)
-        self._deaths = Deaths([(each.group.name, each.has_weights) for each in self._penalised])
+        self.enter(self._make_session)
+        self.groups, self.skipped = self._session.coupled_groups, self._session.skipped
+        groups = self._session.groups
+        self._deaths = Deaths([(each.group.name, each.has_weights) for each in groups])
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        if not self._started:
-            self._training.start()
-            self.begin_looking(self._training.coverage)
-            self._started = True
+        self.start_once()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.check()
+        deaths = self._deaths.since_last(epoch)
+        if deaths is not None:
+            warn(deaths)
+        self.warn_of_nonfinite(epoch)
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        self.leave()
 
     @property
     def variables(self) -> list[keras.Variable]:
         """The variables that are penalised in the present fit."""
-        return self._training.variables
+        return self._session.variables
 
     def penalties(self) -> dict[str, float]:
         """The penalty of every group of the last fit, for the weights as they are.
@@ -116,18 +105,12 @@ class CoupledGroupLasso(TrainStepCallback):
         Returns:
             `{name of the group: float}`. The logged loss contains their sum.
         """
-        return {
-            each.group.name: float(ops.convert_to_numpy(each.value())) for each in self._penalised
-        }
+        return {} if self._session is None else self._session.penalties()
 
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        with self.undone_by_errors():
-            self._training.require_on()
-        self.require_coverage()
-        deaths = self._deaths.since_last(epoch)
-        if deaths is not None:
-            warn(deaths)
-        self.warn_of_nonfinite(self._training.variables, epoch)
-
-    def on_train_end(self, logs: Logs = None) -> None:
-        FitScope.of(self.model).leave(self._training.off)
+    def _make_session(self, scope):
+        self.require_known_variables()
+        return CoupledSession(
+            *(self.model, self.model.optimizer, self._factor, self._include, self._exclude),
+            caller="CoupledGroupLasso",
+            scope=scope,
+        )

@@ -4,18 +4,18 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from kerasreg._callbacks.behaviour import restores_weights
+from kerasreg._callbacks.session_callback import SessionCallback, ending
+from kerasreg._callbacks.siblings import put_off
 from kerasreg._common.types import Logs
 from kerasreg._common.warn import warn
 from kerasreg._proximal.advice import Deaths, advice
 from kerasreg._proximal.polish import Polishing, polish
 from kerasreg._proximal.rates import positive_rates
-from kerasreg._proximal.training import ProximalTraining
-from kerasreg._train_step import FitScope
-from kerasreg.callbacks.siblings import put_off, restores_weights
-from kerasreg.callbacks.train_step_callback import TrainStepCallback, ending
+from kerasreg._proximal.session import ProximalSession
 
 
-class ProximalGradient(TrainStepCallback):
+class ProximalGradient(SessionCallback):
     """Train the penalties of this `fit` by their prox, so that zeros are exact.
 
     After the optimizer's own update `z`, every weight with a regularizer becomes
@@ -65,57 +65,38 @@ class ProximalGradient(TrainStepCallback):
         self._polish = _validate_polish(polish)
         #: What polishing did in the last fit: what `kerasreg.polish` returns, or None.
         self.polished = None
-        self._training: Any = None
-        self._started = False
-
-    @property
-    def polishes(self) -> bool:
-        """Whether the weights change when the fit ends."""
-        return self._polish is not None
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        scope = FitScope.of(self.model)
-        try:
-            self.require_known_variables()
-            self._training = ProximalTraining(
-                self.model, self.model.optimizer, "ProximalGradient", scope.inside
-            )
-            if self.polishes:
-                self._polishing()
-        except ValueError:
-            scope.abandon()
-            self.release_unused()
-            raise
         self.polished = None
         self._rates: dict = {}
-        self._started = False
-        self._training.on()
-        scope.enter(self._training.off)
-        self._deaths = Deaths.of_variables(self._training.variables)
+        self.enter(self._make_session)
+        self._deaths = Deaths.of_variables(self._session.variables)
         _warn(advice(self.model))
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        if not self._started:
-            self._training.start()
-            self.begin_looking(self._training.coverage)
-            self._started = True
+        self.start_once()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        if self.polishes:
+        if self._polish is not None:
             self._rates |= positive_rates(self.model.optimizer)
-        with self.undone_by_errors():
-            self._training.require_on()
-        self.require_coverage()
+        self.check()
         _warn(self._deaths.since_last(epoch))
-        self.warn_of_nonfinite(self._training.variables, epoch)
+        self.warn_of_nonfinite(epoch)
 
     def on_train_end(self, logs: Logs = None) -> None:
-        if self.polishes and put_off(self, until=restores_weights):
+        if self._polish is not None and put_off(self, until=restores_weights):
             return
-        FitScope.of(self.model).leave(self._training.off)
-        if self.polishes:
+        self.leave()
+        if self._polish is not None:
             with ending(self, "polish"):
                 self.polished = self._polishing().run(self._rates)
+
+    def _make_session(self, scope):
+        self.require_known_variables()
+        session = ProximalSession(self.model, self.model.optimizer, "ProximalGradient", scope)
+        if self._polish is not None:
+            self._polishing()
+        return session
 
     def _polishing(self):
         given = inspect.signature(polish).bind(self.model, **self._polish)

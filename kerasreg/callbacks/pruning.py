@@ -2,20 +2,19 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import keras
 
+from kerasreg._callbacks.behaviour import prunes_weights
+from kerasreg._callbacks.session_callback import SessionCallback, ending
+from kerasreg._callbacks.siblings import put_off, run_after
 from kerasreg._common.types import Logs
 from kerasreg._pruning.pattern import Pattern
 from kerasreg._pruning.plan import Plan
 from kerasreg._pruning.scores import Score
+from kerasreg._pruning.session import PruningSession
 from kerasreg._pruning.strategy import Strategy
 from kerasreg._pruning.timeline import Run, Schedule
-from kerasreg._pruning.training import PruningTraining
-from kerasreg._train_step import FitScope
-from kerasreg.callbacks.siblings import prunes, put_off, run_after
-from kerasreg.callbacks.train_step_callback import TrainStepCallback, ending
 
 _OF_UNKNOWN_LENGTH = (
     "Data of a finite, known length: tell it with `dataset.apply("
@@ -25,7 +24,7 @@ _OF_UNKNOWN_LENGTH = (
 )
 
 
-class Pruning(TrainStepCallback):
+class Pruning(SessionCallback):
     """Prune weights while the model trains: to exact zeros, in the compiled step.
 
     What is pruned is zero after every step, in every checkpoint, in the moving averages of the
@@ -116,7 +115,6 @@ class Pruning(TrainStepCallback):
             regrow_fraction,
             min_units,
         )
-        self._training: Any = None
         #: The fraction of zeros in what was pruned, when the last fit ended; None before.
         self.sparsity: float | None = None
 
@@ -127,7 +125,7 @@ class Pruning(TrainStepCallback):
         Those that the weights no longer have are not in it: `EarlyStopping` may have restored
         older ones.
         """
-        return {} if self._training is None else self._training.pruned
+        return {} if self._session is None else self._session.pruned
 
     def plan(
         self,
@@ -168,70 +166,55 @@ class Pruning(TrainStepCallback):
         return plan
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        run_after(self, lambda each: not prunes(each))
-        scope = FitScope.of(self.model)
-        try:
-            self._run = self._run_of_fit()
-            self._strategy.plan(self.model, self._run, "Pruning")
-            self._training = PruningTraining(
-                self.model, self.model.optimizer, self._strategy, "Pruning", scope.inside
-            )
-        except ValueError:
-            scope.abandon()
-            self.release_unused()
-            raise
-        self._started, self._ended, self._outcome = False, False, None
-        self._training.on()
-        scope.enter(self._training.off)
+        run_after(self, lambda each: not prunes_weights(each))
+        self._has_ended, self._outcome = False, None
+        self.enter(self._make_session)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        if not self._started:
-            done = epoch * self._run.steps_per_epoch if self._run.steps_per_epoch else 0
-            self._training.start(self._run, int(done))
-            self.begin_looking(self._training.coverage)
-            self._started = True
-        else:
-            self._training.follow()
-        self._done = self._training.done()
+        done = epoch * self._run.steps_per_epoch if self._run.steps_per_epoch else 0
+        if not self.start_once(self._run, int(done)):
+            self._session.follow()
+        self._done = self._session.done()
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         # The batch may be beyond the last one and an update may be skipped: this many at most.
         # Only then it is worth to wait for the device and to ask for the true number.
-        if self._done + batch + 1 >= self._training.next_due:
-            self._synchronize()
-            self._training.step()
+        if self._done + batch + 1 >= self._session.next_due:
+            self.synchronize()
+            self._session.step()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        self._synchronize()
-        self._training.step()
-        self._training.enforce()
-        self.require_coverage()
+        self.synchronize()
+        self._session.step()
+        self._session.enforce()
+        self.check()
 
     def on_train_end(self, logs: Logs = None) -> None:
-        self._synchronize()
-        if not self._ended:
-            self._ended = True
+        self.synchronize()
+        if not self._has_ended:
+            self._has_ended = True
             # Without an epoch, as when a fit resumes that was over, nothing was begun.
-            if self._started:
+            if self._is_started:
                 with ending(self, "prune"):
-                    self._training.finish()
-                self._outcome = self._training.outcome()
-            FitScope.of(self.model).leave(self._training.off)
+                    self._session.finish()
+                self._outcome = self._session.outcome()
+            self.leave()
             # Any of the others may set weights now, as `EarlyStopping` does.
             if put_off(self, until=lambda each: True):
                 return
         if self._outcome is not None:
             self._tell()
 
-    def _tell(self):
-        """Say what the weights are, after everybody has set them."""
-        self.sparsity = self._training.zeros()
-        self._training.forget_above(self.sparsity)
-        self._outcome.warn(self.sparsity, *_remedies(self._outcome, self._run))
+    def _make_session(self, scope):
+        self._run = self._run_of_fit()
+        self._strategy.plan(self.model, self._run, "Pruning")
+        return PruningSession(self.model, self.model.optimizer, self._strategy, "Pruning", scope)
 
-    def _synchronize(self):
-        # On JAX, asking for the model brings the state of training into its variables.
-        _ = self.model
+    def _tell(self):
+        """Say what the weights are, after all callbacks have set them."""
+        self.sparsity = self._session.zeros()
+        self._session.forget_above(self.sparsity)
+        self._outcome.warn(self.sparsity, *_remedies(self._outcome, self._run))
 
     def _run_of_fit(self):
         epochs, steps = self.params.get("epochs"), self.params.get("steps")

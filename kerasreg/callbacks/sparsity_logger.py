@@ -7,19 +7,19 @@ from typing import Any
 import keras
 
 from kerasreg._attach.unused import on_unused_regularizers
+from kerasreg._callbacks.behaviour import may_change_weights, only_reads
+from kerasreg._callbacks.logged import numbers_of_fit
+from kerasreg._callbacks.session_callback import ending
+from kerasreg._callbacks.siblings import put_off, run_after
+from kerasreg._callbacks.step_counter import StepCounter
 from kerasreg._common import validation
 from kerasreg._common.texts import listed
 from kerasreg._common.types import Logs
 from kerasreg._common.warn import noted, warn
 from kerasreg._graph.variables import require_built, require_matches
-from kerasreg._pruning.training import PruningTraining
 from kerasreg._report.events import ScalarWriter, shared_callback
-from kerasreg._report.logged import DEFAULT_METRICS, METRICS, TOTALS, measure
-from kerasreg.callbacks.coupled_group_lasso import CoupledGroupLasso
-from kerasreg.callbacks.penalty_schedule import PenaltySchedule
-from kerasreg.callbacks.siblings import put_off, reads_logs, restores_weights, run_after
-from kerasreg.callbacks.step_counter import StepCounter
-from kerasreg.callbacks.train_step_callback import ending
+from kerasreg._report.logged import DEFAULT_METRICS, METRICS, TOTALS
+from kerasreg._train_step import FitScope
 
 
 class SparsityLogger(keras.callbacks.Callback):
@@ -74,6 +74,8 @@ class SparsityLogger(keras.callbacks.Callback):
     ([0.0], [0.0])
     """
 
+    changes_weights = False
+
     def __init__(
         self,
         log_dir: str | os.PathLike | bool | None = None,
@@ -106,7 +108,6 @@ class SparsityLogger(keras.callbacks.Callback):
         self._close()
         if self._log_dir is not False:
             self._writer = ScalarWriter(*self._target(siblings))
-        self._siblings = siblings
         self._written = None
         if self._counter is None or not self._counter.is_of(self.model):
             self._counter = StepCounter(self.model)
@@ -116,6 +117,7 @@ class SparsityLogger(keras.callbacks.Callback):
         self._counter.begin_epoch(self.model, epoch)
         # Not in `on_train_begin`, where BackupAndRestore may still come.
         if self._written is None:
+            self._sessions = FitScope.sessions_of(self.model)
             self._logged_at = self._counter.step(self.model)
             self._log()
 
@@ -173,7 +175,7 @@ class SparsityLogger(keras.callbacks.Callback):
         """Write the numbers of this moment, and return them; None if that fails."""
         numbers = None
         with noted("Measuring the weights", self._told):
-            numbers = self._measure()
+            numbers = numbers_of_fit(self.model, self._include, self._sessions)
         if numbers is None:
             return None
         step = self._counter.step(self.model)
@@ -188,39 +190,6 @@ class SparsityLogger(keras.callbacks.Callback):
             warn(f"NaN or infinite weights after {step} iterations in {broken}.", RuntimeWarning)
         return numbers
 
-    def _measure(self):
-        prunings = [getattr(each, "_training", None) for each in self._siblings]
-        prunings = [each for each in prunings if isinstance(each, PruningTraining)]
-        scales, coupled = self._penalties()
-        return measure(
-            self.model,
-            self._include,
-            pruned=[variable for each in prunings for variable in each.variables],
-            target=_mean_target(prunings),
-            scales=scales,
-            coupled=coupled,
-        )
-
-    def _penalties(self):
-        """`{id(variable): scale}` and `{name: penalty}` from other callbacks of this fit."""
-        of_kind = {
-            kind: [each for each in self._siblings if isinstance(each, kind)]
-            for kind in (CoupledGroupLasso, PenaltySchedule)
-        }
-        groups = [group for each in of_kind[CoupledGroupLasso] for group in each.groups]
-        scales, scales_of_groups, penalties = {}, {}, {}
-        for schedule in of_kind[PenaltySchedule]:
-            variables, names = schedule.scales(groups)
-            scales |= variables
-            scales_of_groups |= names
-        for lasso in of_kind[CoupledGroupLasso]:
-            penalties |= lasso.penalties()
-        return scales, {
-            group.name: scales_of_groups.get(group.name, 1.0) * penalties[group.name]
-            for group in groups
-            if group.matches(self._include or "")
-        }
-
     def _close(self):
         if self._writer is not None:
             with noted("Closing the event file"):
@@ -228,19 +197,12 @@ class SparsityLogger(keras.callbacks.Callback):
         self._writer = None
 
 
-def _mean_target(prunings):
-    sizes = [sum(target.weights for target in each.targets) for each in prunings]
-    pairs = zip(prunings, sizes, strict=True)
-    return sum(each.target * size for each, size in pairs) / sum(sizes) if prunings else None
-
-
 def _only_reads(callback):
-    """Whether a callback reads totals in the logs, and leaves the weights alone."""
-    return reads_logs(callback, TOTALS) and not restores_weights(callback)
+    return only_reads(callback, TOTALS)
 
 
 def _may_change_weights(callback):
-    return not isinstance(callback, SparsityLogger) and not _only_reads(callback)
+    return may_change_weights(callback, TOTALS)
 
 
 def _validate_log_dir(log_dir):

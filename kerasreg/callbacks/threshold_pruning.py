@@ -3,17 +3,18 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from kerasreg._callbacks.behaviour import prunes_weights, restores_weights
+from kerasreg._callbacks.session_callback import SessionCallback, ending
+from kerasreg._callbacks.siblings import put_off, run_after
 from kerasreg._common.types import Logs
 from kerasreg._common.warn import warn
 from kerasreg._graph.variables import host_view
 from kerasreg._pruning.threshold import ThresholdRule, epochs_to_prune
-from kerasreg._train_step import FitScope, UpdateHook
-from kerasreg._train_step.masks import HoldUpdate, mask_coverage, zero_averages
-from kerasreg.callbacks.siblings import prunes, put_off, restores_weights, run_after
-from kerasreg.callbacks.train_step_callback import TrainStepCallback, ending
+from kerasreg._train_step.hold import HoldSession
+from kerasreg._train_step.masks import zero_averages
 
 
-class ThresholdPruning(TrainStepCallback):
+class ThresholdPruning(SessionCallback):
     """Set weights with `|w| < threshold` to exactly 0, at the end of the fit or of some epochs.
 
     Args:
@@ -76,56 +77,44 @@ class ThresholdPruning(TrainStepCallback):
         self.pruned: dict[int, dict[str, int]] = {}
 
     @property
-    def needs_hook(self) -> bool:
+    def has_updates(self) -> bool:  # type: ignore[override]
         return self._hold
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        run_after(self, lambda each: not prunes(each))
+        run_after(self, lambda each: not prunes_weights(each))
         self.pruned = {}
-        self._started, self._last_epoch = False, math.inf
-        self._ended, self._zeros = False, 0
-        try:
+        self._last_epoch, self._has_ended, self._zeros = math.inf, False, 0
+        with self.undone_by_errors():
             self._targets = self._rule.targets(self.model, "ThresholdPruning")
             self._require_epochs()
-        except ValueError:
-            self.release_unused()
-            raise
         if self._hold:
-            self._begin_hold()
+            self.enter(self._make_session)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        if self._hold and not self._started:
-            pruned_before = any(each < epoch for each in self._epochs)
-            if pruned_before and not self._update.was_restored():
-                self._update.hold()
-        elif self._hold:
-            # Someone may have set earlier weights: no hybrid of theirs and of the zeros of now.
-            self._update.follow()
-        if self._hold and not self._started:
-            coverage = mask_coverage(
-                *(self.model, self.model.optimizer, self._update.variables, self._update),
-                caller="ThresholdPruning",
-            )
-            coverage.start()
-            self.begin_looking(coverage)
-        self._started = True
+        if not self._hold:
+            return
+        if not self.start_once():
+            # Earlier weights may have been set: no hybrid of those and of the zeros of now.
+            self._session.follow()
+        elif any(each < epoch for each in self._epochs) and not self._session.was_restored():
+            self._session.hold()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self._last_epoch = epoch
         if self._hold:
-            self.require_coverage()
+            self.check()
         if epoch in self._epochs:
             self.pruned[epoch] = self._rule.apply(self._targets)
             zero_averages(self.model.optimizer, [variable for variable, _ in self._targets])
             if self._hold:
-                self._update.hold()
+                self._session.hold()
                 self._zeros = self._count_zeros()
 
     def on_train_end(self, logs: Logs = None) -> None:
-        if not self._ended:
+        if not self._has_ended:
             if not self._epochs and put_off(self, until=restores_weights):
                 return
-            self._ended = True
+            self._has_ended = True
             self._end()
             # Any of the others may set weights now.
             if put_off(self, until=lambda each: True):
@@ -145,13 +134,13 @@ class ThresholdPruning(TrainStepCallback):
                 RuntimeWarning,
             )
         if self._hold:
-            FitScope.of(self.model).leave(self._end_hold)
+            self.leave()
 
     def _count_zeros(self):
         return sum(int((host_view(v) == 0).sum()) for v, _ in self._targets)
 
     def _warn_of_older_weights(self):
-        _ = self.model  # On JAX, this brings the state of training into the variables.
+        self.synchronize()
         zeros = self._count_zeros()
         if zeros < self._zeros:
             warn(
@@ -170,15 +159,9 @@ class ThresholdPruning(TrainStepCallback):
                 f"pruned. Received: {late}"
             )
 
-    def _begin_hold(self):
-        optimizer = self.model.optimizer
-        if not optimizer.built:
-            optimizer.build(self.model.trainable_variables)
-        scope = FitScope.of(self.model)
-        self._hook = UpdateHook.of(optimizer)
-        self._update = HoldUpdate([v for v, _ in self._targets], scope.inside)
-        self._hook.add(self._update)
-        scope.enter(self._end_hold)
-
-    def _end_hold(self):
-        self._hook.remove(self._update)
+    def _make_session(self, scope):
+        return HoldSession(
+            *(self.model, self.model.optimizer, [variable for variable, _ in self._targets]),
+            caller="ThresholdPruning",
+            scope=scope,
+        )

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import kerasreg
+from kerasreg._callbacks.composites import all_of, members
 from kerasreg.callbacks import Pruning, SparsityLogger, ThresholdPruning
-from kerasreg.callbacks.composites import all_of, members
 
 X = np.random.default_rng(0).normal(size=(16, 8)).astype("float32")
 Y = X[:, :1]

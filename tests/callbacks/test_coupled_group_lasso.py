@@ -274,7 +274,7 @@ def test_nothing_is_compiled_again():
 
     class Counted(CoupledGroupLasso):
         def on_epoch_end(self, epoch, logs=None):
-            calls.append(self._training._update.calls)
+            calls.append(self._session._update.calls)
             super().on_epoch_end(epoch, logs)
 
     model.compile(optimizers.Adam(0.01), "mse")

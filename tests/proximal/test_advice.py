@@ -428,5 +428,5 @@ def test_callbacks_whose_advice_and_logs_fail_train_on(monkeypatch):
     monkeypatch.setattr("kerasreg._proximal.advice.ADVISERS", [broken])
     monkeypatch.setattr("kerasreg._proximal.advice._has_weights", broken)
     monkeypatch.setattr(GroupOfProducers, "has_weights", broken)
-    monkeypatch.setattr("kerasreg.callbacks.train_step_callback.nonfinite_paths", broken)
+    monkeypatch.setattr("kerasreg._callbacks.session_callback.nonfinite_paths", broken)
     assert train(*all_of_them()) == expected

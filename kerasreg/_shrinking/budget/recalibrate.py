@@ -11,6 +11,7 @@ from keras import layers, ops, tree
 
 from kerasreg._common import validation
 from kerasreg._common.batches import Batches, as_arrays, each_batch, is_batches, never_ends
+from kerasreg._common.snapshot import unchanged
 from kerasreg._graph.calls import replaced_call
 from kerasreg._graph.variables import all_layers, require_built
 from kerasreg._shrinking.costs.inference import without_gradients
@@ -66,7 +67,7 @@ def recalibrate(
         )
     seen = {id(layer): _Population() for layer in found}
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_unchanged(model.non_trainable_variables))
+        stack.enter_context(unchanged(model.non_trainable_variables))
         stack.enter_context(without_gradients())
         for layer in found:
             stack.enter_context(_watched(layer, seen[id(layer)]))
@@ -126,16 +127,6 @@ def _numbers(layer, inputs, mask):
         inputs = ops.convert_to_tensor(inputs)
     rank = len(inputs.shape)
     return inputs, [axis for axis in range(rank) if axis != layer.axis % rank]
-
-
-@contextlib.contextmanager
-def _unchanged(variables):
-    kept = [np.array(ops.convert_to_numpy(variable)) for variable in variables]
-    try:
-        yield
-    finally:
-        for variable, value in zip(variables, kept, strict=True):
-            variable.assign(value)
 
 
 def _inputs(data, batch_size, steps):

@@ -1,37 +1,19 @@
-"""The other callbacks of the same `fit`."""
+"""The other callbacks of the same `fit`, and the order in which Keras calls them."""
 
-import sys
-
-import keras
-
-from kerasreg.callbacks.composites import all_of, lists_around, members, stands_for
-
-_READERS = (
-    keras.callbacks.CSVLogger,
-    keras.callbacks.History,
-    keras.callbacks.ProgbarLogger,
-    keras.callbacks.RemoteMonitor,
-    keras.callbacks.TensorBoard,
-)
+from kerasreg._callbacks.composites import all_of, lists_around, members, stands_for
+from kerasreg._train_step.frames import calling_lists
 
 
 def callback_list(callback):
     """The `CallbackList` that is calling `callback` right now, or None.
 
-    Keras gives a callback its model and no way to the other callbacks, so this reads who calls. A
-    callback inside of a composite belongs to the list that has the composite in it.
+    A callback inside of a composite belongs to the list that has the composite in it.
     """
-    frame, found = sys._getframe(1), callback
-    while frame is not None:
-        caller = frame.f_locals.get("self")
+    found = callback
+    for each in calling_lists():
         # Beyond the first, only lists count that are around it: a callback may call `fit`.
-        if (
-            isinstance(caller, keras.callbacks.CallbackList)
-            and found is not caller
-            and any(stands_for(each, found, caller.callbacks) for each in caller.callbacks)
-        ):
-            found = caller
-        frame = frame.f_back
+        if each is not found and any(stands_for(c, found, each.callbacks) for c in each.callbacks):
+            found = each
     return None if found is callback else found
 
 
@@ -60,11 +42,13 @@ def _move_behind(callbacks, callback, siblings, depends):
 
 
 def put_off(callback, until, together_with=lambda each: False):
-    """In `on_train_end`: come again after all for which `until` is true; returns whether.
+    """In `on_train_end`: re-queue `callback` behind every later one for which `until` is true.
 
-    Those for which `together_with` is true come after `callback`, as they did before. Keras is
-    iterating over this very list and meets the callback a second time. So it does one that is
-    inside of a composite, and then calls it by itself.
+    Those for which `together_with` is true stay behind `callback`. Keras is iterating over this
+    list, and calls the callback a second time: by itself, if it is inside of a composite.
+
+    Returns:
+        Whether there is a later one, so that `callback` will be called again.
     """
     owner = callback_list(callback)
     if owner is None:
@@ -106,18 +90,3 @@ def _place_of(callback, callbacks, siblings):
 
 def _any(function, callback, siblings):
     return any(map(function, [callback, *members(callback, siblings)]))
-
-
-def reads_logs(callback, names):
-    """Whether a callback reads these numbers in the logs that it is given."""
-    return isinstance(callback, _READERS) or getattr(callback, "monitor", None) in names
-
-
-def restores_weights(callback):
-    """Whether a callback sets the weights of the model when the fit ends (`EarlyStopping`)."""
-    return bool(getattr(callback, "restore_best_weights", False))
-
-
-def prunes(callback):
-    """Whether a callback sets weights to zero: those that save or log must come behind it."""
-    return getattr(callback, "prunes_weights", False)

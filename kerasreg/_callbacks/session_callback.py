@@ -1,0 +1,145 @@
+"""What callbacks have in common that drive a `Session` in the compiled train step."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+from kerasreg._common.texts import listed
+from kerasreg._common.types import Logs
+from kerasreg._common.warn import noted, warn
+from kerasreg._statistics.statistics import nonfinite_paths
+from kerasreg._train_step import FitScope, Session, UpdateHook
+
+
+@contextlib.contextmanager
+def ending(callback: keras.callbacks.Callback, task: str) -> Iterator[None]:
+    """Make what fails in `on_train_end` a warning: Keras returns no `History` past an exception.
+
+    One rule for all callbacks: what makes a training wrong is an error as early as it can be known,
+    in the first batches or at the end of an epoch. When the fit is over, nothing is an error.
+
+    Args:
+        callback: whose `on_train_end` it is.
+        task: what it does there, for the warning: "could not ...".
+    """
+    try:
+        yield
+    except Exception as error:
+        warn(
+            f"`{type(callback).__name__}` could not {task} when the fit ended. The training itself "
+            f"is complete. {type(error).__name__}: {error}",
+            RuntimeWarning,
+        )
+
+
+class SessionCallback(keras.callbacks.Callback):
+    """A callback that drives a `Session` through a fit.
+
+    It calls `enter` in `on_train_begin`, `start_once` in `on_epoch_begin`, `check` in
+    `on_epoch_end`, and `leave` in `on_train_end`.
+    """
+
+    #: Whether it has updates in the optimizer. Their state is in checkpoints.
+    has_updates = True
+    #: The `Session` of the last fit.
+    _session: Any = None
+    _is_started = False
+    _batches = 0
+
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        # Before any `on_train_begin`: BackupAndRestore may load our state there, in any order.
+        if self.has_updates and getattr(model, "optimizer", None) is not None:
+            UpdateHook.of(model.optimizer)
+
+    def on_test_end(self, logs: Logs = None) -> None:
+        self._release_hook()
+
+    def on_predict_end(self, logs: Logs = None) -> None:
+        self._release_hook()
+
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        if not self._is_started:
+            return
+        # Batches end in a thread of their own, if all callbacks allow it; here is the main one.
+        if self._batches and self._session.coverage.is_time():
+            self.synchronize()
+            with self.undone_by_errors():
+                self._session.coverage.look()
+        self._batches += 1
+
+    def enter(self, make_session: Callable[[FitScope], Session]) -> None:
+        """Enter the train step with the session that a function of the fit's scope makes."""
+        scope = FitScope.of(self.model)
+        self._is_started, self._batches = False, 0
+        with self.undone_by_errors():
+            self._session = make_session(scope)
+            self._session.enter()
+
+    def start_once(self, *arguments: Any) -> bool:
+        """Start the session in the first epoch of the fit; returns whether it is that."""
+        if self._is_started:
+            return False
+        with self.undone_by_errors():
+            self._session.start(*arguments)
+        self._is_started = True
+        return True
+
+    def check(self) -> None:
+        """Raise at the end of an epoch if weights were trained without the session, or none were.
+
+        A warning says so where only some updates were made without it.
+        """
+        coverage = self._session.coverage
+        with self.undone_by_errors():
+            self._session.require_entered()
+            coverage.look_back(strict=False)
+            if self._batches:
+                coverage.require_advanced(
+                    f"'{self.model.name}', with a train step that does not. `fit` needs one that "
+                    "applies the optimizer of `compile`."
+                )
+
+    def leave(self) -> None:
+        """Leave the train step."""
+        self._session.leave()
+
+    def synchronize(self) -> None:
+        """Bring the state of training into the variables: on JAX, asking for the model does it."""
+        _ = self.model
+
+    def warn_of_nonfinite(self, epoch: int) -> None:
+        """Warn at the end of an epoch if weights of the session are NaN or infinite."""
+        broken = []
+        with noted("The search for NaN and infinite weights"):
+            broken = nonfinite_paths(self._session.variables)
+        if broken:
+            warn(
+                f"NaN or infinite weights after epoch {epoch + 1} in {listed(broken)}. Lower the "
+                "learning rate, clip gradients (`clipnorm`), or restore an earlier checkpoint.",
+                RuntimeWarning,
+            )
+
+    def require_known_variables(self) -> None:
+        """Raise a `ValueError` where Keras' train step would meet variables it cannot train."""
+        model = self.model
+        is_built = getattr(model.optimizer, "built", False)
+        if is_built and type(model).train_step is keras.Model.train_step:
+            UpdateHook.of(model.optimizer).require_known(model.trainable_variables)
+
+    @contextlib.contextmanager
+    def undone_by_errors(self) -> Iterator[None]:
+        """Where Keras will not get as far as `on_train_end`, leave the model as it was."""
+        try:
+            yield
+        except (RuntimeError, ValueError):
+            FitScope.of(self.model).abandon()
+            self._release_hook()
+            raise
+
+    def _release_hook(self):
+        """Forget the hook if nothing is in it: `evaluate` and `predict` take callbacks too."""
+        if self.has_updates and getattr(self.model, "optimizer", None) is not None:
+            UpdateHook.of(self.model.optimizer).release()

@@ -1,0 +1,117 @@
+"""Proximal training in the train step of one optimizer."""
+
+import keras
+from keras import ops
+
+from kerasreg._common.warn import warn
+from kerasreg._proximal.proximal_variables import proximal_variables
+from kerasreg._proximal.stepped import SteppedUpdate
+from kerasreg._train_step import Coverage, TrainedPenalty, UpdateSession, other_optimizers
+
+
+class ProximalSession(UpdateSession):
+    """The prox of every target in the train step of one optimizer.
+
+    The arguments are those of `Session`.
+    """
+
+    @property
+    def variables(self):
+        """The variables that get a prox."""
+        return [target.variable for target in self._targets]
+
+    def start(self, remember=False):
+        """Begin, when weights and optimizer are those that training begins with."""
+        self._update.settle()
+        super().start(remember)
+
+    def require_all_steps(self):
+        """Raise, or warn, at the end of a loop, if the optimizer made steps without a prox."""
+        self.require_entered()
+        self.coverage.look_back(strict=True)
+        # Everywhere else, an optimizer that was not applied is one that did not train.
+        if keras.backend.backend() != "jax" or self.coverage.advanced:
+            return
+        if not self._update.calls:
+            self.coverage.require_advanced(
+                "a loop without a step; or one that was compiled before, with the optimizer's "
+                "variables of before; or one that does not write its state back."
+            )
+        warn(
+            f"`{self._caller}`: the optimizer made no update as far as its variables say, and so "
+            "it is unknown whether all had a prox. Write the state (weights and optimizer) back "
+            "before leaving the context."
+        )
+
+    @property
+    def _update(self):
+        return self._updates[0]
+
+    def _find(self):
+        self._targets = proximal_variables(self._model, self._caller)
+
+    def _make_updates(self):
+        return [_ProxUpdate(self._targets, self._hook, self._active)]
+
+    def _make_coverage(self):
+        return Coverage(
+            *(self._optimizer, self.variables, self._update, self._caller, "a prox"),
+            "the weights are trained without their penalties' zeros",
+            f"{other_optimizers(self._model)}Give every part the optimizer that trains it, around "
+            "the loop or the `fit`: `with kerasreg.proximal(part, its_optimizer):`",
+        )
+
+    def _switch_on(self):
+        self._add_penalties()
+        super()._switch_on()
+
+    def _switch_off(self):
+        super()._switch_off()
+        self._remove_penalties()
+
+    def _add_penalties(self):
+        penalised = [each.variable for each in self._targets if each.penalty is not None]
+        own = [TrainedPenalty.of(variable, self._active).has_gradient for variable in penalised]
+        # A context around this one, for another optimizer, may have been first.
+        self._silenced = [variable for variable, it in zip(penalised, own, strict=True) if it]
+        for variable in self._silenced:
+            variable.regularizer.has_gradient = False
+
+    def _remove_penalties(self):
+        for variable in self._silenced:
+            if isinstance(variable.regularizer, TrainedPenalty):
+                variable.regularizer.has_gradient = True
+                TrainedPenalty.release(variable)
+
+
+class _ProxUpdate(SteppedUpdate):
+    alone_as = "a prox"
+
+    def __init__(self, targets, hook, active):
+        super().__init__([target.variable for target in targets], hook, active)
+        self._targets = {hook.index(target.variable): target for target in targets}
+
+    def before(self, hook, variable, gradient):
+        kept = super().before(hook, variable, gradient)
+        if not self._needs_old(hook, variable):
+            return kept
+        # On torch a tensor of a variable is the variable.
+        return (ops.copy(ops.convert_to_tensor(variable)), *kept)
+
+    def __call__(self, hook, variable, learning_rate, before):
+        target = self._targets[hook.index(variable)]
+        old, kept = None, before
+        if self._needs_old(hook, variable):
+            old, *kept = before
+        step = self.step(variable, learning_rate, kept)
+        bound = self.bound(variable, learning_rate, kept)
+        scale = getattr(target.variable.regularizer, "scale", None)
+        # A tensor for the prox: TensorFlow calls this with variables of its own.
+        new = ops.copy(variable)
+        return target.prox(old, new, step, None if scale is None else scale(), bound)
+
+    def _needs_old(self, hook, variable):
+        target = self._targets[hook.index(variable)]
+        return not target.takes_one_step_per_weight or (
+            target.penalty is not None and self.is_bounded(variable)
+        )

@@ -1,0 +1,21 @@
+"""The callback lists that are calling right now.
+
+Keras gives a callback its model, but no way to the other callbacks of the same `fit`. So this
+reads the stack. It is the only place that does.
+"""
+
+import sys
+import types
+from collections.abc import Iterator
+
+import keras
+
+
+def calling_lists() -> Iterator[keras.callbacks.CallbackList]:
+    """Every `CallbackList` with a method that is running in this thread, innermost first."""
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, keras.callbacks.CallbackList):
+            yield caller
+        frame = frame.f_back

@@ -1,0 +1,34 @@
+"""Gradients and assignments under `tf.distribute`, where every replica has its part."""
+
+import keras
+
+
+def sum_over_replicas(optimizer, variable, gradient):
+    """The gradient that the optimizer will use, from that of a replica."""
+    if keras.backend.backend() != "tensorflow":
+        return gradient
+    # As TFOptimizer does, which keeps the sum to itself.
+    ((gradient, _),) = optimizer._all_reduce_sum_gradients([(gradient, variable.value)])
+    return gradient
+
+
+def on_every_replica(optimizer, variables, function, arguments):
+    """`function(variables, arguments)`, on a device of each replica."""
+    if keras.backend.backend() != "tensorflow":
+        function(variables, arguments)
+        return
+    import tensorflow as tf
+
+    # As TFOptimizer does for its own updates and its weight decay.
+    def update(strategy, *arguments):
+        first, *others = [variable.value for variable in variables]
+        strategy.extended.update(
+            first,
+            lambda first, others, arguments: function([first, *others], arguments),
+            args=(others, arguments),
+            group=False,
+        )
+
+    tf.__internal__.distribute.interim.maybe_merge_call(
+        update, optimizer._distribution_strategy, *arguments
+    )
