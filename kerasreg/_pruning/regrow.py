@@ -40,7 +40,7 @@ class Regrow:
         return self._fraction * (1 + math.cos(math.pi * progress)) / 2
 
     def replaced(self, targets, scores, alive, gradients, fraction, step):
-        """New masks `{id(variable): alive}` with as many units, which differ in a fraction of them."""
+        """New masks `{id(variable): alive}`, as dense, which differ in a fraction of the units."""
         gradients, found = gradients or {}, {}
         for target, score in zip(targets, scores, strict=True):
             key = id(target.variable)

@@ -209,10 +209,8 @@ class PruningSession(UpdateSession):
 
     def forget_above(self, sparsity):
         """Take what is sparser than this out of `pruned`."""
-        pruned = {
-            step: fraction for step, fraction in self.pruned.items() if fraction <= sparsity + 1e-9
-        }
-        self.pruned = pruned
+        most = sparsity + 1e-9
+        self.pruned = {step: zeros for step, zeros in self.pruned.items() if zeros <= most}
 
     def outcome(self):
         """The `Outcome` of a run that is over."""
