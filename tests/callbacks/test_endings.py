@@ -108,8 +108,8 @@ def test_polish_that_cannot_work_is_an_error_before_the_first_epoch():
             assert model.layers[0].kernel.regularizer.get_config() == {"l1": 0.01}
 
     for arguments, message in (
-        ({"learning_rate": "x"}, r"`learning_rate` must be above 0.*Received.*'x'"),
-        ({"learning_rate": float("inf")}, r"`learning_rate` must be above 0"),
+        ({"learning_rate": "x"}, r"`learning_rate` must be a finite number above 0.*Received.*'x'"),
+        ({"learning_rate": float("inf")}, r"`learning_rate` must be a finite number above 0"),
         ({"epochs": 1.5}, r"`epochs` must be an int"),
         ({"y": None}, r"needs targets, `y`.*'net' was compiled with the loss 'mse'"),
         ({"y": Y[:3]}, r"the same number of samples"),

@@ -169,7 +169,7 @@ def test_bad_input():
         ({"epochs": -1}, r"`epochs` must be"),
         ({"debias_epochs": 2.5}, r"`debias_epochs` must be"),
         ({"batch_size": 0}, r"`batch_size` must be"),
-        ({"learning_rate": -1.0}, r"`learning_rate` must be above 0"),
+        ({"learning_rate": -1.0}, r"`learning_rate` must be a finite number above 0"),
         ({"sample_weight": y[:3]}, r"the same number of samples.*Received: \[3, 442\]"),
     ):
         with pytest.raises(ValueError, match=message):

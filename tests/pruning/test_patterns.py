@@ -163,7 +163,7 @@ def test_where_it_does_not_fit(pattern, shape, reason):
         (lambda: NM(4, 4), "ints with 0 < n < m"),
         (lambda: NM(0, 4), "ints with 0 < n < m"),
         (lambda: NM(2.0, 4), "Received: n=2.0"),
-        (lambda: NM(2, 4, axis="input"), "`axis` must be None or an int"),
+        (lambda: NM(2, 4, axis="input"), "`axis` must be an int, or None"),
         (lambda: Block(4), "a tuple of ints"),
         (lambda: Block(()), "a tuple of ints"),
         (lambda: Block((4, 0)), "a tuple of ints"),

@@ -190,7 +190,7 @@ def test_open_sizes():
     ({"params": 0}, "`params` must be an int of at least 1, or a float above 0.0.*params=0"),
     ({"params": 1.5}, "`params` must be an int of at least 1.*params=1.5"),
     ({"flops": True}, "`flops` must be an int of at least 1.*flops=True"),
-    ({"latency": -1.0}, "`latency` must be a number of seconds above 0.*latency=-1.0"),
+    ({"latency": -1.0}, "`latency` must be a finite number above 0.*latency=-1.0"),
     ({"params": 20}, r"can be reached. Received: params=20; the smallest is \d+, with one unit of"),
     ({"params": 0.5, "fine_tune": {}}, "`fine_tune` needs `data` and a compiled model"),
     ({"params": 0.5, "fine_tune": {}, "data": IMAGES}, "a model that is not compiled"),
