@@ -11,7 +11,7 @@ With `k = iterations + 1`, and all numbers those after the update but where it s
     RMSprop             lr / sqrt(v [- mean gradient^2] + epsilon)
     Adafactor           alpha / (sqrt(v) max(1, rms(g / sqrt(v)) / clip)), alpha from the old w
     Lamb                ||old w|| / ||update|| lr / (sqrt(v / (1 - beta_2^k)) + epsilon)
-    Lion                lr / |mean gradient|, at least a tenth of its rms
+    Lion                lr / |mean gradient|, at least a tenth of its rms; see `sign_steps.py`
     Muon                as Adam where it uses Adam; |new w - old w| / |mean gradient| for matrices
     momentum m          T_k = m T_(k-1) + the step above; Nesterov: m T_k + the step above
 

@@ -8,7 +8,7 @@ from keras import ops
 from kerasreg._attach.unused import on_unused_regularizers
 from kerasreg._common.texts import listed
 from kerasreg._common.warn import noted
-from kerasreg._proximal.step_sizes import within_reach
+from kerasreg._proximal.step_sizes import float32, within_reach
 from kerasreg._train_step import plain
 from kerasreg.constraints import Projection
 from kerasreg.regularizers.base import Regularizer
@@ -41,6 +41,14 @@ class ProximalVariable:
                 new, step = self._with_common_step(old, new, step)
             proxed = self.penalty.prox(new, step if scale is None else scale * step)
             new = proxed if bound is None else within_reach(old, new, proxed, bound)
+        return new if self.constraint is None else self.constraint.project(new, step)
+
+    def prox_of_signs(self, old, gradient, step, scale, bound):
+        """As `prox`, in place of the optimizer's step; see `sign_steps.py`."""
+        old = float32(old)
+        new, common = self._with_common_step(old, old - step * gradient, step)
+        proxed = self.penalty.prox(new, common if scale is None else scale * common)
+        new = within_reach(old, old, proxed, float32(bound))
         return new if self.constraint is None else self.constraint.project(new, step)
 
     def _with_common_step(self, old, new, step):

@@ -5,6 +5,7 @@ from keras import ops
 
 from kerasreg._common.warn import warn
 from kerasreg._proximal.proximal_variables import proximal_variables
+from kerasreg._proximal.sign_steps import long_step, mean_gradient, takes_signs
 from kerasreg._proximal.stepped import SteppedUpdate
 from kerasreg._train_step import Coverage, TrainedPenalty, UpdateSession, other_optimizers
 
@@ -92,23 +93,33 @@ class _ProxUpdate(SteppedUpdate):
         self._targets = {hook.index(target.variable): target for target in targets}
 
     def before(self, hook, variable, gradient):
-        kept = super().before(hook, variable, gradient)
-        if not self._needs_old(hook, variable):
-            return kept
         # On torch a tensor of a variable is the variable.
-        return (ops.copy(ops.convert_to_tensor(variable)), *kept)
+        old = ops.copy(ops.convert_to_tensor(variable)) if self._needs_old(hook, variable) else None
+        if self._takes_signs(hook, variable):
+            return old, mean_gradient(*hook.part_of(variable), variable, gradient)
+        kept = super().before(hook, variable, gradient)
+        return kept if old is None else (old, *kept)
 
     def __call__(self, hook, variable, learning_rate, before):
         target = self._targets[hook.index(variable)]
+        scale = getattr(target.variable.regularizer, "scale", None)
+        scale = None if scale is None else scale()
+        if self._takes_signs(hook, variable):
+            new = target.prox_of_signs(
+                *before, long_step(learning_rate, before[1]), scale, learning_rate
+            )
+            return ops.cast(new, variable.dtype)
         old, kept = None, before
         if self._needs_old(hook, variable):
             old, *kept = before
         step = self.step(variable, learning_rate, kept)
         bound = self.bound(variable, learning_rate, kept)
-        scale = getattr(target.variable.regularizer, "scale", None)
         # A tensor for the prox: TensorFlow calls this with variables of its own.
-        new = ops.copy(variable)
-        return target.prox(old, new, step, None if scale is None else scale(), bound)
+        return target.prox(old, ops.copy(variable), step, scale, bound)
+
+    def _takes_signs(self, hook, variable):
+        part, _ = hook.part_of(variable)
+        return takes_signs(part) and self._targets[hook.index(variable)].penalty is not None
 
     def _needs_old(self, hook, variable):
         target = self._targets[hook.index(variable)]

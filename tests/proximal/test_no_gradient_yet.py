@@ -102,6 +102,25 @@ def test_they_reach_zero(name, label):
     np.testing.assert_array_equal(found[-1, :4], np.zeros((4, 4)))
 
 
+def test_lion_weighs_the_slope_of_the_penalty_against_the_mean_gradient():
+    """By hand: inside of the sign, from the first step on, and with the learning rate as a limit.
+
+    Under noise, `lr` times the sign of the mean is far less than `lr`; a shrinkage of up to `lr`
+    beside the sign made the penalty too strong.
+    """
+    factor, rng = 0.1, np.random.default_rng(1)
+    weights, _ = weights_and_gradients(1)
+    gradients = rng.normal(size=(8, *SHAPE)).astype("float32")
+    found = path(OPTIMIZERS["Lion"], r.L1(factor), weights, gradients)
+    expected, momentum = weights.astype("float64"), np.zeros(SHAPE)
+    for k, gradient in enumerate(gradients):
+        mean = (0.9 * momentum + 0.1 * gradient) / (1 - 0.9 * 0.99**k)
+        momentum = 0.99 * momentum + 0.01 * gradient
+        move = 2 * (mean + factor * np.sign(expected)) / np.abs(mean)
+        expected = expected - RATE * np.clip(move, -1, 1)
+        np.testing.assert_allclose(found[k + 1], expected, atol=1e-2 * RATE)
+
+
 def test_a_projection_is_not_held_back():
     weights, gradients = weights_and_gradients(2)
     ball = L2Ball(0.3, axis=-1)
