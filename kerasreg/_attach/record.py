@@ -12,6 +12,7 @@ import functools
 import keras
 
 from kerasreg._common.warn import warn
+from kerasreg._graph.families import DEPTHWISE
 from kerasreg.regularizers.base import Penalty
 
 #: A variable remembers here what was attached to it; its `regularizer` changes while it trains.
@@ -41,7 +42,7 @@ def save_recorded(model):
 def regularizer_attribute(layer, variable):
     """The name under which a layer keeps the regularizer of a variable, or None."""
     name = variable.name
-    depthwise = isinstance(layer, (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D))
+    depthwise = isinstance(layer, DEPTHWISE)
     for stem in (name, name.removesuffix("_kernel"), *(["depthwise"] if depthwise else [])):
         if hasattr(layer, f"{stem}_regularizer"):
             return f"{stem}_regularizer"

@@ -1,17 +1,13 @@
 """Depthwise kernels on the way to other kernels: they let a unit through, or not."""
 
-from keras import layers
-
+from kerasreg._graph.families import DEPTHWISE, SEPARABLE
 from kerasreg._graph.tracing import functional_of, trace
-
-_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
-_SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 
 
 def is_gate(layer, variable) -> bool:
     """Whether a variable of a layer is a depthwise kernel."""
-    separable = isinstance(layer, _SEPARABLE) and variable.name == "depthwise_kernel"
-    return separable or isinstance(layer, _DEPTHWISE)
+    separable = isinstance(layer, SEPARABLE) and variable.name == "depthwise_kernel"
+    return separable or isinstance(layer, DEPTHWISE)
 
 
 def gates_of(model, kernels) -> dict[int, set[int]]:
@@ -43,7 +39,7 @@ def _variables(call, kernels):
 
 def _own(operation):
     """The depthwise kernel of a layer itself."""
-    if isinstance(operation, _SEPARABLE + _DEPTHWISE):
+    if isinstance(operation, SEPARABLE + DEPTHWISE):
         weights = operation.weights
         return {id(variable) for variable in weights if is_gate(operation, variable)}
     return set()

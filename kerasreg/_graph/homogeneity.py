@@ -7,31 +7,23 @@ import keras
 from keras import layers
 
 from kerasreg._graph.degrees import Probe
-
-_CONV = ("Conv{}D", "Conv{}DTranspose", "DepthwiseConv{}D", "SeparableConv{}D")
-_POOLING = ("MaxPooling{}D", "AveragePooling{}D", "GlobalMaxPooling{}D", "GlobalAveragePooling{}D")
-_MOVES = ("Cropping{}D", "ZeroPadding{}D", "UpSampling{}D", "SpatialDropout{}D")
-
-
-def _of_any_rank(*names):
-    found = (getattr(layers, name.format(rank), None) for name in names for rank in (1, 2, 3))
-    return tuple(each for each in found if each is not None)
-
-
-LINEAR = (layers.Dense, layers.EinsumDense, *_of_any_rank(*_CONV))
-_NORMALIZATION = (
-    layers.BatchNormalization,
-    layers.GroupNormalization,
-    layers.LayerNormalization,
-    layers.RMSNormalization,
-    layers.UnitNormalization,
+from kerasreg._graph.families import (
+    CROPPING,
+    LINEAR,
+    NORMALIZATION,
+    PADDING,
+    POOLING,
+    SPATIAL_DROPOUT,
+    UP_SAMPLING,
 )
+
+_NORMALIZATION = (*NORMALIZATION, layers.UnitNormalization)
 #: Without weights, and `f(c x) = c f(x)` for c > 0.
 _HOMOGENEOUS = (
     *(layers.Identity, layers.Dropout, layers.LeakyReLU),
     *(layers.Flatten, layers.Reshape, layers.Permute, layers.RepeatVector),
     *(layers.Add, layers.Subtract, layers.Average, layers.Maximum, layers.Minimum),
-    *(layers.Concatenate, *_of_any_rank(*_POOLING, *_MOVES)),
+    *(layers.Concatenate, *POOLING, *CROPPING, *PADDING, *UP_SAMPLING, *SPATIAL_DROPOUT),
 )
 _ACTIVATIONS = (
     None,

@@ -2,23 +2,24 @@
 
 from keras import layers
 
+from kerasreg._graph.families import (
+    ATTENTION,
+    CONV,
+    CONV_TRANSPOSE,
+    DEPTHWISE,
+    NORMALIZATION,
+    SEPARABLE,
+)
 from kerasreg._graph.tracing import functional_of, trace
 from kerasreg._graph.variables import all_layers
 
-_ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention)
-_SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 #: What they compute has units of their own.
 _UNITS = (
     *(layers.Dense, layers.EinsumDense, layers.Embedding),
-    *(layers.Conv1D, layers.Conv2D, layers.Conv3D),
-    *(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose),
+    *(*CONV, *CONV_TRANSPOSE),
 )
 #: What they compute has the units of what they read.
-_SAME_UNITS = (
-    *(layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.PReLU),
-    *(layers.BatchNormalization, layers.GroupNormalization),
-    *(layers.LayerNormalization, layers.RMSNormalization),
-)
+_SAME_UNITS = (layers.PReLU, *DEPTHWISE, *NORMALIZATION)
 
 
 class Outputs:
@@ -73,9 +74,9 @@ class Outputs:
             return self._computed_by(operation.cell)
         if isinstance(operation, layers.StackedRNNCells):
             return self._computed_by(operation.cells[-1])
-        if isinstance(operation, _ATTENTION):
+        if isinstance(operation, ATTENTION):
             return operation._output_dense.trainable_variables, False
-        if isinstance(operation, _SEPARABLE):
+        if isinstance(operation, SEPARABLE):
             return [v for v in weights if v.name != "depthwise_kernel"], False
         if isinstance(operation, _UNITS) or hasattr(operation, "state_size"):
             return weights, False

@@ -3,15 +3,13 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from keras import layers
 
 from kerasreg._graph.coupled.find import find_groups
 from kerasreg._graph.coupled.groups import CONSUMER, PRODUCER
+from kerasreg._graph.families import ATTENTION
 from kerasreg._graph.gates import gates_of, is_gate
 from kerasreg._graph.outputs import Outputs
 from kerasreg._graph.variables import all_layers, host_view, owners
-
-_ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention)
 
 
 @dataclass
@@ -52,7 +50,7 @@ class Paths:
                 self._add(member, owner.get(id(member.variable)))
             self._count += group.units
         for layer in all_layers(model):
-            if isinstance(layer, _ATTENTION):
+            if isinstance(layer, ATTENTION):
                 self._join_heads(layer)
         for variable in model.weights:
             if _is_kernel(variable) and id(variable) not in self._kernels:

@@ -3,14 +3,8 @@
 import keras
 from keras import layers
 
+from kerasreg._graph.families import NORMALIZATION
 from kerasreg._graph.variables import owners
-
-_NORMALIZATION = (
-    layers.BatchNormalization,
-    layers.GroupNormalization,
-    layers.LayerNormalization,
-    layers.RMSNormalization,
-)
 
 
 def prunable(model: keras.Model) -> list[keras.Variable]:
@@ -42,7 +36,7 @@ def impossible(variable: keras.Variable, is_trainable: bool) -> str | None:
 
 def _unwanted(variable, layer):
     """Why a variable is pruned only if `include` names it, or None."""
-    if isinstance(layer, _NORMALIZATION):
+    if isinstance(layer, NORMALIZATION):
         return "a weight of a normalization: name it in `include` to prune it"
     if isinstance(layer, layers.PReLU):
         return "slopes of an activation: name them in `include` to prune them"

@@ -2,31 +2,28 @@
 
 from keras import layers
 
+from kerasreg._graph.families import (
+    ATTENTION,
+    CONV,
+    CONV_TRANSPOSE,
+    DEPTHWISE,
+    NORMALIZATION,
+    SEPARABLE,
+    gates_of_cell,
+)
 from kerasreg._graph.groups import Groups
 from kerasreg._graph.variables import all_layers
 
-_GATES = {layers.SimpleRNNCell: 1, layers.GRUCell: 3, layers.LSTMCell: 4}
-_CONV = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
-_CONV_TRANSPOSE = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
-_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
-_SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
-_NORMALIZATION = (
-    layers.BatchNormalization,
-    layers.GroupNormalization,
-    layers.LayerNormalization,
-    layers.RMSNormalization,
-)
 #: Layers whose vectors have one weight per feature that the layer gives out.
 _PER_FEATURE = (
     layers.Dense,
     layers.Embedding,
-    *_CONV,
-    *_CONV_TRANSPOSE,
-    *_DEPTHWISE,
-    *_SEPARABLE,
-    *_NORMALIZATION,
+    *CONV,
+    *CONV_TRANSPOSE,
+    *DEPTHWISE,
+    *SEPARABLE,
+    *NORMALIZATION,
 )
-_ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention)
 
 
 def model_roles(model):
@@ -37,7 +34,7 @@ def model_roles(model):
         for variable in layer._trainable_variables
     }
     for layer in all_layers(model):
-        if isinstance(layer, _ATTENTION):
+        if isinstance(layer, ATTENTION):
             for variable, axis in _head_axes(layer):
                 roles[id(variable)]["head"] = Groups(axis)
     return roles
@@ -66,7 +63,7 @@ def _roles_of(layer, variable):
         return {}
     if isinstance(layer, layers.EinsumDense):
         return _einsum_roles(layer, name, rank)
-    gates = _gates(layer)
+    gates = gates_of_cell(layer)
     if gates:
         reads = {"input": Groups(-2)} if "kernel" in name else {}
         return {"output": Groups(-1, gates), **reads}
@@ -74,13 +71,13 @@ def _roles_of(layer, variable):
         return {"output": Groups(0)}
     if rank == 2 and isinstance(layer, (layers.Dense, layers.Embedding)):
         return {"output": Groups(-1), "input": Groups(0)}
-    if isinstance(layer, _CONV_TRANSPOSE):
+    if isinstance(layer, CONV_TRANSPOSE):
         return {"output": Groups(-2), "input": Groups(-1)}
-    if isinstance(layer, _SEPARABLE) and name == "pointwise_kernel":
+    if isinstance(layer, SEPARABLE) and name == "pointwise_kernel":
         return {"output": Groups(-1), "input": Groups(-2)}
-    if isinstance(layer, (*_SEPARABLE, *_DEPTHWISE)):
+    if isinstance(layer, (*SEPARABLE, *DEPTHWISE)):
         return {"output": Groups((-2, -1)), "input": Groups(-2)}
-    if isinstance(layer, _CONV):
+    if isinstance(layer, CONV):
         # A grouped convolution has one input axis for all of its groups: no index is a feature.
         reads = {"input": Groups(-2)} if layer.groups == 1 else {}
         return {"output": Groups(-1), **reads}
@@ -97,13 +94,6 @@ def _head_axes(attention):
     for variable in attention._output_dense._trainable_variables:
         if variable.name == "kernel":
             yield variable, 0
-
-
-def _gates(layer):
-    for cell, gates in _GATES.items():
-        if isinstance(layer, cell):
-            return gates
-    return 4 if type(layer).__name__ == "ConvLSTMCell" else 0
 
 
 def _einsum_roles(layer, name, rank):

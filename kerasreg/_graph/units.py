@@ -5,14 +5,12 @@ from functools import partial
 import numpy as np
 from keras import layers, ops
 
+from kerasreg._graph.families import ATTENTION, SEPARABLE, gates_of_cell
 from kerasreg._graph.groups import zero_groups
 from kerasreg._graph.variables import all_layers
 
 #: By number of gates, which of them is the candidate for the state of a recurrent unit.
 CANDIDATES = {1: 0, 3: 2, 4: 2}
-_CELLS = (layers.SimpleRNNCell, layers.GRUCell, layers.LSTMCell)
-_SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
-_ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention)
 
 
 def joint_units(model, roles):
@@ -28,9 +26,9 @@ def joint_units(model, roles):
     """
     found = {}
     for layer in all_layers(model):
-        if isinstance(layer, _ATTENTION):
+        if isinstance(layer, ATTENTION):
             found |= _of_attention(layer)
-        elif isinstance(layer, _SEPARABLE):
+        elif isinstance(layer, SEPARABLE):
             found[id(layer.depthwise_kernel)] = None
             found[id(layer.pointwise_kernel)] = partial(_of_separable, layer)
         elif getattr(layer, "lora_enabled", False):
@@ -68,8 +66,7 @@ def _cells(model):
     recurrent = [layer for layer in all_layers(model) if isinstance(layer, layers.RNN)]
     stateful = {id(layer.cell) for layer in recurrent if layer.stateful}
     for layer in all_layers(model):
-        is_cell = isinstance(layer, _CELLS) or type(layer).__name__ == "ConvLSTMCell"
-        if is_cell and layer.built:
+        if gates_of_cell(layer) and layer.built:
             yield layer, id(layer) in stateful
 
 

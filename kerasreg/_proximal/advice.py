@@ -7,7 +7,8 @@ from keras import layers, ops
 from kerasreg._attach.unused import on_unused_regularizers
 from kerasreg._common.texts import listed
 from kerasreg._common.warn import noted
-from kerasreg._graph.homogeneity import LINEAR, OFFSETS, Graph, factors
+from kerasreg._graph.families import LINEAR
+from kerasreg._graph.homogeneity import OFFSETS, Graph, factors
 from kerasreg._train_step import plain
 from kerasreg.regularizers.keras_own import with_prox
 

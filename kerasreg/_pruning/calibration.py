@@ -7,13 +7,9 @@ from keras import layers, ops
 
 from kerasreg._common.batches import Batches, samples_in
 from kerasreg._graph.calls import replaced_call
+from kerasreg._graph.families import CONV, CONV_TRANSPOSE, DEPTHWISE, SEPARABLE
 from kerasreg._graph.variables import all_layers, owners, require_compiled
 from kerasreg._pruning.gradients import gradients_of
-
-_CONV = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
-_CONV_TRANSPOSE = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
-_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
-_SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 
 
 def loss_gradients(model, variables, x, y=None, batch_size=128):
@@ -109,11 +105,11 @@ def _squared_norm(layer, variable, inputs):
         return _einsum_norm(layer.equation, inputs)
     if isinstance(layer, layers.Dense):
         return _sum_squares(inputs, -1)[:, None]
-    if isinstance(layer, (*_CONV, *_CONV_TRANSPOSE, *_DEPTHWISE, *_SEPARABLE)):
+    if isinstance(layer, (*CONV, *CONV_TRANSPOSE, *DEPTHWISE, *SEPARABLE)):
         if getattr(layer, "groups", 1) > 1:
             return None
         channels = _sum_squares(inputs, 1 if layer.data_format == "channels_first" else -1)
-        is_transposed = isinstance(layer, _CONV_TRANSPOSE)
+        is_transposed = isinstance(layer, CONV_TRANSPOSE)
         return channels.reshape((1,) * (rank - 1) + (-1,) if is_transposed else (-1, 1))
     return None
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
 
 from kerasreg._common import validation
 from kerasreg._graph.coupled.groups import (
@@ -15,13 +14,13 @@ from kerasreg._graph.coupled.groups import (
     Member,
     obstacle,
 )
+from kerasreg._graph.families import ATTENTION
 from kerasreg._graph.variables import all_layers, require_built, require_matches, unique_path
 from kerasreg._pruning.coupled import NO_REGROWTH, CoupledTarget, CoupledUnits
 from kerasreg._pruning.pattern import Pattern
 from kerasreg._pruning.targets import require_targets
 from kerasreg._pruning.units import Units
 
-_ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention)
 _PRODUCERS = ("_query_dense", "_key_dense", "_value_dense", "_gate_dense")
 
 
@@ -97,7 +96,7 @@ class Heads(Pattern):
 def _groups(model):
     groups, taken = [], set()
     for layer in all_layers(model):
-        if isinstance(layer, _ATTENTION):
+        if isinstance(layer, ATTENTION):
             members = _members(layer)
             path = members[0].path.rpartition("/")[0].rpartition("/")[0]
             name = unique_path(path or layer.name, taken)

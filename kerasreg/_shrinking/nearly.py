@@ -4,13 +4,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from keras import layers
 
+from kerasreg._graph.families import ATTENTION
 from kerasreg._graph.roles import model_roles
 from kerasreg._graph.variables import host_view
 from kerasreg._shrinking.costs.flops import Shapes
 
-_ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention)
 _SIDES = {"output": "computed", "input": "read"}
 
 
@@ -69,7 +68,7 @@ def _without_scores(analysis, gone):
     layers_of = {id(call.operation): call for call in analysis.graph.calls}
     for call in layers_of.values():
         layer, heads = call.operation, call.memory.get("heads")
-        if heads is None or not isinstance(layer, _ATTENTION):
+        if heads is None or not isinstance(layer, ATTENTION):
             continue
         alive = ~gone[analysis.roots[heads]]
         for dense in (layer._query_dense, layer._key_dense):

@@ -7,6 +7,7 @@ import numpy as np
 from keras import layers, ops, tree
 
 from kerasreg._graph.analysis import Analysis
+from kerasreg._graph.families import SPATIAL_DROPOUT
 from kerasreg._graph.precision import compute
 from kerasreg._graph.rules.base import (
     UNKNOWN,
@@ -30,9 +31,7 @@ _UNARY_LAYERS = (
     layers.LeakyReLU,
     layers.ReLU,
     layers.Rescaling,
-    layers.SpatialDropout1D,
-    layers.SpatialDropout2D,
-    layers.SpatialDropout3D,
+    *SPATIAL_DROPOUT,
 )
 _UNARY_OPS = (
     *("Abs", "Absolute", "Cast", "Celu", "Clip", "Cos", "Elu", "Erf", "Exp", "Expm1", "Gelu"),

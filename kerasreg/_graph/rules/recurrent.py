@@ -6,6 +6,7 @@ import numpy as np
 from keras import layers, tree
 
 from kerasreg._graph.analysis import Reader
+from kerasreg._graph.families import gates_of_cell
 from kerasreg._graph.rules.base import (
     Rule,
     apply_to,
@@ -19,10 +20,6 @@ from kerasreg._graph.rules.linear import read_kernel
 from kerasreg._graph.tracing import Tensor
 from kerasreg._graph.units import CANDIDATES, silent
 
-#: The number of gates.
-_GATES = {"SimpleRNNCell": 1, "LSTMCell": 4, "GRUCell": 3}
-_GATES |= {f"ConvLSTM{size}Cell": 4 for size in ("", "1D", "2D", "3D")}
-
 
 @rule_for(layers.SimpleRNN, layers.LSTM, layers.GRU, layers.RNN)
 @rule_for(layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)
@@ -31,7 +28,7 @@ class Recurrent(Rule):
 
     def is_known(self, layer):
         """Whether this rule holds for a layer."""
-        return type(layer.cell).__name__ in _GATES and type(layer.cell).__module__.startswith(
+        return gates_of_cell(layer.cell) > 0 and type(layer.cell).__module__.startswith(
             "keras.src."
         )
 
@@ -43,7 +40,7 @@ class Recurrent(Rule):
         tensor, states, cell = call.inputs[0], _states(call), layer.cell
         axis = _features(layer, tensor)
         pin_other_axes(tensor, axis, call, analysis)
-        gates = _GATES[type(cell).__name__]
+        gates = gates_of_cell(cell)
         units = analysis.labels.new(cell.kernel.shape[-1] // gates)
         columns = np.tile(units, gates)
         analysis.slice(cell.kernel, {-2: tensor.label(axis), -1: columns})
@@ -73,7 +70,7 @@ class Recurrent(Rule):
         if units is None:
             return []
         tensor, cell = call.inputs[0], layer.cell
-        columns = np.tile(units, _GATES[type(cell).__name__])
+        columns = np.tile(units, gates_of_cell(cell))
         axis = _features(layer, tensor)
         inputs = read_kernel(
             cell.kernel,
@@ -125,7 +122,7 @@ class Recurrent(Rule):
     def _zero(self, call):
         """Which units are always zero."""
         cell, tensor = call.operation.cell, call.inputs[0]
-        gates = _GATES[type(cell).__name__]
+        gates = gates_of_cell(cell)
         candidate = CANDIDATES[gates]
         size = cell.kernel.shape[-1] // gates
         part = slice(candidate * size, (candidate + 1) * size)

@@ -1,23 +1,12 @@
 """What pools, pads and crops in space, and does not look at features."""
 
-from keras import layers
-
+from kerasreg._graph.families import CROPPING, PADDING, POOLING, UP_SAMPLING
 from kerasreg._graph.rules.base import Rule, pin_other_axes, rule_for, rule_for_ops
 from kerasreg._graph.rules.elementwise import without_padding
 from kerasreg._graph.rules.kernels import feature_axis
 
-_PADDING = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
-_SPATIAL = (
-    *(layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D),
-    *(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D),
-    *(layers.Cropping1D, layers.Cropping2D, layers.Cropping3D),
-    *(layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D),
-    *(layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D),
-    *(layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D),
-)
 
-
-@rule_for(*_SPATIAL, *_PADDING)
+@rule_for(*POOLING, *CROPPING, *UP_SAMPLING, *PADDING)
 class _Spatial(Rule):
     """Works along space, on each channel alone."""
 
@@ -31,7 +20,7 @@ class _Spatial(Rule):
     def constants(self, call, analysis):
         layer, tensor, (output,) = call.operation, call.inputs[0], call.outputs
         constants = tensor.constant(feature_axis(layer, tensor))
-        if isinstance(layer, _PADDING):
+        if isinstance(layer, PADDING):
             output.padding = call
         else:
             constants = without_padding(tensor, constants)

@@ -2,19 +2,13 @@
 
 from keras import layers
 
+from kerasreg._graph.families import CONV, DEPTHWISE, POOLING, SEPARABLE
 from kerasreg._graph.rules.base import Rule, rule_for, rule_of
 
 #: Layers whose rules count axes from the last one, so that one more in front does not matter.
 _FROM_THE_LAST = (
-    layers.Activation,
-    layers.BatchNormalization,
-    *(layers.Conv1D, layers.Conv2D, layers.Conv3D),
-    *(layers.Dense, layers.DepthwiseConv1D, layers.DepthwiseConv2D),
-    *(layers.SeparableConv1D, layers.SeparableConv2D, layers.Dropout, layers.ReLU),
-    *(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D),
-    *(layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D),
-    *(layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalMaxPooling1D),
-    *(layers.GlobalMaxPooling2D, layers.GlobalAveragePooling3D, layers.GlobalMaxPooling3D),
+    *(layers.Activation, layers.BatchNormalization, layers.Dense, layers.Dropout, layers.ReLU),
+    *(*CONV, *DEPTHWISE, *SEPARABLE, *POOLING),
 )
 
 
