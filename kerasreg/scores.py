@@ -1,5 +1,8 @@
 """Which weights go first: for `Pruning(score=...)`."""
 
-from kerasreg._pruning.scores import SNIP, Activation, Magnitude, Movement, Random, Score, Taylor
+from kerasreg._pruning.scores.base import Score
+from kerasreg._pruning.scores.measured import SNIP, Activation
+from kerasreg._pruning.scores.of_weights import Magnitude, Random
+from kerasreg._pruning.scores.recorded import Movement, Taylor
 
 __all__ = ["SNIP", "Activation", "Magnitude", "Movement", "Random", "Score", "Taylor"]

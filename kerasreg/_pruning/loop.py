@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from kerasreg._pruning.pattern import Pattern
-from kerasreg._pruning.scores import Score
+from kerasreg._pruning.patterns.base import Pattern
+from kerasreg._pruning.scores.base import Score
 from kerasreg._pruning.session import PruningSession
 from kerasreg._pruning.strategy import Strategy
 from kerasreg._pruning.timeline import Run, Schedule

@@ -11,9 +11,9 @@ from kerasreg._common.snapshot import Snapshot
 from kerasreg._common.texts import listed
 from kerasreg._graph.prunable import prunable
 from kerasreg._graph.variables import host_view, require_built
-from kerasreg._pruning.pattern import Pattern
+from kerasreg._pruning.patterns.base import Pattern
 from kerasreg._pruning.plan import Plan, planned
-from kerasreg._pruning.scores import Score
+from kerasreg._pruning.scores.base import Score
 from kerasreg._pruning.selection import Selection
 from kerasreg._pruning.timeline import validate_sparsity
 from kerasreg._pruning.units import variables_of

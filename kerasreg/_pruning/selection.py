@@ -9,10 +9,10 @@ from kerasreg._common.warn import warn
 from kerasreg._graph.notes import notes_on
 from kerasreg._graph.paths import Paths
 from kerasreg._graph.variables import host_view
-from kerasreg._pruning.patterns import standardize_pattern
+from kerasreg._pruning.patterns.names import standardize_pattern
 from kerasreg._pruning.ranking import strongest_stay, weakest
 from kerasreg._pruning.scopes import Scope, weakest_of_all
-from kerasreg._pruning.scores import standardize_score
+from kerasreg._pruning.scores.names import standardize_score
 
 
 class Selection:

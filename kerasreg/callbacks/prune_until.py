@@ -8,9 +8,9 @@ from kerasreg._callbacks.siblings import put_off, run_after
 from kerasreg._common import validation
 from kerasreg._common.types import Logs
 from kerasreg._common.warn import warn
-from kerasreg._pruning.pattern import Pattern
+from kerasreg._pruning.patterns.base import Pattern
 from kerasreg._pruning.schedules import Hold
-from kerasreg._pruning.scores import Score
+from kerasreg._pruning.scores.base import Score
 from kerasreg._pruning.search import Search, is_max, validate_levels
 from kerasreg._pruning.search_session import SearchSession
 from kerasreg._pruning.strategy import Strategy

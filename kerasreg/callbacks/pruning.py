@@ -9,9 +9,9 @@ from kerasreg._callbacks.behaviour import prunes_weights
 from kerasreg._callbacks.session_callback import SessionCallback, ending
 from kerasreg._callbacks.siblings import put_off, run_after
 from kerasreg._common.types import Logs
-from kerasreg._pruning.pattern import Pattern
+from kerasreg._pruning.patterns.base import Pattern
 from kerasreg._pruning.plan import Plan
-from kerasreg._pruning.scores import Score
+from kerasreg._pruning.scores.base import Score
 from kerasreg._pruning.session import PruningSession
 from kerasreg._pruning.strategy import Strategy
 from kerasreg._pruning.timeline import Run, Schedule

@@ -1,7 +1,7 @@
 """What a penalty is: a value, a prox, a config."""
 
 from kerasreg.regularizers.activity import ActivityEntropy, ActivityKL
-from kerasreg.regularizers.anchored import L1SP, L2SP, WeightedL1
+from kerasreg.regularizers.anchored import L1SP, L2SP
 from kerasreg.regularizers.base import Regularizer
 from kerasreg.regularizers.clipped import MCP, SCAD, CappedL1
 from kerasreg.regularizers.concave import L0, LogSum, Lp, TransformedL1
@@ -14,6 +14,7 @@ from kerasreg.regularizers.norms import ExclusiveLasso, LInfinity1
 from kerasreg.regularizers.ordered import SLOPE
 from kerasreg.regularizers.orthogonal import ConvOrthogonal, Orthogonal
 from kerasreg.regularizers.smooth import GroupHoyerSquare, HoyerSquare, SpectralNorm
+from kerasreg.regularizers.weighted import WeightedL1
 
 __all__ = [
     "L0",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kerasreg._graph.groups import Groups
-from kerasreg._pruning.patterns import standardize_pattern
+from kerasreg._pruning.patterns.names import standardize_pattern
 from kerasreg.patterns import NM, Block, Group, Unstructured
 
 shapes = st.lists(st.integers(1, 6), min_size=1, max_size=5).map(tuple)

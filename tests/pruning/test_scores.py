@@ -7,7 +7,7 @@ from keras import layers
 
 import kerasreg
 from kerasreg import regularizers, schedules, scores
-from kerasreg._pruning.scores import standardize_score
+from kerasreg._pruning.scores.names import standardize_score
 from kerasreg.callbacks import Pruning
 
 RATE, STEPS = 0.1, 5

@@ -13,7 +13,7 @@ from tensors import BACKEND, DTYPES, array, compiled, tensor
 
 import kerasreg
 from kerasreg.regularizers import L1, L1SP, L2, L2SP, WeightedL1
-from kerasreg.regularizers.anchored import TINY
+from kerasreg.regularizers.weighted import TINY
 
 ANCHORED = [L2SP(0.25), L1SP(0.25), WeightedL1(0.25)]
 every_one = pytest.mark.parametrize("penalty", ANCHORED, ids=repr)

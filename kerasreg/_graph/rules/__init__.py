@@ -3,6 +3,8 @@
 from kerasreg._graph.rules import (  # noqa: F401
     attention,
     blocks,
+    convolutions,
+    dot_attention,
     einsum,
     elementwise,
     joins,

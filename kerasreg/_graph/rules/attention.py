@@ -1,4 +1,4 @@
-"""Attention: heads, the size of queries and keys, and that of values."""
+"""Attention with projections: heads, the size of queries and keys, and that of values."""
 
 import inspect
 import math
@@ -10,7 +10,6 @@ from keras import layers, ops, tree
 from kerasreg._graph.analysis import Reader
 from kerasreg._graph.precision import WIDEST
 from kerasreg._graph.rules.base import Rule, flat, labels_of, pin_other_axes, rule_for
-from kerasreg._graph.rules.elementwise import without_padding
 from kerasreg._graph.rules.linear import outputs_of, read_kernel
 from kerasreg._graph.tracing import Tensor
 
@@ -106,8 +105,8 @@ class _Projections(Rule):
         layer, output = call.operation, call.outputs[0]
         constants = self._values(call, "value")
         constants = np.repeat(constants, len(call.memory["heads"]) // len(constants), axis=0)
-        is_masked = _is_masked(call, _arguments(call).values())
-        if "gate" in self.projections(layer) or is_masked:
+        hides = is_masked(call, _arguments(call).values())
+        if "gate" in self.projections(layer) or hides:
             # Where a mask hides all values, nothing comes out.
             constants = np.where(constants == 0, 0.0, np.nan)
         return read_kernel(
@@ -198,52 +197,7 @@ class _GroupQueryAttention(_Projections):
         return _rescaled(layer._query_dense, layer.head_dim, kept(call.memory["keys"]))
 
 
-@rule_for(layers.Attention)
-class _Attention(Rule):
-    """Without projections: scores are products of queries and keys, values come out weighted."""
-
-    def label(self, call, analysis):
-        query, value, *key = _list_of(call)
-        for tensor in call.inputs:
-            is_feature = any(tensor is each for each in (query, value, *key))
-            pin_other_axes(tensor, -1 if is_feature else tensor.rank, call, analysis)
-        key = (key or [value])[0]
-        analysis.labels.unify(labels_of(query, -1), labels_of(key, -1))
-        if call.operation.score_mode != "dot":
-            # A sum of tanh(query + key).
-            analysis.pin(query, f"'{call.operation.name}' adds its features up")
-        call.outputs[0].labels[call.outputs[0].rank - 1] = labels_of(value, -1)
-        call.memory.update(query=query, key=key, value=value)
-
-    def constants(self, call, analysis):
-        output, value = call.outputs[0], call.memory["value"]
-        constants = without_padding(value, value.constant(-1))
-        if _is_masked(call, _list_of(call)):
-            # Masked queries get zeros.
-            constants = np.where(constants == 0, 0.0, np.nan)
-        output.constants[output.rank - 1] = constants
-
-    def readers(self, call, analysis):
-        query, key = call.memory["query"], call.memory["key"]
-        constants = without_padding(key, key.constant(-1))
-        matters = ~((query.constant(-1) == 0) | np.isfinite(constants))
-        return [
-            Reader(
-                labels=labels_of(query, -1)[None],
-                # The scores are for all values.
-                writes=np.zeros((1, 1), int),
-                connected=matters[:, None],
-                constants=np.full(len(matters), np.nan),
-            )
-        ]
-
-
-def _list_of(call):
-    """The query, the value and maybe the key of an attention that gets a list."""
-    return list(call.args[0] if call.args else call.kwargs["inputs"])
-
-
-def _is_masked(call, features):
+def is_masked(call, features):
     """Whether steps may be masked, by an argument or by what queries, values and keys carry."""
     leaves = [e for e in tree.flatten((call.args, call.kwargs)) if hasattr(e, "shape")]
     has_mask = any(all(each is not e for e in features) for each in leaves)

@@ -12,8 +12,8 @@ from kerasreg._common.types import InputShape
 from kerasreg._graph.analyse import analyse
 from kerasreg._graph.requirements import require_shrinkable
 from kerasreg._graph.variables import all_layers
-from kerasreg._pruning.coupled import Coupled
-from kerasreg._pruning.scores import Score
+from kerasreg._pruning.patterns.coupled import Coupled
+from kerasreg._pruning.scores.base import Score
 from kerasreg._pruning.selection import Selection
 from kerasreg._shrinking.budget.budgets import kind_of_budget
 from kerasreg._shrinking.budget.recalibrate import recalibrate

@@ -9,7 +9,7 @@ from kerasreg._common import validation
 from kerasreg._graph.coupled.find import find_groups
 from kerasreg._graph.coupled.groups import CoupledGroup, obstacle
 from kerasreg._graph.variables import require_matches
-from kerasreg._pruning.pattern import Pattern
+from kerasreg._pruning.patterns.base import Pattern
 from kerasreg._pruning.targets import require_targets
 from kerasreg._pruning.units import Units
 

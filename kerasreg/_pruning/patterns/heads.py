@@ -16,8 +16,8 @@ from kerasreg._graph.coupled.groups import (
 )
 from kerasreg._graph.families import ATTENTION
 from kerasreg._graph.variables import all_layers, require_built, require_matches, unique_path
-from kerasreg._pruning.coupled import NO_REGROWTH, CoupledTarget, CoupledUnits
-from kerasreg._pruning.pattern import Pattern
+from kerasreg._pruning.patterns.base import Pattern
+from kerasreg._pruning.patterns.coupled import NO_REGROWTH, CoupledTarget, CoupledUnits
 from kerasreg._pruning.targets import require_targets
 from kerasreg._pruning.units import Units
 
