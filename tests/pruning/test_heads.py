@@ -66,7 +66,7 @@ def test_in_training_with_other_names_of_the_pattern_and_scopes():
     for pattern, scope in (
         ("head", "layer"),
         (patterns.Group("head"), "global"),
-        (patterns.Heads(min_heads=3), {"attention": 0.75}),
+        (patterns.Heads(min_units=3), {"attention": 0.75}),
     ):
         model = transformer()
         model.compile("adam", "mse")

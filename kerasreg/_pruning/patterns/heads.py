@@ -37,7 +37,7 @@ class Heads(Pattern):
     The score of a head is the root of the mean square of the scores of all of its weights.
 
     Args:
-        min_heads: at least as many stay of every attention layer.
+        min_units: at least as many stay of every attention layer.
 
     Example:
 
@@ -55,8 +55,8 @@ class Heads(Pattern):
     is_joint = True
     note = "a row is an attention layer, and a unit one of its heads"
 
-    def __init__(self, min_heads: int = 1):
-        self.min_heads = validation.integer(min_heads, "min_heads", at_least=1)
+    def __init__(self, min_units: int = 1):
+        self.min_units = validation.integer(min_units, "min_units", at_least=1)
 
     @property
     def no_regrowth(self) -> str | None:
@@ -83,7 +83,7 @@ class Heads(Pattern):
         for group in groups:
             reason = obstacle(group, group.members, trainable, include, exclude)
             if reason is None:
-                targets.append(CoupledTarget(group, CoupledUnits(group, 1, self.min_heads)))
+                targets.append(CoupledTarget(group, CoupledUnits(group, 1, self.min_units)))
             else:
                 skipped[group.name] = reason
         if paths:
