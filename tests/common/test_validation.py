@@ -74,7 +74,7 @@ CALLS = [
     (patterns.NM, {"n": 2, "m": 4}, {"n": "count", "m": "count", "axis": "int or none"}),
     (patterns.Block, {"shape": (2, 2)}, {"pooling": "choice"}),
     (patterns.Coupled, {}, {"round_to": "count", "min_units": "count"}),
-    (patterns.Heads, {}, {"min_heads": "count"}),
+    (patterns.Heads, {}, {"min_units": "count"}),
     (patterns.Group, {"axis": 0}, {"axis": "axis", **GATES}),
     (scores.Random, {}, {"seed": "from zero"}),
     (scores.Taylor, {}, {"decay": "below one"}),
