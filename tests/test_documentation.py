@@ -39,36 +39,54 @@ def test_every_public_function_has_an_example(name):
 ROOT = pathlib.Path(__file__).parents[1]
 
 
-def python_blocks(name):
-    return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), flags=re.DOTALL)
+def run_blocks(name, namespace, capsys):
+    """Run the Python blocks of a page; a block of text behind one is what it prints."""
+    page = (ROOT / name).read_text()
+    for code, output in re.findall(
+        r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", page, flags=re.DOTALL
+    ):
+        capsys.readouterr()
+        exec(code, namespace)
+        if output:
+            assert capsys.readouterr().out == output
 
 
 def test_readme(tmp_path, monkeypatch, capsys):
-    """Its code runs from top to bottom, with data, and with a model that has all that it names."""
+    """The first example runs as it stands and prints what it says; the second one needs images."""
     monkeypatch.chdir(tmp_path)
-    first, *others = python_blocks("README.md")
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(64, 784)).astype("float32"), rng.integers(0, 10, 64)
-    exec(first, {"x": x, "y": y})
-    assert "sparsity" in capsys.readouterr().out
+    images = rng.normal(size=(64, 28, 28)).astype("float32")
+    namespace = {"images": images, "labels": rng.integers(0, 10, 64)}
+    run_blocks("README.md", namespace, capsys)
+    report, small = namespace["report"], namespace["small"]
+    assert [layer.after[-1] for layer in report.layers if layer.kind == "Conv2D"] == [16, 16]
+    assert keras.models.load_model("small.keras").count_params() == small.count_params()
 
-    inputs = keras.Input((8, 8, 4))
-    outputs = keras.layers.Conv2D(4, 3, name="conv")(inputs)
-    outputs = keras.layers.Reshape((36, 4))(outputs)
-    outputs = keras.layers.MultiHeadAttention(2, 2)(outputs, outputs)
-    outputs = keras.layers.Dense(2, name="dense_1")(outputs)
-    namespace = {"keras": keras, "kerasreg": kerasreg, "model": keras.Model(inputs, outputs)}
-    assert len(others) == 4
-    for block in others:
-        exec(block, namespace)
-    assert kerasreg.statistics(namespace["model"]).total.zeros > 0
+
+def test_pages_link_to_what_exists():
+    """Files, and the headings in them."""
+    pages = {path: path.read_text() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))}
+    found = 0
+    for path, text in pages.items():
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            file, _, anchor = link.partition("#")
+            if ":" in file:
+                continue
+            target = (path.parent / file).resolve() if file else path
+            assert target.exists(), f"{path.name}: {link}"
+            found += 1
+            if anchor:
+                headings = re.findall(r"^#+ (.*)$", pages[target], flags=re.MULTILINE)
+                slugs = [re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings]
+                assert anchor in slugs, f"{path.name}: {link}"
+    assert found > 30
 
 
 @pytest.mark.parametrize(
     "page",
     [
         *("docs/penalties.md", "docs/pruning.md", "docs/training.md", "docs/saving.md"),
-        *("docs/coupled.md", "docs/shrinking.md"),
+        *("docs/coupled.md", "docs/shrinking.md", "docs/logging.md"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:PenaltySchedule ended")  # Its ramp is longer than the fit.
@@ -82,8 +100,7 @@ def test_pages(page, capsys, tmp_path, monkeypatch):
     x, y = rng.normal(size=(64, 10)).astype("float32"), rng.normal(size=(64, 1))
     namespace = {"keras": keras, "kerasreg": kerasreg, "np": np}
     namespace |= {"model": model, "x": x, "y": y}
-    for block in python_blocks(page):
-        exec(block, namespace)
+    run_blocks(page, namespace, capsys)
     if "Huberized" in namespace:
         penalty = namespace["Huberized"](0.5)
         weights = np.array([0.5, 3.0, -1.1], "float32")
@@ -98,7 +115,7 @@ MIGRATION = {
     "Schedules, argument by argument": 0.6,
     "Some layers": 0.5,
     "Custom layers": 0.5,
-    "A loop of your own": 0.5,
+    "Custom training loops": 0.5,
     "Pretrained weights": 0.5,
     "Checkpoint and resume": 0.9,
     "2:4": 0.4,  # Of 10 inputs the last two count as four.
