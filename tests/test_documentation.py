@@ -77,7 +77,9 @@ def test_pages_link_to_what_exists():
             found += 1
             if anchor:
                 headings = re.findall(r"^#+ (.*)$", pages[target], flags=re.MULTILINE)
-                slugs = [re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings]
+                slugs = [
+                    re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings
+                ]
                 assert anchor in slugs, f"{path.name}: {link}"
     assert found > 30
 

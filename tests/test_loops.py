@@ -10,7 +10,11 @@ import kerasreg
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs/loops.md"
 #: The sections that run on each backend.
-SECTIONS = {"tensorflow": ["TensorFlow", "Several optimizers (TensorFlow)"], "jax": ["JAX"], "torch": ["torch"]}
+SECTIONS = {
+    "tensorflow": ["TensorFlow", "Several optimizers (TensorFlow)"],
+    "jax": ["JAX"],
+    "torch": ["torch"],
+}
 
 
 def test_every_loop_of_the_guide_ends_with_exact_zeros():
