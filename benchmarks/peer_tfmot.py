@@ -1,14 +1,14 @@
-"""`kerasreg.callbacks.Pruning` beside tensorflow-model-optimization 0.8.1 under tf-keras.
+"""Compare `kerasreg.callbacks.Pruning` with tensorflow-model-optimization 0.8.1 under tf-keras.
 
-    make benchmark-tfmot                                # all of it, in an environment of its own
-    python benchmarks/peer_tfmot.py --speed             # time of a train step, memory of the masks
+    make benchmark-tfmot                                # everything, in a separate environment
+    python benchmarks/peer_tfmot.py --speed             # train step time, memory of the masks
     python benchmarks/peer_tfmot.py --accuracy          # at 50, 80, 90 and 95 % zeros
     python benchmarks/peer_tfmot.py --accuracy --net cnn
 
-Both run in one process: with `TF_USE_LEGACY_KERAS` the toolkit wraps the layers of tf-keras, while
-`keras` stays Keras 3. They get the same initial weights, batches and schedule. They take turns, so
-that a busy machine slows all of them, and a time is a ratio to the dense step of the same library
-in the same round.
+Both run in one process: with `TF_USE_LEGACY_KERAS`, tfmot wraps the layers of tf-keras, and `keras`
+stays Keras 3. They get the same initial weights, batches and schedule. They are measured in turns,
+so that other load on the machine affects all of them, and a time is a ratio to the dense train step
+of the same library in the same round.
 """
 
 import argparse
@@ -39,14 +39,14 @@ import kerasreg
 
 BATCH = 128
 ROUNDS, STEPS = 5, 100
-#: How often masks change, in steps, where time is measured, and where accuracy is.
+#: Steps between updates of the masks: for the times, and for the accuracy.
 FREQUENCIES, FREQUENCY = (100, 10), 10
 SPARSITIES = (0.5, 0.8, 0.9, 0.95)
 #: Training images and epochs of the accuracies.
 TRAINING = {"mlp": (15_000, 3), "cnn": (5_000, 4)}
 
 
-# Nets, in either library ------------------------------------------------------------------------
+# Nets, in both libraries -------------------------------------------------------------------------
 
 
 def mlp(layers, pixels):
@@ -74,7 +74,7 @@ def cnn(layers, pixels):
 
 
 def build(net, library, pixels, seed):
-    """A net whose weights depend on the seed, and not on the library."""
+    """A network with initial weights that depend on the seed only."""
     model = library.Sequential([library.Input((pixels,)), *net(library.layers, pixels)])
     rng = np.random.default_rng(seed)
     model.set_weights([initial(value.shape, rng) for value in model.get_weights()])
@@ -99,13 +99,13 @@ def kernels(model):
 
 @dataclass(frozen=True)
 class Toolkit:
-    """A way to prune.
+    """A library for pruning.
 
     Attributes:
-        name: as printed.
+        name: the printed name.
         package: Keras 3 or tf-keras.
-        prune: from a model and the arguments of a schedule to a model and its callbacks.
-        strip: from the trained model to one without anything of the toolkit.
+        prune: maps a model and the arguments of a schedule to a model and its callbacks.
+        strip: maps the trained model to one without wrappers.
     """
 
     name: str
@@ -120,8 +120,8 @@ def with_kerasreg(model, schedule):
 
 
 def with_tfmot(model, schedule):
-    """A model of wrapped layers, and a callback for them."""
-    # What it calls step 11 has the weights after 10 updates.
+    """A model with wrapped layers, and a callback."""
+    # In its step 11, the weights have had 10 updates.
     later = {name: schedule[name] + 1 for name in ("begin_step", "end_step")}
     schedule = tfmot.sparsity.keras.PolynomialDecay(**schedule | later)
     wrapped = tfmot.sparsity.keras.prune_low_magnitude(model, schedule)
@@ -135,7 +135,7 @@ TOOLKITS = (
 
 
 def prepare(toolkit, model, schedule, learning_rate=0.001, jit_compile=False):
-    """The compiled model and its callbacks; without a schedule it stays dense."""
+    """The compiled model and its callbacks; dense without a schedule."""
     model, callbacks = toolkit.prune(model, schedule) if schedule else (model, [])
     optimizer = toolkit.package.optimizers.Adam(learning_rate)
     loss = toolkit.package.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -147,7 +147,7 @@ def prepare(toolkit, model, schedule, learning_rate=0.001, jit_compile=False):
 
 
 class Clock(keras.callbacks.Callback, tf_keras.callbacks.Callback):
-    """Seconds of the steps after the first one, which compiles."""
+    """Seconds of all steps but the first one, which compiles."""
 
     def on_train_batch_end(self, batch, logs=None):
         if batch == 0:
@@ -172,11 +172,11 @@ def live_bytes():
 
 
 def contenders():
-    """`{name: (toolkit, schedule)}`; masks change in every round."""
+    """`{name: (toolkit, schedule)}`; masks are updated in every round."""
     found = {}
     for toolkit in TOOLKITS:
         found[dense(toolkit)] = toolkit, None
-        # In every fit the schedule of kerasreg begins anew, and that of tfmot goes on.
+        # In every fit, the schedule of kerasreg starts again, and that of tfmot continues.
         end = STEPS if toolkit.package is keras else ROUNDS * (STEPS + 1)
         for frequency in FREQUENCIES:
             found[f"{toolkit.name}, every {frequency} steps"] = (
@@ -193,18 +193,18 @@ def contenders():
 
 
 def dense(toolkit):
-    """The name of the net that is not pruned."""
+    """The name of the network that is not pruned."""
     return f"{toolkit.package.__name__} {toolkit.package.__version__}, dense"
 
 
 def noise(pixels):
-    """Random images and their classes, for one step more than is timed."""
+    """Random images and classes, for one step more than is measured."""
     rng, images = np.random.default_rng(0), (STEPS + 1) * BATCH
     return rng.normal(size=(images, pixels)).astype("float32"), rng.integers(0, 10, images)
 
 
 def speed(net, pixels, jit_compile):
-    """Time all contenders in turn and print the ratios."""
+    """Measure all contenders in turns and print the ratios."""
     x, y = noise(pixels)
     prepared = {
         name: prepare(
@@ -247,7 +247,7 @@ def memory(net, pixels):
 
 
 def bytes_used(net, pixels, toolkit, schedule):
-    """Bytes of the variables that live while the net is trained."""
+    """Bytes of all variables during training."""
     toolkit.package.backend.clear_session()
     before, variables = live_bytes(), Variables()
     model, callbacks = prepare(toolkit, build(net, toolkit.package, pixels, 0), schedule)
@@ -260,7 +260,7 @@ def bytes_used(net, pixels, toolkit, schedule):
 
 
 def shuffled(data, images, epochs, seed):
-    """Images and classes of all epochs, one after the other, in an order that the seed gives."""
+    """Images and classes of all epochs, in an order that depends on the seed."""
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(data.x_train))[:images]
     order = np.concatenate([rng.permutation(chosen) for _ in range(epochs)])
@@ -268,7 +268,7 @@ def shuffled(data, images, epochs, seed):
 
 
 def gradual(sparsity, steps):
-    """The schedule: from 1/8 to 5/8 of the training, with the last change at its end."""
+    """A schedule from 1/8 to 5/8 of the training, with the last update at its end."""
     changes = steps // FREQUENCY
     return {
         "initial_sparsity": 0.0,
@@ -280,7 +280,7 @@ def gradual(sparsity, steps):
 
 
 def accuracy(net, data, seeds):
-    """Train both to the same sparsities and print what comes out."""
+    """Train both to the same sparsities and print the accuracies."""
     images, epochs = TRAINING[net.__name__]
     images = min(images, len(data.x_train))
     results = {}
@@ -290,7 +290,7 @@ def accuracy(net, data, seeds):
         for sparsity in (0.0, *SPARSITIES):
             schedule = gradual(sparsity, steps) if sparsity else None
             for toolkit in TOOLKITS:
-                # Small steps at the end, so that chance moves the test accuracy less.
+                # A small learning rate at the end reduces the noise of the test accuracy.
                 schedules = toolkit.package.optimizers.schedules
                 decay = schedules.PiecewiseConstantDecay([3 * steps // 4], [1e-3, 1e-4])
                 model = build(net, toolkit.package, x.shape[1], seed)
@@ -313,7 +313,7 @@ def accuracy(net, data, seeds):
         )
     show(
         f"{net.__name__}, {data.title}, {images:,} images, {epochs} epochs",
-        ["zeros asked for", "zeros reached, %", "test accuracy by seed, %", "mean"],
+        ["target sparsity", "sparsity, %", "test accuracy by seed, %", "mean"],
         rows,
     )
 
@@ -332,14 +332,16 @@ def show(title, columns, rows):
 
 
 def load_data():
-    """Fashion-MNIST where Debian's package or `FASHION_MNIST` has it, else digits."""
+    """Fashion-MNIST if Debian's package or `FASHION_MNIST` has it, otherwise digits."""
     has_fashion = datasets.DEBIAN.is_dir() or "FASHION_MNIST" in os.environ
     return datasets.load("fashion_mnist" if has_fashion else "digits")
 
 
 def main():
-    """Measure what was asked for, or everything."""
-    parser = argparse.ArgumentParser(description="Pruning beside the TensorFlow toolkit.")
+    """Run the chosen measurements, or all of them."""
+    parser = argparse.ArgumentParser(
+        description="Compare pruning with tensorflow-model-optimization."
+    )
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--accuracy", action="store_true")
     parser.add_argument("--net", choices=["mlp", "cnn"], nargs="*", default=["mlp", "cnn"])

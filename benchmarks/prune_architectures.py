@@ -1,6 +1,6 @@
-"""Prune every architecture of `keras.applications` in one shot, by four patterns; prints a table.
+"""Prune every architecture of `keras.applications` at once, with four patterns; print a table.
 
-With `--hub`, backbones of keras-hub (a package of its own) that build from a small config.
+With `--hub`, backbones of keras-hub (a separate package) with a small config.
 """
 
 import argparse
@@ -88,7 +88,7 @@ HUB = {
 
 
 def applications():
-    """`{name: function that builds it}`."""
+    """`{name: function that builds the model}`."""
     found = inspect.getmembers(keras.applications, inspect.isfunction)
     return {name: lambda build=build: build(weights=None) for name, build in found}
 
@@ -104,7 +104,7 @@ def backbones():
 
 
 def check(model, plan, before):
-    """Raise unless every variable is as the plan says, and every other as it was."""
+    """Raise unless the pruned variables have the zeros of the plan, and no other has changed."""
     for variable, old in zip(model.weights, before, strict=True):
         new = np.asarray(keras.ops.convert_to_numpy(variable))
         kept = new == old
@@ -117,7 +117,7 @@ def check(model, plan, before):
 
 
 def prune(build, pattern):
-    """`(plan, seconds)` of pruning half of a fresh model."""
+    """`(plan, seconds)` of pruning half of a new model."""
     keras.utils.clear_session()
     keras.utils.set_random_seed(0)
     model = build()

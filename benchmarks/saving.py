@@ -1,7 +1,7 @@
-"""`kerasreg.save` beside `model.save`: bytes and seconds, at growing sparsity.
+"""Compare `kerasreg.save` with `model.save`: bytes and seconds at several sparsities.
 
-Run `python benchmarks/saving.py`. The ways of saving take turns, so that a busy machine slows all
-of them; printed are shares of the bytes of `model.save`, and ratios of the median times to it.
+Run `python benchmarks/saving.py`. The functions are measured in turns, so that other load on the
+machine affects all of them. Bytes and median times are printed relative to `model.save`.
 """
 
 import functools
@@ -23,7 +23,7 @@ WAYS = {
 
 
 def network(sparsity, magnitude):
-    """784-1024-1024-10, with zeros at random or where the weights were smallest."""
+    """784-1024-1024-10, with zeros at random positions or where the weights were smallest."""
     widths = (784, 1024, 1024, 10)
     layers = [keras.layers.Dense(units) for units in widths[1:]]
     model = keras.Sequential([keras.Input(widths[:1]), *layers])
@@ -36,7 +36,7 @@ def network(sparsity, magnitude):
 
 
 def seconds(function, *args):
-    """How long a call takes."""
+    """The seconds of one call."""
     start = time.perf_counter()
     function(*args)
     return time.perf_counter() - start

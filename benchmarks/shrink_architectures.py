@@ -1,11 +1,12 @@
-"""Shrink every architecture of `keras.applications`, half of each of its widths being zero.
+"""Shrink every architecture of `keras.applications`, with half of each of its widths set to zero.
 
-Prints a row of Markdown per architecture; with `--write`, all of them go into the docs.
+Prints one row of Markdown per architecture; with `--write`, writes the table to the docs.
 
-In float64, with `include_top=False`, small images and a head of ten classes: which fraction of the
-parameters is left, the largest difference of the outputs on new images, relative to the largest
-output, and how far the outputs of several images are apart, which a difference must not be near.
-As the architecture comes, in float32: the seconds to build and to shrink it, and the fraction.
+The columns `left`, `difference` and `signal` are measured in float64, with `include_top=False`,
+small images and a head of ten classes: the fraction of the parameters that is left, the largest
+difference of the outputs on new images, and the largest difference between the outputs of several
+images, both relative to the largest output. The other columns are measured in float32 with the
+default arguments: the fraction that is left, and the seconds to build and to shrink the model.
 """
 
 import argparse
@@ -33,22 +34,29 @@ COLUMNS = (
 )
 #: The largest fraction of the parameters that may be left where every width can halve.
 GOAL = 0.27
+INTRODUCTION = """\
+{count} architectures of `keras.applications`. A random half of each of their widths is set to
+zero: in the variables that compute the units, in those that read them, or in both. {reached} of
+them keep at most {goal} of their parameters: a quarter of the weights between two widths,
+and half of the weights of one width (depthwise kernels, normalizations, the head), which
+matter more in small architectures. In ConvNeXt, LayerNormalization reads the residual
+streams, so they have to stay."""
 
 
 def architectures():
-    """`{name: function that builds it}`."""
+    """`{name: function that builds the model}`."""
     return dict(inspect.getmembers(keras.applications, inspect.isfunction))
 
 
 def with_small_head(build, size):
-    """An architecture on small images, without its classes and with ten."""
+    """An architecture for small images with a head of ten classes."""
     base = build(weights=None, include_top=False, pooling="avg", input_shape=(size, size, 3))
     outputs = layers.Dense(10, name="head")(base.output)
     return keras.Model(base.input, outputs, name=base.name)
 
 
 def roughen(model, rng):
-    """Biases, gains and offsets that are not all the same."""
+    """Give biases, gains and offsets different values."""
     for variable in model.trainable_variables:
         if len(variable.shape) == 1:
             center = 0.0 if variable.name in ("bias", "beta") else 1.0
@@ -59,7 +67,7 @@ def halve(model, rng):
     """Set a random half of the units of every coupled group to zero, on one side or on both.
 
     Returns:
-        How many parameters the model has without them.
+        The number of parameters without these units.
     """
     shapes = {id(variable): list(variable.shape) for variable in model.weights}
     for group in kerasreg.coupled_groups(model):
@@ -79,18 +87,18 @@ def images_of(model, rng, count):
 
 
 def halved(model, seed=0):
-    """The parameters that the zeros leave, half of all widths of a model being set to zero."""
+    """Set half of all widths to zero; returns the number of parameters without them."""
     rng = np.random.default_rng(seed)
     roughen(model, rng)
     left = halve(model, rng)
     if any(isinstance(each, layers.BatchNormalization) for each in all_layers(model)):
-        # Else outputs would hardly react to inputs.
+        # Otherwise the outputs would hardly depend on the inputs.
         kerasreg.recalibrate(model, images_of(model, rng, count=16), batch_size=None)
     return left
 
 
 def outputs_of(model, images):
-    """In inference."""
+    """The outputs in inference mode."""
     return np.asarray(ops.convert_to_numpy(model(images, training=False)), "float64")
 
 
@@ -134,7 +142,7 @@ def measure(name):
 
 
 def summary(pinned):
-    """Reasons without the names of layers, and how many units they concern."""
+    """Reasons without the names of layers, and the number of units for each."""
     counts = collections.Counter()
     for reason, count in pinned.items():
         counts[re.sub(r"'[^']*' ", "", reason)] += count
@@ -156,19 +164,14 @@ def cells(row):
 
 
 def page(rows):
-    """The text of the docs."""
+    """The text of the page."""
     table = [COLUMNS, ["---"] * len(COLUMNS), *map(cells, rows)]
     reached = sum(row["left"] <= GOAL for row in rows)
     return "\n".join(
         [
             "# Shrinking every architecture of Keras",
             "",
-            f"{len(rows)} architectures of `keras.applications`, a random half of each of their",
-            "widths set to zero: on the side of what computes the units, of what reads them, or on",
-            f"both. {reached} of them keep at most {GOAL} of their parameters: a quarter of what",
-            "lies between two widths, and half of what belongs to one (depthwise kernels,",
-            "normalizations, the way to the classes), which weighs more in small architectures.",
-            "ConvNeXt has residual streams that LayerNormalization reads, which have to stay.",
+            INTRODUCTION.format(count=len(rows), reached=reached, goal=GOAL),
             "",
             "    python benchmarks/shrink_architectures.py --write",
             "",
@@ -181,10 +184,10 @@ def page(rows):
 
 
 def main():
-    """Measure each in a process of its own, because they are large."""
+    """Measure each model in a separate process, because they are large."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="architectures; default all")
-    parser.add_argument("--write", action="store_true", help="write the table into the docs")
+    parser.add_argument("--write", action="store_true", help="write the table to the docs")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:

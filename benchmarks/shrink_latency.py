@@ -1,11 +1,11 @@
-"""How fast a shrunk ResNet50 is, and shrinking itself, as ratios.
+"""Measure the latency of a shrunk ResNet50, and the time of `shrink`, as ratios.
 
-Units of all coupled groups are zero: exactly half of each, or each with probability 1/2, which
-leaves odd widths, with `round_to=16` and without. Medians of latencies, models taking turns:
+In all coupled groups, exactly half of the units are zero, or each unit with probability 1/2, which
+leaves odd widths, with and without `round_to=16`. The models are measured in turns; the medians of
+the latencies are compared
 
-- against the same architecture built that narrow: the config of ResNet50 with half of all filters,
-  and fresh weights. 1 is what shrinking should reach.
-- against what the FLOPs promise: latency by latency, divided by FLOPs by FLOPs.
+- with the same architecture built with half of all filters. The expected ratio is 1.
+- with the prediction by FLOPs: the ratio of the latencies divided by the ratio of the FLOPs.
 """
 
 import argparse
@@ -20,15 +20,15 @@ import kerasreg
 
 
 def resnet():
-    """The architecture as Keras builds it."""
+    """The architecture of Keras."""
     return keras.applications.ResNet50(weights=None)
 
 
 def narrow():
-    """The same with half of all filters, built like that."""
+    """The same architecture, built with half of all filters."""
     config = resnet().get_config()
     for layer in config["layers"]:
-        # What was built for the old widths.
+        # The shapes of the old widths.
         layer.pop("build_config", None)
         if "filters" in layer["config"]:
             layer["config"]["filters"] //= 2
@@ -36,21 +36,21 @@ def narrow():
 
 
 def clear(model, choose):
-    """Set the units of every coupled group to zero that `choose(units)` picks."""
+    """Set the units of every coupled group to zero that `choose(units)` returns."""
     for group in kerasreg.coupled_groups(model):
         group.zero(choose(group.units))
     return model
 
 
 def seconds_of(function):
-    """How long a call takes."""
+    """The seconds of one call."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
 
 
 def against_flops(model, small, batch, repeats):
-    """How many times as long the small model takes as its FLOPs promise."""
+    """The latency of the small model relative to the prediction by FLOPs."""
     speedup = kerasreg.compare_latency(model, small, batch, repeats=repeats).speedup
     return kerasreg.flops(model) / kerasreg.flops(small) / speedup
 
@@ -65,7 +65,7 @@ def main():
     half = clear(resnet(), lambda units: rng.permutation(units)[: units // 2])
     odd = clear(resnet(), lambda units: rng.random(units) < 0.5)
     halved, _ = kerasreg.shrink(half)
-    # Taking turns, the first of each (above) left out.
+    # In turns; the first call of each (above) does not count.
     turns = [(seconds_of(resnet), seconds_of(lambda: kerasreg.shrink(half))) for _ in range(7)]
     build, shrinking = np.median(turns, axis=0)
     models = {

@@ -1,7 +1,7 @@
-"""What a penalty costs in the train step, as a ratio to the same network without one.
+"""Measure the train step with a penalty, as a ratio to the same network without one.
 
-784-1024-1024-10, Adam, batch 128, random data. The variants take turns within one process, so that
-whatever else the machine does hits all of them alike; the median over the rounds counts.
+784-1024-1024-10, Adam, batch 128, random data. The variants are measured in turns in one process,
+so that other load on the machine affects all of them; the medians over the rounds are printed.
 """
 
 import time
@@ -27,7 +27,7 @@ VARIANTS = {
 
 
 class Clock(keras.callbacks.Callback):
-    """Seconds of the steps after the first one, which compiles."""
+    """Seconds of all steps but the first one, which compiles."""
 
     def on_train_batch_end(self, batch, logs=None):
         if batch == 0:
@@ -38,7 +38,7 @@ class Clock(keras.callbacks.Callback):
 
 
 def network(regularizer):
-    """The network of the shared measurements, with a penalty on its kernels."""
+    """The network, with a penalty on two of its kernels."""
     penalty = regularizer() if regularizer else None
     layers = [
         keras.layers.Dense(units, activation="relu", kernel_regularizer=penalty)
@@ -51,7 +51,7 @@ def network(regularizer):
 
 
 def main():
-    """Time all variants in turn and print the ratios."""
+    """Measure all variants in turns and print the ratios."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(STEPS * BATCH, 784)).astype("float32")
     y = rng.integers(0, 10, STEPS * BATCH)

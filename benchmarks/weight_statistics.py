@@ -1,7 +1,7 @@
-"""`kerasreg.statistics` beside what else reads every weight of ResNet50.
+"""Compare `kerasreg.statistics` with other functions that read every weight of ResNet50.
 
-Run `python benchmarks/weight_statistics.py`. Contenders take turns, so that a busy machine slows
-all of them; printed are the median times and the ratio to `model.get_weights()`.
+Run `python benchmarks/weight_statistics.py`. The functions are measured in turns, so that other
+load on the machine affects all of them. Prints median times and ratios to `model.get_weights()`.
 """
 
 import time
@@ -16,7 +16,7 @@ ROUNDS = 15
 
 
 def eager_reductions(model):
-    """The four numbers that a callback of one's own would compute, variable by variable."""
+    """Four numbers per variable, as a custom callback would compute them."""
     for variable in model.weights:
         float(ops.sum(ops.cast(ops.equal(variable, 0), "int32")))
         float(ops.sum(ops.abs(variable)))
@@ -34,7 +34,7 @@ def resnet(regularizer=None):
 
 
 def main():
-    """Time all contenders in turn and print the ratios."""
+    """Measure all functions in turns and print the ratios."""
     plain, lasso = resnet(), resnet(keras.regularizers.L1(1e-4))
     group = resnet(kerasreg.regularizers.GroupLasso(1e-4))
     contenders = {

@@ -1,9 +1,10 @@
-"""Weights that have no gradient at first, under every optimizer: Keras' own L1, and the prox.
+"""Compare Keras' L1 with the prox for weights that have no gradient yet, for every optimizer.
 
-Three problems. The residual net has two blocks whose last normalisation starts with a gamma of
-zero: no other weight of a block has a gradient in the first step. The embedding is one factor of a
-dot product, with ids of which most are rare. LoRA trains adapters of which one starts at zero. Each
-is trained for 12 epochs of 160 steps; the objective is that of the whole data, penalty included.
+There are three problems. The residual network has two blocks whose last normalization starts with
+a gamma of zero, so that no other weight of a block has a gradient in the first step. The embedding
+is used for both factors of a dot product, and most of its ids are rare. LoRA trains adapters, one
+of which starts at zero. Each model is trained for 12 epochs of 160 steps; the objective is that of
+all the data, with the penalty.
 
     python benchmarks/zero_gain.py [--optimizers Adam Lion] [--seeds 0 1] [--json FILE]
 """
@@ -58,7 +59,7 @@ def residual(seed, penalty=None):
 
 
 def embedding(seed, penalty=None):
-    """A dot product of two rows of a table, with ids that follow a power law."""
+    """A dot product of two rows of an embedding, with ids that follow a power law."""
     rng = np.random.default_rng(seed)
     share = 1 / np.arange(1, 51) ** 1.0
     ids = rng.choice(50, size=(STEPS * BATCH, 2), p=share / share.sum())
@@ -71,7 +72,7 @@ def embedding(seed, penalty=None):
 
 
 def lora(seed, penalty=None):
-    """Adapters of rank 4 in two frozen layers; the target has other weights of rank 1."""
+    """Adapters of rank 4 in two frozen layers; the target differs by matrices of rank 1."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(STEPS * BATCH, 64)).astype("float32")
     penalty = penalty or keras.regularizers.L1(1e-3)
@@ -93,7 +94,7 @@ PROBLEMS = {"zero gamma": residual, "skewed embedding": embedding, "LoRA": lora}
 
 
 def trained(problem, optimizer, seed, callbacks=(), penalty=None):
-    """`(objective, fraction of zeros among the penalised weights)` at the end."""
+    """`(objective, fraction of zeros among the penalized weights)` after training."""
     keras.utils.set_random_seed(seed)
     model, x, y = PROBLEMS[problem](seed, penalty)
     model.compile(OPTIMIZERS[optimizer](), "mse", steps_per_execution=STEPS, jit_compile=False)
@@ -104,13 +105,13 @@ def trained(problem, optimizer, seed, callbacks=(), penalty=None):
 
 
 def main():
-    """Train all and print a table per problem."""
+    """Train all combinations and print a table per problem."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--problems", nargs="+", default=list(PROBLEMS))
     parser.add_argument("--optimizers", nargs="+", default=list(OPTIMIZERS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--json", help="where to write the numbers")
-    parser.add_argument("--ours-only", action="store_true", help="leave Keras' own L1 out")
+    parser.add_argument("--json", help="write the numbers to this file")
+    parser.add_argument("--ours-only", action="store_true", help="without Keras' own L1")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", UserWarning)
     numbers, console = {}, Console()

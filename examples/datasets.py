@@ -1,4 +1,4 @@
-"""The data of the examples: real, small, and where possible already on your disk."""
+"""The datasets of the examples: small, real, and if possible already on your disk."""
 
 import argparse
 import gzip
@@ -27,8 +27,8 @@ class Dataset:
     """Images as rows of pixels from 0 to 1, and their classes.
 
     Attributes:
-        title: what it is.
-        source: where it came from, this time.
+        title: the name of the dataset.
+        source: where it was loaded from.
         image_shape: `(height, width)`; a row of `x_train` or `x_test` is such an image.
         x_train, y_train, x_test, y_test: float32 `(images, pixels)` and int `(images,)`.
     """
@@ -48,13 +48,13 @@ def load(name: str, folder: str | None = None) -> Dataset:
 
 
 def add_arguments(parser: argparse.ArgumentParser, names: Iterable[str]):
-    """Let the user choose one of the datasets of these names, for `load_chosen`."""
+    """Add the arguments that choose one of these datasets, for `load_chosen`."""
     parser.add_argument("--data", choices=sorted(names), default="digits")
-    parser.add_argument("--folder", help="where the files of Fashion-MNIST are")
+    parser.add_argument("--folder", help="the folder with the files of Fashion-MNIST")
 
 
 def load_chosen(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Dataset:
-    """Load what the user chose, or end the program with what to do."""
+    """Load the chosen dataset, or exit with a message that says what to do."""
     if arguments.folder and arguments.data != "fashion_mnist":
         parser.error("--folder needs --data fashion_mnist")
     try:
@@ -88,7 +88,7 @@ def fashion_mnist(folder: str | None = None) -> Dataset:
             then that of Debian's package, then Keras, which downloads.
 
     Raises:
-        FileNotFoundError: where there is no data; the message lists the ways to get it.
+        FileNotFoundError: if there is no data; the message lists the ways to get it.
     """
     folder = folder or os.environ.get("FASHION_MNIST")
     if folder:
@@ -142,5 +142,5 @@ def _not_found(reason):
         "  1. set FASHION_MNIST=FOLDER, or pass --folder FOLDER, with the four files\n"
         f"     {' '.join(FILES)}\n"
         "  2. on Debian or Ubuntu: apt install dataset-fashion-mnist\n"
-        "  3. go online once: Keras downloads it and keeps it in ~/.keras/datasets"
+        "  3. connect to the internet once: Keras downloads it to ~/.keras/datasets"
     )

@@ -1,13 +1,12 @@
-"""First light: one network, trained three ways, and what each of them leaves of it.
+"""Train one network in three ways, and compare their exact zeros.
 
     python examples/first_light.py                        # scikit-learn's digits
     python examples/first_light.py --data fashion_mnist
 
-1. Keras' own L1. The penalty makes weights small, and none of them zero.
-2. The same L1 and one more line, `callbacks=[kerasreg.callbacks.ProximalGradient()]`. Now what
-   the penalty switches off is exactly 0.
-3. GroupLasso instead of L1, with the same line. Zeros come in whole units, which a smaller
-   network can do without.
+1. Keras' own L1. The penalty makes weights small, but none of them zero.
+2. The same L1 with `callbacks=[kerasreg.callbacks.ProximalGradient()]`. Many weights are exactly 0.
+3. GroupLasso instead of L1, with the same callback. Whole units are zero, which `kerasreg.shrink`
+   can remove.
 
 The numbers are printed; the picture and the logs for TensorBoard go to `demo/<data>/`.
 """
@@ -37,7 +36,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train on one dataset. The factors were chosen without a look at the test set."""
+    """How to train on one dataset. The factors were chosen without the test set."""
 
     units: tuple[int, int]
     factor: float
@@ -53,7 +52,7 @@ RECIPES = {
 
 @dataclass
 class Run:
-    """One of the three ways, and later the sparsity of its kernels after every epoch."""
+    """One of the three trainings, and the sparsity of its kernels after every epoch."""
 
     name: str
     slug: str
@@ -67,7 +66,7 @@ class Run:
 
 
 def build(recipe: Recipe, pixels: int) -> keras.Model:
-    """Plain Keras: a classifier with an L1 penalty on every kernel, and the same first weights."""
+    """A classifier with an L1 penalty on every kernel; the initial weights are always the same."""
     keras.utils.set_random_seed(SEED)
 
     def dense(units, **arguments):
@@ -88,7 +87,7 @@ def build(recipe: Recipe, pixels: int) -> keras.Model:
 
 
 def three_ways(recipe: Recipe, pixels: int) -> list[Run]:
-    """The same network with the same first weights, three times."""
+    """The same network with the same initial weights, three times."""
     keras_l1 = build(recipe, pixels)
     first = Run("Keras' L1", "1_keras_l1", "#555555", keras_l1)
 
@@ -114,7 +113,7 @@ def train(run: Run, recipe: Recipe, data: datasets.Dataset, logs: Path, progress
         numbers = {name: logs[name] for name in ("accuracy", "sparsity")}
         progress.update(task, advance=1, **numbers)
 
-    keras.utils.set_random_seed(SEED)  # The same batches for everyone.
+    keras.utils.set_random_seed(SEED)  # The same batches for all.
     history = run.model.fit(
         data.x_train,
         data.y_train,
@@ -148,11 +147,11 @@ def progress_bars(console: Console) -> Progress:
 
 
 def results(runs: list[Run], recipe: Recipe, data: datasets.Dataset) -> Table:
-    """What the three ways have reached, and what is left of the kernels."""
+    """Accuracy, objective and zeros of the three trainings."""
     table = Table(
         title=f"{data.title}, λ = {recipe.factor:g}, {recipe.epochs} epochs",
         caption="accuracy: on the test set\n"
-        "objective: training loss with the penalty, another one for GroupLasso\n"
+        "objective: training loss with the penalty; not comparable for GroupLasso\n"
         "exact zeros, dead units: in the kernels of all layers",
         caption_justify="left",
     )
@@ -185,7 +184,7 @@ ZERO = (0.1, 0.1, 0.1, 1.0)
 
 
 def draw(runs: list[Run], data: datasets.Dataset, path: Path):
-    """The weights of the first layer, and how the zeros came."""
+    """The weights of the first layer, and the sparsity after every epoch."""
     kernels = [np.asarray(run.model.get_layer("hidden_1").kernel) for run in runs]
     limit = np.quantile(np.abs(kernels), 0.995)
     scale = Normalize(-limit, limit)
@@ -227,7 +226,7 @@ def draw(runs: list[Run], data: datasets.Dataset, path: Path):
 
 
 def mosaic(kernel: np.ndarray, image_shape: tuple[int, int], scale: Normalize) -> np.ndarray:
-    """The weights into the first 64 units as 8x8 images, exact zeros in a colour of their own."""
+    """The weights into the first 64 units as 8x8 images, with exact zeros in black."""
     images = kernel[:, :64].T.reshape(64, *image_shape)
     painted = np.where(images[..., None] == 0, ZERO, COLOURS(scale(images)))
     framed = np.pad(painted, [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=1.0)
@@ -235,7 +234,7 @@ def mosaic(kernel: np.ndarray, image_shape: tuple[int, int], scale: Normalize) -
     return np.concatenate(np.concatenate(rows, axis=1), axis=1)
 
 
-# 4. All of it -----------------------------------------------------------------------------------
+# 4. Main ----------------------------------------------------------------------------------------
 
 
 def main():
@@ -249,11 +248,11 @@ def main():
     console.print(
         f"{data.title}: {len(data.x_train):,} images to train, {len(data.x_test):,} to test"
     )
-    console.print(f"from {data.source}")
+    console.print(f"Source: {data.source}")
 
     output = Path("demo", arguments.data)
     logs, picture = output / "logs", output / "first_light.png"
-    shutil.rmtree(logs, ignore_errors=True)  # Else TensorBoard shows the last demo, too.
+    shutil.rmtree(logs, ignore_errors=True)  # Otherwise TensorBoard also shows the previous demo.
 
     recipe = RECIPES[arguments.data]
     runs = three_ways(recipe, pixels=data.x_train.shape[1])

@@ -1,4 +1,4 @@
-"""One network, trained by several machines together, with zeros that are the same on all of them.
+"""Train one network on several machines, with the same zeros on all of them.
 
     python examples/several_machines.py                   # two workers on this machine
 
@@ -9,8 +9,8 @@ On real machines, start the same command on each of them, with the environment v
                 "task": {"type": "worker", "index": 0}}' python examples/several_machines.py
 
 Each worker computes the gradient of its part of every batch. The optimizer adds the gradients up,
-and all workers make the same step and the same proximal step. `fit` of Keras 3 does not know this
-strategy, so this is a loop of one's own: plain TensorFlow, and `kerasreg.proximal` around it.
+and all workers make the same step and the same proximal step. `fit` of Keras 3 does not support
+this strategy, so this is a custom training loop in TensorFlow inside `kerasreg.proximal`.
 """
 
 import json
@@ -41,8 +41,8 @@ BATCH_SIZE = 64  # Of all workers together.
 
 
 def work():
-    """Train with the others, and compare the weights with theirs."""
-    # It has to be the first thing that TensorFlow does: it finds the other workers.
+    """Train together with the other workers, and compare the weights with theirs."""
+    # It must be created before any other TensorFlow operation: it connects to the other workers.
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     data = datasets.load("digits")
     with strategy.scope():
@@ -59,7 +59,7 @@ def work():
 
 
 def build(pixels: int) -> keras.Model:
-    """Plain Keras: a classifier with an L1 penalty on every kernel."""
+    """A classifier with an L1 penalty on every kernel."""
     keras.utils.set_random_seed(SEED)
     l1 = keras.regularizers.L1(FACTOR)
     return keras.Sequential(
@@ -72,12 +72,12 @@ def build(pixels: int) -> keras.Model:
 
 
 def train(strategy, model, optimizer, data):
-    """The loop of one's own. Nothing in it knows of the prox."""
+    """The training loop. It contains nothing about the prox."""
     cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
 
     def replica_step(x, y):
         with tf.GradientTape() as tape:
-            # The gradients of all replicas will be added up.
+            # The optimizer adds up the gradients of all replicas.
             loss = cross_entropy(y, model(x, training=True)) / BATCH_SIZE
             loss += tf.add_n(model.losses) / strategy.num_replicas_in_sync
         variables = model.trainable_variables
@@ -95,7 +95,7 @@ def train(strategy, model, optimizer, data):
             step(x, y)
 
 
-# 2. What has become of it -----------------------------------------------------------------------
+# 2. The results ---------------------------------------------------------------------------------
 
 
 def weights_of_all_workers(strategy, model) -> np.ndarray:
@@ -110,7 +110,7 @@ def weights_of_all_workers(strategy, model) -> np.ndarray:
 
 
 def results(workers: np.ndarray, model: keras.Model, data: datasets.Dataset) -> Table:
-    """A row per worker, from its own weights."""
+    """One row per worker, from its own weights."""
     accuracy = np.mean(np.argmax(model(data.x_test), axis=1) == data.y_test)
     table = Table(
         title=f"{data.title}, λ = {FACTOR:g}, {len(workers)} workers, {EPOCHS} epochs",
@@ -129,7 +129,7 @@ def results(workers: np.ndarray, model: keras.Model, data: datasets.Dataset) -> 
     return table
 
 
-# 3. Two workers on this machine, for want of machines -------------------------------------------
+# 3. Two workers on this machine -----------------------------------------------------------------
 
 
 def start_workers(count: int) -> int:
@@ -148,7 +148,7 @@ def start_workers(count: int) -> int:
 
 
 def wait(workers: list[subprocess.Popen]) -> int:
-    """Wait for all; when one fails, the others would wait for it forever."""
+    """Wait for all workers, or until one fails: the others would wait for it forever."""
     while True:
         codes = [worker.poll() for worker in workers]
         failed = [code for code in codes if code]
@@ -158,7 +158,7 @@ def wait(workers: list[subprocess.Popen]) -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on right now."""
+    """Unused ports of this machine."""
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("localhost", 0))

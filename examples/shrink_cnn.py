@@ -1,13 +1,14 @@
-"""The whole way: a residual CNN is trained, pruned by coupled units, and shrunk.
+"""Train a residual CNN, prune its coupled units, and shrink it.
 
     python examples/shrink_cnn.py                        # scikit-learn's digits, half a minute
     python examples/shrink_cnn.py --data fashion_mnist   # an hour on two cores
 
-1. Train for half of the epochs. What comes now happens twice, from here.
-2. Dense: train for the other half.
-3. Small: train for the other half, while `Pruning` with the pattern `Coupled` takes away the
-   weakest units. Where a sum couples layers, as in a residual network, their units go together.
-4. Shrink what was pruned: a plain Keras model with the same outputs.
+1. Train for half of the epochs.
+2. Dense: continue for the other half.
+3. Pruned: continue from the same weights for the other half, while `Pruning` with the pattern
+   `Coupled` removes the least important units. In a residual network, a sum couples the units of
+   several layers; they are pruned together.
+4. Small: shrink the pruned model, a plain Keras model with the same outputs.
 
 The numbers are printed; they and the picture go to `demo/<data>/`.
 """
@@ -32,7 +33,7 @@ BATCHES = (1, 32, 128)
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train on one dataset. Chosen without a look at the test set."""
+    """How to train on one dataset, chosen without the test set."""
 
     filters: tuple[int, ...]
     epochs: int
@@ -77,8 +78,8 @@ def build(recipe: Recipe, image_shape: tuple[int, int]) -> keras.Model:
 
 
 def train_half(model: keras.Model, recipe: Recipe, data: datasets.Dataset, callbacks=()):
-    """Half of the epochs, with a rate that goes down to zero in them."""
-    keras.utils.set_random_seed(SEED)  # The same batches for everyone.
+    """Train for half of the epochs, with a learning rate that decays to zero."""
+    keras.utils.set_random_seed(SEED)  # The same batches for all.
     steps = recipe.epochs // 2 * -(-len(data.x_train) // recipe.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(0.002, steps)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -99,7 +100,7 @@ def images(pixels: np.ndarray, data: datasets.Dataset) -> np.ndarray:
 
 
 def accuracy(model: keras.Model, data: datasets.Dataset) -> float:
-    """On the test set."""
+    """Accuracy on the test set."""
     logits = model.predict(images(data.x_test, data), batch_size=512, verbose=0)
     return float((logits.argmax(axis=1) == data.y_test).mean())
 
@@ -124,7 +125,7 @@ def three_models(recipe: Recipe, data: datasets.Dataset):
 
 
 def draw(report, numbers: dict, path: Path):
-    """Widths before and after, and what is left of the costs."""
+    """Filters before and after, and the fraction of the costs that is left."""
     widths = [each for each in report.layers if each.kind == "Conv2D"]
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(11, 4.5), width_ratios=(3, 2), layout="constrained"
@@ -140,13 +141,13 @@ def draw(report, numbers: dict, path: Path):
         "FLOPs": numbers["flops"],
         "bytes": numbers["bytes"],
     }
-    costs |= {f"latency, {batch} at once": numbers[f"latency_{batch}"] for batch in BATCHES}
+    costs |= {f"latency,\n{batch} at once": numbers[f"latency_{batch}"] for batch in BATCHES}
     shares = [small / dense for dense, small in costs.values()]
     bars = right.bar(list(costs), shares, color="#0072B2")
     right.bar_label(bars, [f"{dense / small:.1f}x" for dense, small in costs.values()])
     right.axhline(1, color="#cccccc", linewidth=4)
-    right.set(title="what is left (times less)", ylim=(0, 1.1))
-    right.tick_params(axis="x", labelrotation=20)
+    right.set(title="fraction left (times less)", ylim=(0, 1.1))
+    right.tick_params(axis="x", labelsize=8)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     accuracies = [f"{100 * each:.2f} %" for each in numbers["accuracy"]]
@@ -156,7 +157,7 @@ def draw(report, numbers: dict, path: Path):
 
 
 def results(numbers: dict) -> Table:
-    """What `main` prints."""
+    """The table of accuracies and costs."""
     table = Table(title="The dense model and the small one", title_justify="left")
     for name in ("", "dense", "small", "ratio"):
         table.add_column(name, justify="left" if name == "" else "right")
@@ -176,7 +177,7 @@ def results(numbers: dict) -> Table:
 
 
 def main():
-    """See the head of this file."""
+    """Train, prune, shrink, measure, draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     datasets.add_arguments(parser, RECIPES)
     parser.add_argument("--output", type=Path, help="a folder for the picture and the numbers")

@@ -1,20 +1,21 @@
-"""The sparsity curve: how many weights a network can lose, and what that costs in accuracy.
+"""Accuracy against sparsity: how many weights can be zero, and how much accuracy that costs.
 
     python examples/sparsity_curve.py                        # scikit-learn's digits
     python examples/sparsity_curve.py --data fashion_mnist   # takes about an hour
 
 For several penalties and factors λ, the same network is trained from scratch, with several seeds:
 
-1. Some epochs with the penalty, which `PenaltySchedule` lets grow and `ProximalGradient` turns
-   into exact zeros. Behind them, `ThresholdPruning` takes out what the noise of mini-batches has
-   kept alive near zero.
-2. The other epochs without the penalty: a refit of the weights that are left, zeros held.
+1. Some epochs with the penalty: `PenaltySchedule` increases it, `ProximalGradient` makes exact
+   zeros. At their end, `ThresholdPruning` sets small weights to zero that the noise of
+   mini-batches has kept non-zero.
+2. The other epochs without the penalty, and with the zeros held: the other weights lose their
+   shrinkage.
 
-All that is one `fit`, with the epochs that the dense network has. A part of the training images,
-another one for every seed, is kept for validation. It chooses the factors; the test set chooses
-nothing.
+All of this is one `fit`, with as many epochs as for the dense network. A part of the training
+images, another one for every seed, is used for validation. The factors are chosen by validation;
+nothing is chosen by the test set.
 
-Every run is a line of `demo/<data>/sparsity_curve.jsonl` as soon as it is done, and is not
+Every run is a line of `demo/<data>/sparsity_curve.jsonl` as soon as it is finished, and is not
 repeated. The numbers are printed; the picture goes to the same folder.
 """
 
@@ -53,7 +54,7 @@ class Recipe:
     learning_rate: float  # at the start; a cosine takes it to 0
     dense_learning_rate: float
     sparse_epochs: int  # with the penalty
-    ramp_epochs: int  # in which it grows
+    ramp_epochs: int  # in which it increases
     threshold: float  # below it, weights are noise
 
 
@@ -121,7 +122,7 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class Run:
-    """One network: what it was trained with, and what came out."""
+    """One network: its settings and its results."""
 
     penalty: str
     factor: float
@@ -134,7 +135,7 @@ class Run:
 
 
 def train(name: str, factor: float, seed: int, recipe: Recipe, data: datasets.Dataset) -> Run:
-    """Train a network on all but the validation images, and measure it once."""
+    """Train a network on all but the validation images, and evaluate it."""
     shuffled = np.random.default_rng(seed).permutation(len(data.x_train))
     validation, training = np.split(shuffled, [recipe.validation])
     steps_per_epoch = -(-len(training) // recipe.batch_size)
@@ -176,7 +177,7 @@ def train(name: str, factor: float, seed: int, recipe: Recipe, data: datasets.Da
 
 
 def build(pixels: int, units: tuple[int, int], penalty) -> keras.Model:
-    """Plain Keras: a classifier with the same penalty on every kernel."""
+    """A classifier with the same penalty on every kernel."""
 
     def dense(units, **arguments):
         return keras.layers.Dense(units, kernel_regularizer=penalty, **arguments)
@@ -192,7 +193,7 @@ def build(pixels: int, units: tuple[int, int], penalty) -> keras.Model:
 
 
 def sparse_training(recipe: Recipe, steps_per_epoch: int) -> list[keras.callbacks.Callback]:
-    """With the penalty, then without: three callbacks."""
+    """The three callbacks: with the penalty first, then without."""
     sparse_steps = recipe.sparse_epochs * steps_per_epoch
     return [
         kerasreg.callbacks.ProximalGradient(),
@@ -206,7 +207,7 @@ def sparse_training(recipe: Recipe, steps_per_epoch: int) -> list[keras.callback
 
 
 def accuracy(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
-    """The fraction of right answers."""
+    """The fraction of correct predictions."""
     return model.evaluate(x, y, batch_size=1000, verbose=0, return_dict=True)["accuracy"]
 
 
@@ -216,7 +217,7 @@ def accuracy(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
 def train_all(
     keys: list[tuple], recipe: Recipe, data: datasets.Dataset, path: Path, console: Console
 ) -> list[Run]:
-    """The runs of `(penalty, factor, seed)`: those in the file, and those that it lacks."""
+    """The runs of `(penalty, factor, seed)`: from the file, or else trained now."""
     runs = {(run.penalty, run.factor, run.seed): run for run in read(path, recipe)}
     for number, key in enumerate(keys, start=1):
         if key in runs:
@@ -232,7 +233,7 @@ def train_all(
 
 
 def read(path: Path, recipe: Recipe) -> list[Run]:
-    """The runs in a file; those of another recipe do not count."""
+    """The runs in a file that have this recipe."""
     lines = path.read_text().splitlines() if path.exists() else []
     runs = [Run(**json.loads(line)) for line in lines]
     return [run for run in runs if run.recipe == repr(recipe)]
@@ -273,7 +274,7 @@ def curves(runs: list[Run]) -> dict[str, list[Point]]:
 
 
 def choose(curve: list[Point], most_weights: float) -> Point | None:
-    """Of the points that are small enough, the best one in validation."""
+    """The point with the best validation accuracy among those with few enough weights."""
     small = [point for point in curve if point.weights <= most_weights]
     return max(small, key=lambda point: point.validation, default=None)
 
@@ -282,7 +283,7 @@ def choose(curve: list[Point], most_weights: float) -> Point | None:
 
 
 def results(sparse: dict[str, list[Point]], dense: Point) -> Table:
-    """What every penalty reaches with the factor that validation chooses."""
+    """The results of every penalty with the factor that validation chooses."""
     table = Table(
         title=f"Dense: {dense.weights:,.0f} weights, test accuracy {dense.test:.2%}",
         caption="lost: points of test accuracy, mean over the seeds, least and most",
@@ -353,7 +354,7 @@ def draw(sparse: dict[str, list[Point]], dense: Point, title: str, path: Path):
     figure.savefig(path, dpi=130)
 
 
-# 5. All of it -----------------------------------------------------------------------------------
+# 5. Main ----------------------------------------------------------------------------------------
 
 
 def main():
