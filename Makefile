@@ -21,8 +21,11 @@ $(TESTS): export PYTHONSAFEPATH := 1
 $(TESTS): export OMP_NUM_THREADS ?= 1
 $(TESTS): export TF_NUM_INTRAOP_THREADS ?= 1
 $(TESTS): export TF_NUM_INTEROP_THREADS ?= 1
-# Most of the time on JAX is compilation.
+# Most of the time on JAX is compilation: the workers share theirs, and a second run has it all.
 test-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0
+test-jax: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/$(VENV)-jax/cache
+test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+test-jax: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
 test: $(VENV)/ready lint
 	$(VENV)/bin/python -m pytest $(PARALLEL)
@@ -34,6 +37,8 @@ test-long: test
 # On the other two backends, where there is no TensorFlow: all but what one backend is enough for.
 # All tests: `make test-jax ONE_BACKEND=`.
 ONE_BACKEND := $(shell sed '/^\#/d' tests/one_backend.txt)
+# The proof that is tested is the same on torch: in float32, with nothing to compile.
+test-jax: ONE_BACKEND += tests/shrinking/test_mutants.py
 
 test-jax test-torch: test-%: $(VENV)-%/ready
 	KERAS_BACKEND=$* $(VENV)-$*/bin/python -m pytest $(PARALLEL) \

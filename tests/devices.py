@@ -26,7 +26,7 @@ def run(path, **environment):
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if name not in ("PYTHONSAFEPATH", "TF_CONFIG", "XLA_FLAGS")
+        if name not in ("JAX_COMPILATION_CACHE_DIR", "PYTHONSAFEPATH", "TF_CONFIG", "XLA_FLAGS")
     }
     process = subprocess.run(
         [sys.executable, str(path)],

@@ -37,10 +37,10 @@ OPTIMIZERS = {
     ),
 }
 AVERAGED = {"use_ema": True, "ema_momentum": 0.8}
+HOLD = ("momentum", "MultiOptimizer")
 CASES = {
-    **{f"{name}, averaged": (make, AVERAGED, False) for name, make in OPTIMIZERS.items()},
-    "momentum, averaged, hold": (OPTIMIZERS["momentum"], AVERAGED, True),
-    "MultiOptimizer, hold": (several, {}, True),
+    f"{name}, averaged" + ", hold" * (name in HOLD): (make, AVERAGED, name in HOLD)
+    for name, make in OPTIMIZERS.items()
 }
 
 

@@ -33,7 +33,7 @@ STEPS = (0.001, 0.01)
 #: The prox of these is a loop.
 LOOPS = (r.TotalVariation, r.FusedLasso, r.SLOPE)
 OPTIMIZERS = {
-    "SGD": (lambda: keras.optimizers.SGD(0.2, momentum=0.5), 100),
+    "SGD": (lambda: keras.optimizers.SGD(0.2, momentum=0.5), 50),
     "Adam": (
         lambda: keras.optimizers.Adam(
             keras.optimizers.schedules.ExponentialDecay(0.05, 150, 0.3), epsilon=1e-3
