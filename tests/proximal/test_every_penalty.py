@@ -36,9 +36,9 @@ OPTIMIZERS = {
     "SGD": (lambda: keras.optimizers.SGD(0.2, momentum=0.5), 50),
     "Adam": (
         lambda: keras.optimizers.Adam(
-            keras.optimizers.schedules.ExponentialDecay(0.05, 150, 0.3), epsilon=1e-3
+            keras.optimizers.schedules.ExponentialDecay(0.05, 110, 0.3), epsilon=1e-3
         ),
-        600,
+        450,
     ),
 }
 every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS)
