@@ -17,50 +17,52 @@ class Probe:
     """One use of an operation without weights, such as an operator or a function of `keras.ops`.
 
     Args:
-        node: the Keras node of the call.
+        call: a `Call` of a traced model.
     """
 
-    def __init__(self, node):
-        self._node = node
+    def __init__(self, call):
+        self._call = call
         self._degrees = functools.cache(self._measure)
 
     def degrees(self, is_scaled):
         """Per output 1 if it scales with these inputs, 0 if it does not change, else None.
 
         Args:
-            is_scaled: a bool for each of the node's input tensors.
+            is_scaled: a bool for each of the inputs of the call.
         """
         return self._degrees(tuple(is_scaled))
 
     @property
     def is_float(self):
-        """For each of the node's input tensors, whether it has floating point numbers."""
-        return ["float" in each.dtype for each in self._node.input_tensors]
+        """For each of the inputs of the call, whether it has floating point numbers."""
+        return ["float" in each.dtype for each in self._call.inputs]
 
     @functools.cached_property
     def _inputs(self):
         """`{id(tensor): array}` for the tensors that come in."""
         rng = np.random.default_rng(0)
-        return {id(each): _random(rng, each) for each in self._node.input_tensors}
+        return {id(each): _random(rng, each) for each in self._call.inputs}
 
     def _measure(self, is_scaled):
-        sizes = [math.prod(_shape(each)) for each in self._node.input_tensors]
+        sizes = [math.prod(_shape(each)) for each in self._call.inputs]
         if sum(sizes) > _LARGEST:
-            return [None] * len(self._node.output_tensors)
+            return [None] * len(self._call.outputs)
         try:
             plain, *others = [self._run(is_scaled, scale) for scale in (1.0, *_SCALES)]
         except Exception:
             # Sizes that are open may not be any.
-            return [None] * len(self._node.output_tensors)
+            return [None] * len(self._call.outputs)
         return [_degree(first, several) for first, *several in zip(plain, *others, strict=True)]
 
     def _run(self, is_scaled, scale):
         filled = {
             id(tensor): ops.convert_to_tensor(self._inputs[id(tensor)] * (scale if yes else 1))
-            for tensor, yes in zip(self._node.input_tensors, is_scaled, strict=True)
+            for tensor, yes in zip(self._call.inputs, is_scaled, strict=True)
         }
-        args, kwargs = self._node.arguments.fill_in(filled)
-        found = tree.flatten(self._node.operation.call(*args, **kwargs))
+        args, kwargs = tree.map_structure(
+            lambda each: filled.get(id(each), each), (self._call.args, self._call.kwargs)
+        )
+        found = tree.flatten(self._call.operation.call(*args, **kwargs))
         return [np.asarray(ops.convert_to_numpy(each), "float64") for each in found]
 
 

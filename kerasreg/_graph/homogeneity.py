@@ -1,7 +1,6 @@
 """Which layers undo the scale of another: in a ReLU network, `W1 -> c W1` and `W2 -> W2 / c`."""
 
 from collections import defaultdict
-from dataclasses import dataclass
 
 import keras
 from keras import layers
@@ -16,6 +15,7 @@ from kerasreg._graph.families import (
     SPATIAL_DROPOUT,
     UP_SAMPLING,
 )
+from kerasreg._graph.tracing import is_model, trace
 
 _NORMALIZATION = (*NORMALIZATION, layers.UnitNormalization)
 #: Without weights, and `f(c x) = c f(x)` for c > 0.
@@ -39,14 +39,16 @@ OFFSETS = ("bias", "beta")
 _PROBED = (layers.Dot, layers.Multiply, layers.Rescaling)
 
 
-@dataclass
-class Call:
-    """One use of a layer, an operator or a function of `keras.ops`; tensors are hashable names."""
+class ScaledCall:
+    """What one traced call does to the scale of its inputs.
 
-    layer: keras.Operation
-    inputs: list
-    outputs: list
-    probe: Probe
+    Args:
+        call: a `Call` of a traced model.
+    """
+
+    def __init__(self, call):
+        self.layer, self.inputs, self.outputs = call.operation, call.inputs, call.outputs
+        self._probe = Probe(call)
 
     @property
     def has_weights(self):
@@ -72,23 +74,27 @@ class Call:
     @property
     def _scalable(self):
         """The inputs that are no indices or conditions."""
-        pairs = zip(self.inputs, self.probe.is_float, strict=True)
+        pairs = zip(self.inputs, self._probe.is_float, strict=True)
         return {tensor for tensor, is_float in pairs if is_float}
 
     def _degrees(self, is_scaled):
         if not _passes(self.layer):
-            return self.probe.degrees(is_scaled)
+            return self._probe.degrees(is_scaled)
         degree = 1 if all(is_scaled) else None if any(is_scaled) else 0
         return [degree] * len(self.outputs)
 
 
-class Graph:
-    """The layers of a functional or sequential model, nested ones included, and their tensors."""
+class Scales:
+    """How the scale of weights passes through a functional or sequential model.
 
-    def __init__(self, calls, outputs):
-        self._outputs = set(outputs)
+    Args:
+        graph: what `trace` returns for the model.
+    """
+
+    def __init__(self, graph):
+        self._outputs = set(graph.outputs)
         self._producer, self._consumers, self._calls = {}, defaultdict(list), defaultdict(list)
-        for call in calls:
+        for call in map(ScaledCall, graph.calls):
             self._calls[call.layer].append(call)
             self._producer |= dict.fromkeys(call.outputs, call)
             for tensor in call.inputs:
@@ -96,10 +102,8 @@ class Graph:
 
     @classmethod
     def of(cls, model):
-        """The graph, or None for a model that has none, such as a subclassed one."""
-        if not _has_graph(model):
-            return None
-        return cls(_calls(model, id), map(id, model.outputs))
+        """The scales, or None for a model without a graph, such as a subclassed one."""
+        return cls(trace(model)) if is_model(model) else None
 
     @property
     def layers(self):
@@ -176,37 +180,3 @@ def _absorbs(layer):
             for variable in factors(layer)
         )
     )
-
-
-def _has_graph(layer):
-    # A Sequential that was called but not built from an Input raises a ValueError.
-    try:
-        return isinstance(layer, keras.Model) and bool(layer.outputs)
-    except (AttributeError, ValueError):
-        return False
-
-
-def _calls(model, name):
-    """Every call of a layer in a graph, from the outputs back; `name` maps tensors to names."""
-    inputs, done, queue = set(map(id, model.inputs)), set(), list(model.outputs)
-    while queue:
-        tensor = queue.pop()
-        # No public attribute tells which call of which layer made a tensor.
-        layer, index, _ = tensor._keras_history
-        if id(tensor) in inputs or (layer, index) in done:
-            continue
-        done.add((layer, index))
-        node = layer._inbound_nodes[index]
-        queue += node.input_tensors
-        reads, writes = map(name, node.input_tensors), map(name, node.output_tensors)
-        if _has_graph(layer):
-            # Inside, the tensors are those of every call: outside, each call has its own.
-            outer = dict(zip(map(id, layer.inputs), reads, strict=False))
-            outer |= zip(map(id, layer.outputs), writes, strict=False)
-            yield from _calls(layer, _renamed(outer, (layer, index)))
-        else:
-            yield Call(layer, list(reads), list(writes), Probe(node))
-
-
-def _renamed(outer, call):
-    return lambda tensor: outer.get(id(tensor), (call, id(tensor)))

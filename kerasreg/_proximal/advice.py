@@ -8,7 +8,7 @@ from kerasreg._attach.unused import on_unused_regularizers
 from kerasreg._common.texts import listed
 from kerasreg._common.warn import noted
 from kerasreg._graph.families import LINEAR
-from kerasreg._graph.homogeneity import OFFSETS, Graph, factors
+from kerasreg._graph.homogeneity import OFFSETS, Scales, factors
 from kerasreg._train_step import plain
 from kerasreg.regularizers.keras_own import with_prox
 
@@ -68,18 +68,18 @@ class Deaths:
 
 
 def _on_evaded_penalties(model):
-    graph = Graph.of(model)
-    if graph is None or _has_weight_decay(model):
+    scales = Scales.of(model)
+    if scales is None or _has_weight_decay(model):
         return None
-    kernels = {layer: factors(layer) for layer in graph.layers if isinstance(layer, LINEAR)}
+    kernels = {layer: factors(layer) for layer in scales.layers if isinstance(layer, LINEAR)}
     # Where all kernels have a penalty, the layers balance each other; only the scale that
     # normalizations take out is then free, as it is with weight decay.
     if all(each.regularizer is not None for variables in kernels.values() for each in variables):
         return None
     evaded = []
-    for layer in graph.layers:
+    for layer in scales.layers:
         if isinstance(layer, (*LINEAR, layers.Embedding)) and layer.trainable:
-            absorbers, variables = graph.absorbers(layer), factors(layer)
+            absorbers, variables = scales.absorbers(layer), factors(layer)
             if absorbers and all(map(_shrinks_to_zero, variables)):
                 names = listed(sorted(each.name for each in absorbers))
                 evaded.append(f"{_paths(variables)} (by {names})")
