@@ -791,6 +791,25 @@ def attention_without_projections():
     return model, 2 * 2 * 7 + 3 * (7 + 3)
 
 
+def squeezed_bias():
+    """TensorFlow adds this bias along the features, as these are as many as the steps."""
+    x = keras.Input((6, 4))
+    y = layers.Dense(6, "relu", name="a")(x)
+    y = layers.EinsumDense("btc,ts->bsc", (6, 6), bias_axes="s", name="einsum")(y)
+    model = randomize(keras.Model(x, layers.Dense(2, name="b")(y)))
+    kill(model, "a", 3)
+    return model, 0 if keras.backend.backend() == "tensorflow" else 3 * (4 + 1 + 2)
+
+
+def bias_of_heads():
+    """With one number in each head, TensorFlow would add the bias along the steps."""
+    x = keras.Input((2, 4))
+    y = layers.EinsumDense("btc,cnd->btnd", (2, 2, 3), bias_axes="nd", name="a")(x)
+    model = randomize(keras.Model(x, layers.Dense(2, name="b")(y)))
+    kill(model, "b", 2, axis=0, bias=False)
+    return model, 2 * (4 + 1) + 2
+
+
 CASES = [
     *(producer_dead, constant, consumer_dead, chain, without_bias, convolutions, carrier, folded),
     *(gain_of_zero, pooled, padded, depthwise, grouped, separable, transposed, residual),
@@ -840,6 +859,8 @@ CASES = [
         functions,
         array_initializers,
         attention_without_projections,
+        squeezed_bias,
+        bias_of_heads,
     ),
 ]
 if not hasattr(layers, "ReversibleEmbedding"):  # The oldest Keras that is supported.

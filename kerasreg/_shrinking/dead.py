@@ -47,6 +47,8 @@ def find_dead(analysis, round_to=1) -> Dead:
             missing = _missing_units(widths, dead, round_to)
             if missing is None:
                 missing = _missing_units(parts.values(), dead, 1)
+            if missing is None:
+                missing = _missing_bias(analysis, dead)
             # What stays only to be there may be spared where less is left.
             analysis.is_coarse |= missing is not None
         if missing is None:
@@ -149,6 +151,25 @@ def _missing_units(widths, dead, round_to):
             return roots[gone[:1]]
         if gone.size and len(roots) > round_to and kept % round_to:
             return roots[gone[: -kept % round_to]]
+    return None
+
+
+def _missing_bias(analysis, dead):
+    """A label that must stay so that no bias gets the shape `(several, 1)`, or None.
+
+    `keras.ops.add` on TensorFlow adds such a bias along axis 1 or the last one of a tensor if one
+    of these has as many numbers, whichever axis it was made for.
+    """
+    for each in analysis.slices.values():
+        shape = tuple(each.variable.shape)
+        *others, last = range(len(shape))
+        if each.variable.name != "bias" or not others or last not in each.axes:
+            continue
+        labels = {axis: analysis.roots[found] for axis, found in each.axes.items()}
+        kept = {axis: np.count_nonzero(~dead[found]) for axis, found in labels.items()}
+        several = any(kept.get(axis, shape[axis]) > 1 for axis in others)
+        if several and kept[last] == 1 < shape[last]:
+            return labels[last][np.flatnonzero(dead[labels[last]])[:1]]
     return None
 
 

@@ -3,6 +3,7 @@
 import string
 from functools import reduce
 
+import keras
 import numpy as np
 from keras import layers
 
@@ -53,6 +54,10 @@ class _EinsumDense(Rule):
         if not letters.is_plain:
             super().label(call, analysis)
             return
+        if _is_squeezed(layer):
+            analysis.note(f"'{layer.name}' (EinsumDense) adds its bias along an axis of that size")
+            analysis.pin(tensor, f"'{layer.name}' adds its bias along an axis of that size")
+            return
         for axis, letter in enumerate(letters.outputs):
             if letter in letters.writes:
                 size = layer.kernel.shape[letters.kernel.index(letter)]
@@ -74,7 +79,7 @@ class _EinsumDense(Rule):
     def constants(self, call, analysis):
         layer, tensor, (output,) = call.operation, call.inputs[0], call.outputs
         letters = _Letters(layer, tensor.rank)
-        if not letters.is_plain or not is_elementwise(layer.activation):
+        if _is_squeezed(layer) or not letters.is_plain or not is_elementwise(layer.activation):
             return
         if layer.bias is not None and not self._has_plain_bias(layer, letters):
             return
@@ -90,7 +95,7 @@ class _EinsumDense(Rule):
     def readers(self, call, analysis):
         layer, tensor, (output,) = call.operation, call.inputs[0], call.outputs
         letters = _Letters(layer, tensor.rank)
-        if not letters.is_plain:
+        if _is_squeezed(layer) or not letters.is_plain:
             return []
         reads = [letters.inputs.index(each) for each in letters.reads]
         writes = [letters.outputs.index(each) for each in letters.writes]
@@ -126,6 +131,18 @@ class _EinsumDense(Rule):
     def _has_plain_bias(self, layer, letters):
         """Whether the bias has one number for each output of the kernel, or would have."""
         return layer.bias_axes is None or list(layer.bias_axes) == letters.writes
+
+
+def _is_squeezed(layer):
+    """Whether TensorFlow may add the bias along another axis than its own.
+
+    `keras.ops.add` there takes a bias of shape `(several, 1)` for one of axis 1 or the last axis,
+    if one of these has as many numbers: with other sizes it would compute something else.
+    """
+    shape = () if layer.bias is None else tuple(layer.bias.shape)
+    large = [axis for axis, size in enumerate(shape) if size > 1]
+    is_last = large == [len(shape) - 1]
+    return keras.backend.backend() == "tensorflow" and len(large) == 1 and not is_last
 
 
 def _joint(constants):
