@@ -1,33 +1,15 @@
 """Whether the inputs of a model reach its outputs through the weights that stay, in NumPy."""
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from kerasreg._graph.coupled.find import find_groups
 from kerasreg._graph.coupled.groups import CONSUMER, PRODUCER
 from kerasreg._graph.families import ATTENTION
 from kerasreg._graph.gates import gates_of, is_gate
+from kerasreg._graph.kernel_edges import KernelEdge, is_kernel, keep_best, mask_of
 from kerasreg._graph.outputs import Outputs
+from kerasreg._graph.units import CANDIDATES
 from kerasreg._graph.variables import all_layers, host_view, owners
-
-
-@dataclass
-class _KernelEdge:
-    """A variable between units: `reads` and `writes` are `{axis: number of the unit, or -1}`.
-
-    The axes are those of `view`, in which the heads of an attention and their sizes are one.
-    """
-
-    variable: object
-    view: tuple = ()
-    reads: dict = field(default_factory=dict)
-    writes: dict = field(default_factory=dict)
-    is_gate: bool = False
-    gates: list = field(default_factory=list)
-
-    def __post_init__(self):
-        self.view = tuple(self.variable.shape)
 
 
 class Paths:
@@ -53,9 +35,11 @@ class Paths:
             if isinstance(layer, ATTENTION):
                 self._join_heads(layer)
         for variable in model.weights:
-            if _is_kernel(variable) and id(variable) not in self._kernels:
+            if is_kernel(variable) and id(variable) not in self._kernels:
                 # All of its units must stay: it reads what is there, and writes what is asked for.
-                self._kernels[id(variable)] = _KernelEdge(variable)
+                kernel = KernelEdge(variable)
+                kernel.is_gate = is_gate(owner.get(id(variable)), variable)
+                self._kernels[id(variable)] = kernel
         for key, gates in gates_of(model, self._kernels).items():
             self._kernels[key].gates = [self._kernels[each] for each in gates]
         #: One list of kernels per output of the model: one of them must be reached.
@@ -115,13 +99,17 @@ class Paths:
 
     def _add(self, member, layer):
         shape = tuple(member.variable.shape)
-        if not _is_kernel(member.variable) or member.role not in (PRODUCER, CONSUMER):
+        if not is_kernel(member.variable) or member.role not in (PRODUCER, CONSUMER):
             return
-        kernel = self._kernels.setdefault(id(member.variable), _KernelEdge(member.variable))
+        kernel = self._kernels.setdefault(id(member.variable), KernelEdge(member.variable))
         kernel.is_gate = is_gate(layer, member.variable)
         axes = kernel.writes if member.role == PRODUCER else kernel.reads
         units = axes.setdefault(member.axis, np.full(shape[member.axis], -1))
+        is_recurrent = hasattr(layer, "recurrent_kernel") and axes is kernel.writes
         for number, places in enumerate(member.indices):
+            if is_recurrent:
+                # The other gates only weigh the candidate, which is all that comes in.
+                places = np.sort(places)[CANDIDATES[len(places)]]
             units[places] = self._count + number
 
     def _small(self, kernel, alive):
@@ -129,7 +117,9 @@ class Paths:
         mask = alive.get(id(kernel.variable))
         mask = host_view(kernel.variable) != 0 if mask is None else mask
         mask = mask.reshape(kernel.view)
-        others = {*range(mask.ndim)} - {*kernel.reads, *kernel.writes}
+        last = {mask.ndim - 2, mask.ndim - 1} if kernel.is_gate else {mask.ndim - 2}
+        known = {*kernel.reads, *kernel.writes, *(last if kernel.is_gate or kernel.gates else ())}
+        others = {*range(mask.ndim)} - known
         return np.where(mask.any(axis=tuple(others), keepdims=True), np.inf, -np.inf)
 
     def _values(self, kernel, arrays):
@@ -151,6 +141,9 @@ class Paths:
             width = np.where(units < 0, np.inf, through[units])
             view = [-1 if each == axis else 1 for each in range(flow.ndim)]
             flow = np.minimum(flow, width.reshape(view))
+        for gate in kernel.gates:
+            width = kernel.fixed_rows(gate, self._values(gate, arrays))
+            flow = flow if width is None else np.minimum(flow, width[:, None])
         return flow
 
     def _open(self, gate, arrays):
@@ -199,7 +192,7 @@ class Paths:
 
     def _trace(self, kernel, place, origin, scores, kept):
         """Keep a weight, and the path that leads to it."""
-        mask = _mask_of(kernel, kept)
+        mask = mask_of(kernel, kept)
         if mask[place]:
             return
         mask[place] = True
@@ -208,23 +201,17 @@ class Paths:
             if unit in origin:
                 self._trace(*origin[unit], origin, scores, kept)
                 self._keep_gates(kernel, unit, scores, kept)
+        for gate in kernel.gates:
+            values = self._values(gate, scores)
+            width, index = kernel.fixed_rows(gate, values), int(place[len(kernel.view) - 2])
+            if width is not None and width[index] < np.inf:
+                channel, number = divmod(index, gate.view[-1])
+                at = ..., slice(channel, channel + 1), slice(number, number + 1)
+                keep_best(gate, at, values, kept)
 
     def _keep_gates(self, kernel, unit, scores, kept):
         for gate in kernel.gates:
             for axis, units in {**gate.reads, **gate.writes}.items():
                 for index in np.flatnonzero(units == unit):
-                    at = (*(slice(None),) * axis, index)
-                    values = self._values(gate, scores)[at]
-                    place = list(np.unravel_index(int(np.argmax(values)), values.shape))
-                    place.insert(axis, index)
-                    _mask_of(gate, kept)[tuple(place)] = True
-
-
-def _is_kernel(variable):
-    # What is added comes from no input; TensorFlow's empty shape is true.
-    shape = tuple(variable.shape)
-    return len(shape) > 1 and 0 not in shape and variable.name != "bias"
-
-
-def _mask_of(kernel, kept):
-    return kept.setdefault(id(kernel.variable), np.zeros(kernel.view, bool))
+                    at = (*(slice(None),) * axis, slice(index, index + 1))
+                    keep_best(gate, at, self._values(gate, scores), kept)

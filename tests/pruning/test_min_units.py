@@ -194,3 +194,40 @@ def test_a_gate_of_a_branch_closes_no_other_branch():
         plan = kerasreg.prune(model, 0.75, pattern="unit", include="depthwise")
     assert not any("by `min_units`" in (row.remark or "") for row in plan)
     assert not any(is_constant(model))
+
+
+def separable_first():
+    """Depthwise kernels on the inputs of the model, which must stay."""
+    x = keras.Input((8, 8, 4))
+    y = layers.SeparableConv2D(8, 3, name="a", use_bias=False)(x)
+    return keras.Model(x, layers.Conv2D(2, 1, name="out", use_bias=False)(y))
+
+
+def depthwise_first():
+    x = keras.Input((8, 8, 4))
+    y = layers.DepthwiseConv2D(3, depth_multiplier=2, name="a", use_bias=False)(x)
+    y = layers.Conv2D(8, 1, name="b", use_bias=False)(y)
+    return keras.Model(x, layers.Conv2D(2, 1, name="out", use_bias=False)(y))
+
+
+def recurrent():
+    """Without a candidate, the other gates of a unit let nothing through."""
+    x = keras.Input((5, 8))
+    y = layers.LSTM(6, return_sequences=True, use_bias=False, name="a")(x)
+    y = layers.GRU(6, use_bias=False, name="b")(y)
+    return keras.Model(x, layers.Dense(2, name="out", use_bias=False)(y))
+
+
+@pytest.mark.parametrize("make", [separable_first, depthwise_first, recurrent])
+@pytest.mark.filterwarnings("ignore")
+def test_filters_of_the_inputs_and_candidates_are_on_the_way(make):
+    for amount, pattern in ((0.9, None), (0.98, None), (0.7, "input")):
+        model = scaled(make(), {"a": 1e-3})
+        pattern = {} if pattern is None else {"pattern": pattern}
+        kerasreg.prune(model, amount, scope="global", **pattern)
+        # The signs and sizes of the weights do not matter here.
+        for variable in model.trainable_variables:
+            variable.assign(np.abs(np.sign(array(variable))))
+        x = np.random.default_rng(0).uniform(0.1, 1, (16, *model.input_shape[1:]))
+        outputs = array(model(x, training=False))
+        assert np.ptp(outputs, axis=0).max() > 0, (amount, pattern)

@@ -11,6 +11,8 @@ from kerasreg._graph.labels import Labels
 from kerasreg._graph.rules import (
     attention,
     base,
+    convolutions,
+    dot_attention,
     elementwise,
     joins,
     kernels,
@@ -59,12 +61,12 @@ def a_carrier_is_missing(patch):
 
 @mutant(shrinkable.carrier)
 def a_border_of_zeros_is_ignored(patch):
-    patch(kernels._Conv, "is_uniform", lambda self, layer: True)
+    patch(convolutions._Conv, "is_uniform", lambda self, layer: True)
 
 
 @mutant(shrinkable.causal)
 def a_border_in_time_is_ignored(patch):
-    patch(kernels._Conv, "is_uniform", lambda self, layer: layer.padding != "same")
+    patch(convolutions._Conv, "is_uniform", lambda self, layer: layer.padding != "same")
 
 
 @mutant(shrinkable.padded)
@@ -82,7 +84,7 @@ def _transposed():
 
 @mutant(_transposed)
 def a_transposed_convolution_has_no_border(patch):
-    patch(kernels._ConvTranspose, "is_uniform", lambda self, layer: True)
+    patch(convolutions._ConvTranspose, "is_uniform", lambda self, layer: True)
 
 
 @mutant(shrinkable.without_bias)
@@ -182,14 +184,14 @@ def _asleep():
 
 @mutant(_asleep)
 def a_unit_that_sleeps_is_dead(patch):
-    constants = kernels._Kernel.constants
+    constants = kernels.Kernel.constants
 
     def asleep(self, call, analysis):
         constants(self, call, analysis)
         found = call.outputs[0].constants[call.outputs[0].rank - 1]
         found[base.numpy(call.operation.bias) < -20] = 0.0
 
-    patch(kernels._Kernel, "constants", asleep)
+    patch(kernels.Kernel, "constants", asleep)
 
 
 def _same_or_not():
@@ -266,7 +268,8 @@ def masks_of_merged_tensors_are_ignored(patch):
 @mutant(_masked(lambda y, z: layers.Attention()([y, z, y]), by_table=True))
 @mutant(_masked(lambda y, z: layers.MultiHeadAttention(2, 3, dropout=0.1)(y, z)))
 def masks_of_attention_are_ignored(patch):
-    patch(attention, "_is_masked", lambda call, features: False)
+    for module in (attention, dot_attention):
+        patch(module, "is_masked", lambda call, features: False)
 
 
 # Scales.
@@ -389,7 +392,7 @@ def constants_go_into_the_bias_of_another_projection(patch):
 
 @mutant(shrinkable.attention_without_projections)
 def nobody_reads_queries_and_keys(patch):
-    patch(attention._Attention, "readers", lambda self, call, analysis: [])
+    patch(dot_attention._Attention, "readers", lambda self, call, analysis: [])
 
 
 def _forgetful(gate):
