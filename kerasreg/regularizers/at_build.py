@@ -7,9 +7,10 @@ from types import FrameType
 def frame_of_add_weight(regularizer: object) -> FrameType | None:
     """The frame of `Layer.add_weight` that is setting this regularizer right now, or None.
 
-    Keras calls no method of a regularizer before the first loss is computed, which is in `fit`.
-    When a layer is built, all that it asks is whether the regularizer is a class: it reads
-    `__class__`, and whoever defines that as a property is called there.
+    There is no plainer way. `Layer.add_weight` calls `regularizers.get`, which reads nothing of a
+    regularizer but its `__class__` (for `isinstance` and `inspect.isclass`), on every backend; no
+    method of it is called before the first loss is computed, in `fit`. So a penalty that must
+    refuse a layer defines `__class__` as a property.
     """
     frame = inspect.currentframe()
     for _ in range(5):
