@@ -1,4 +1,4 @@
-"""What the functions of kerasreg return, for type annotations and `isinstance`."""
+"""Result classes of the functions of kerasreg, for type annotations and `isinstance`."""
 
 from kerasreg._common.report import Report
 from kerasreg._graph.coupled.groups import CoupledGroup, CoupledGroups

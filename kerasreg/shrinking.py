@@ -1,4 +1,4 @@
-"""What `shrink` knows of each kind of layer, and how to add a layer of your own."""
+"""Rules of `kerasreg.shrink` and costs of `kerasreg.flops`, to support custom layers."""
 
 from kerasreg._graph.analysis import Analysis, Reader
 from kerasreg._graph.rules import Elementwise, Rule, rule_for

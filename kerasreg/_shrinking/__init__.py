@@ -1,1 +1,1 @@
-"""A smaller model with the same outputs."""
+"""Shrinking: smaller models with the same outputs."""

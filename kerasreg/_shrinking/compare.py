@@ -1,4 +1,4 @@
-"""A model and what became of it, side by side."""
+"""Comparison of a model with its shrunk copy, for the report."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from kerasreg._shrinking.stays import lost_constants
 
 
 def report_on(model, small, analysis, dead, difference, dtype, input_shape=None):
-    """The `ShrinkReport` of a model and what became of it."""
+    """Returns the `ShrinkReport` of a model and its shrunk copy."""
     graph, shapes = _graph_of(model, input_shape)
     small_graph, small_shapes = _graph_of(small, input_shape)
     flops, small_flops = costs(graph, shapes), costs(small_graph, small_shapes)
@@ -48,13 +48,13 @@ def report_on(model, small, analysis, dead, difference, dtype, input_shape=None)
 
 
 def _graph_of(model, input_shape):
-    """The graph of a model, and the shapes in it."""
+    """Returns `(graph, shapes)` of a model."""
     graph = trace(model)
     return graph, Shapes(open_sizes(model, graph, input_shape))
 
 
 def _operations(graph):
-    """Each once, in order."""
+    """Returns the operations of a graph, each once, in the order of their first call."""
     return {id(call.operation): call.operation for call in graph.calls}.values()
 
 

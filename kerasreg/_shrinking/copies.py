@@ -1,4 +1,4 @@
-"""New layers and operations from the configs of others."""
+"""Copies of layers and operations, made from their configs."""
 
 import inspect
 
@@ -7,43 +7,48 @@ from keras import layers
 
 
 def copy_of(operation, changes, dtype=None):
-    """A new operation with the config of another one and some changes, without its weights.
+    """Returns a new operation with the config of another one and some changes, without weights.
 
-    With a `dtype`, what computes with floats computes in it.
+    Args:
+        operation: the layer or operation to copy.
+        changes: config entries to replace.
+        dtype: the dtype of everything that computes in floating point; None keeps that of the
+            original.
 
     Raises:
-        ValueError: if the config makes no operation.
+        ValueError: if no operation can be created from the config.
     """
     error = None
     for config in _configs(operation, changes):
         config = config if dtype is None else _with_dtype(config, dtype)
         try:
             if isinstance(operation, layers.Lambda):
-                # Keras makes none from a config, because that may come from anywhere.
+                # `from_config` refuses Python functions, because a config may be untrusted.
                 return type(operation)(**config)
             return type(operation).from_config(config)
-        except Exception as failure:  # Layers of users raise what they like.
+        except Exception as failure:  # Custom layers may raise any exception.
             error = error or failure
     raise ValueError(
-        "`kerasreg.shrink` makes new layers from the configs of the old ones. Received: "
-        f"'{operation.name}' ({type(operation).__name__}), whose config makes none ({error}). "
-        "Correct its `get_config` or `from_config`."
+        "`kerasreg.shrink` creates new layers from the configs of the old ones. Received: "
+        f"'{operation.name}' ({type(operation).__name__}), which cannot be created from its "
+        f"config ({error}). Correct its `get_config` or `from_config`."
     ) from error
 
 
 def _configs(operation, changes):
-    """Configs to try, one after the other."""
+    """Returns the configs to try, in this order."""
     try:
         config = {**_without_sizes(operation.get_config()), **_without_sizes(changes)}
     except Exception as error:
         raise ValueError(
-            "`kerasreg.shrink` makes new layers from the configs of the old ones. Received: "
-            f"'{operation.name}' ({type(operation).__name__}), whose `get_config` fails ({error})."
+            "`kerasreg.shrink` creates new layers from the configs of the old ones. Received: "
+            f"'{operation.name}' ({type(operation).__name__}), whose `get_config` raises an "
+            f"error ({error}). Correct its `get_config`."
         ) from error
     if type(getattr(operation, "dtype_policy", None)) is keras.DTypePolicy and "dtype" in config:
-        # To make one from its config takes longer than to make the layer.
+        # Deserializing a policy takes longer than creating the layer.
         config["dtype"] = operation.dtype_policy.name
-    # Functions of Python and objects of classes that are not registered have no config.
+    # Python functions and objects of unregistered classes have no config.
     objects = {name: vars(operation).get(name) for name in config if name not in changes}
     objects = {name: each for name, each in objects.items() if callable(each)}
     if isinstance(operation, layers.Lambda):
@@ -58,7 +63,7 @@ def _configs(operation, changes):
 
 
 def _without_sizes(config):
-    """Without initializers that are arrays, and input shapes of inner layers: they are old."""
+    """Removes array initializers and the input shapes of inner layers: both have the old sizes."""
     if not isinstance(config, dict):
         return config
     if config.get("class_name") == "Constant" and not isinstance(

@@ -1,4 +1,4 @@
-"""What can go: what nobody reads, and constants that others can take over."""
+"""Units that can be removed: unused ones, and constant ones that a bias or kernel can absorb."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,14 @@ import numpy as np
 
 @dataclass
 class Dead:
-    """What can go.
+    """The units to remove.
 
     Attributes:
-        labels: bool array by root label.
-        biases: `{(id(layer), name, place): (what its bias must add, labels of its numbers)}`.
-        carried: `{id(kernel): (axis, matrix)}`: the kernel, moved along its axis of inputs, is
-            `matrix @ kernel`.
+        labels: bool array, indexed by root label; True for units to remove.
+        biases: `{(id(layer), name, place): (added, labels)}`: the values to add to a bias, and the
+            labels of its elements.
+        carried: `{id(kernel): (axis, matrix)}`: along its input axis `axis`, the kernel is to be
+            replaced by `matrix @ kernel`.
     """
 
     labels: np.ndarray
@@ -22,14 +23,16 @@ class Dead:
 
     @classmethod
     def nothing(cls, analysis):
-        """All stays."""
+        """Returns a `Dead` that keeps every unit."""
         return cls(np.zeros(len(analysis.roots), bool), {}, {})
 
 
 def find_dead(analysis, round_to=1) -> Dead:
-    """The largest set of labels that can go together.
+    """Returns the largest set of labels that can be removed together.
 
-    `round_to`: what stays of every width is a multiple of it, where the width is larger.
+    Args:
+        analysis: the `Analysis` of a model.
+        round_to: every width larger than this keeps a multiple of it.
     """
     roots = analysis.roots
     dead = np.zeros(len(roots), bool)
@@ -49,7 +52,7 @@ def find_dead(analysis, round_to=1) -> Dead:
                 missing = _missing_units(parts.values(), dead, 1)
             if missing is None:
                 missing = _missing_bias(analysis, dead)
-            # What stays only to be there may be spared where less is left.
+            # A unit that is kept only for the width may be removable from the smaller model.
             analysis.is_coarse |= missing is not None
         if missing is None:
             break
@@ -58,7 +61,7 @@ def find_dead(analysis, round_to=1) -> Dead:
 
 
 class _View:
-    """A reader, by root labels."""
+    """A `Reader` with its labels replaced by their root labels."""
 
     def __init__(self, reader, roots):
         self.reader = reader
@@ -67,36 +70,36 @@ class _View:
         self.constants = reader.constants.copy()
 
     def gone(self, dead):
-        """Which inputs are gone."""
+        """Returns which inputs are removed."""
         return dead[self.labels].any(axis=0)
 
     def read(self, dead):
-        """Which inputs an output that stays depends on."""
+        """Returns which inputs at least one remaining output depends on."""
         stays = ~dead[self.writes].any(axis=0)
         connected = self.reader.connected
         return (connected if stays.all() else connected[:, stays]).any(axis=1)
 
     @property
     def movable(self):
-        """Which inputs something else can stand in for."""
+        """Which inputs are constants that can be replaced when they are removed."""
         if self.reader.bias is None and self.reader.kernel is None:
             return self.constants == 0
         return np.isfinite(self.constants)
 
     def to_carry(self, dead):
-        """Which dead constants need another constant to carry them."""
+        """Returns which removed constants need a remaining constant to carry their contribution."""
         if self.reader.bias is not None:
             return np.zeros(len(self.constants), bool)
         return self.gone(dead) & (self.constants != 0) & self.read(dead)
 
     def carriers(self, dead):
-        """Which constants could carry others."""
+        """Returns which remaining constants can carry the contribution of removed ones."""
         known = np.isfinite(self.constants) & (self.constants != 0)
         return known & ~self.gone(dead)
 
 
 def _require_agreement(views):
-    """Layers that are called several times have one bias: their constants must be the same."""
+    """Marks constants as unknown where the calls of one layer disagree: they share its bias."""
     by_share = {}
     for view in views:
         if view.reader.share is not None:
@@ -108,7 +111,7 @@ def _require_agreement(views):
         for view in several:
             view.constants[~same] = np.nan
             if not can_fold:
-                # What one call cannot fold, the others must carry as well.
+                # If one call cannot use the bias, no call can.
                 view.reader.bias = None
 
 
@@ -125,9 +128,10 @@ def _revive_what_is_read(views, dead):
 
 
 def _missing_carriers(views, dead):
-    """Labels that must stay to carry others, or None.
+    """Returns the label that must stay to carry removed constants, or None.
 
-    Those that serve most readers, and of these the largest: others are small beside it.
+    It is the one that serves the most readers and, among these, the constant with the largest
+    magnitude, so that the constants it carries are small in comparison.
     """
     served, size = np.zeros(len(dead)), np.zeros(len(dead))
     for view in views:
@@ -142,8 +146,11 @@ def _missing_carriers(views, dead):
 
 
 def _missing_units(widths, dead, round_to):
-    """Labels of an axis that would become empty, or not a multiple of `round_to`, or None."""
-    # From the outputs on: what a unit that stays reads must stay too.
+    """Returns labels that must stay because of the width of their axis, or None.
+
+    A width must not become 0, and a width larger than `round_to` must be a multiple of it.
+    """
+    # Backwards from the outputs, because the inputs of a unit that stays must stay too.
     for roots in reversed(widths):
         gone = np.flatnonzero(dead[roots])
         kept = len(roots) - len(gone)
@@ -178,7 +185,7 @@ def _biases(views, dead):
     for view in views:
         moved = view.gone(dead) & np.isfinite(view.constants) & (view.constants != 0)
         if view.reader.bias is not None and moved.any():
-            # All calls of a layer have the same constants, and one bias.
+            # All calls of a layer have the same constants: see `_require_agreement`.
             layer, *name = view.reader.bias
             added = view.reader.fold(np.where(moved, view.constants, 0.0))
             biases[id(layer), *name] = added, view.reader.writes

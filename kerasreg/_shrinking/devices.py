@@ -1,4 +1,4 @@
-"""What the devices of `keras.distribution` can split."""
+"""Check of the remaining sizes against the sharding of `keras.distribution`."""
 
 import keras
 
@@ -6,7 +6,7 @@ from kerasreg._graph.analysis import RuleError
 
 
 def require_even_shards(operation, slices, kept):
-    """Raise a `RuleError` where a size that would stay cannot be split evenly over its devices."""
+    """Raises a `RuleError` if a remaining size cannot be split evenly over its devices."""
     if keras.distribution.distribution() is None:
         return
     for variable in getattr(operation, "weights", ()):

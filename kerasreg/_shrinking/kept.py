@@ -1,18 +1,21 @@
-"""Which coordinates of the original are left, by index."""
+"""Indices of the original units that are left in the shrunk model."""
 
 import numpy as np
 
 
 def kept_axes(analysis, dead):
-    """What is left of the first weights of every layer: `{id(layer): [indices per axis]}`.
+    """Returns which indices of each layer's first variable are left.
 
     Args:
         analysis: the `Analysis` of the original.
-        dead: what went, a `Dead`.
+        dead: the `Dead` with the units that were removed.
+
+    Returns:
+        `{id(layer): [indices per axis]}`.
     """
     found = [_kept(layer, analysis, dead) for layer in layers_of(analysis.graph)]
     if analysis.again is not None:
-        # What was reduced once more has its indices in the model that was reduced before.
+        # The indices of a second reduction refer to the result of the first one.
         later = kept_axes(*analysis.again)
         again = [later[id(layer)] for layer in layers_of(analysis.again[0].graph)]
         found = [
@@ -24,7 +27,7 @@ def kept_axes(analysis, dead):
 
 
 def layers_of(graph):
-    """The layers with weights, each once, in order."""
+    """Returns the layers with weights, each once, in the order of their first call."""
     operations = {id(call.operation): call.operation for call in graph.calls}.values()
     return [each for each in operations if getattr(each, "weights", None)]
 

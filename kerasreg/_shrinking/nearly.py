@@ -1,4 +1,4 @@
-"""What else could go: units that a single kernel keeps."""
+"""Hints for the report: units that could be removed if one more kernel were zero."""
 
 import math
 from dataclasses import dataclass
@@ -15,13 +15,16 @@ _SIDES = {"output": "computed", "input": "read"}
 
 @dataclass(frozen=True)
 class NearlyDead:
-    """Units that one kernel keeps, where all others that compute them, or read them, are zero.
+    """Units that stay because of a single kernel.
+
+    All other kernels that compute these units, or all others that read them, are zero there.
 
     Attributes:
-        kernel: path of the variable.
-        side: `"computed"` or `"read"` by it alone.
-        units: how many.
-        parameters: how many would go with all of them.
+        kernel: path of the kernel.
+        side: `"computed"` if the kernel is the only one that computes the units, `"read"` if it is
+            the only one that reads them.
+        units: number of units.
+        parameters: number of parameters that would be removed together with all of them.
     """
 
     kernel: str
@@ -32,17 +35,17 @@ class NearlyDead:
     def __str__(self):
         return (
             f"{self.units:,} more units ({self.parameters:,} parameters) are {self.side} by "
-            f"'{self.kernel}' alone: other kernels are zero there"
+            f"'{self.kernel}' alone: the other kernels are zero there"
         )
 
 
 @dataclass(frozen=True)
 class HeadsWithoutScores:
-    """Heads of an attention that stay although their query or key is zero.
+    """Attention heads that stay although all of their query or key weights are zero.
 
     Attributes:
-        attention: name of the layer.
-        heads: how many.
+        attention: name of the attention layer.
+        heads: number of such heads.
     """
 
     attention: str
@@ -51,20 +54,20 @@ class HeadsWithoutScores:
     def __str__(self):
         return (
             f"{self.heads:,} heads of '{self.attention}' have a query or key of zeros, and stay: "
-            "such a head takes the mean of all values, and what it gives out is read. A head goes "
-            'when nobody reads it: prune whole heads (`pattern="head"`), or penalise '
-            '`attention_output/kernel` with `axis="head"`'
+            "such a head computes the mean of all values, and its output is used. A head is "
+            "removed if its output weights are zero: prune whole heads "
+            '(`pattern="head"`), or penalise `attention_output/kernel` with `axis="head"`'
         )
 
 
 def nearly_dead(model, analysis, dead):
-    """What could go with a little more, without what is dead already."""
+    """Returns the `NearlyDead` and `HeadsWithoutScores` among the units that stay."""
     gone = dead.labels[analysis.roots]
     return [*_alone(model, analysis, gone), *_without_scores(analysis, gone)]
 
 
 def _without_scores(analysis, gone):
-    """The `HeadsWithoutScores` of all attention layers."""
+    """Yields the `HeadsWithoutScores` of all attention layers."""
     layers_of = {id(call.operation): call for call in analysis.graph.calls}
     for call in layers_of.values():
         layer, heads = call.operation, call.memory.get("heads")
@@ -79,7 +82,10 @@ def _without_scores(analysis, gone):
 
 
 def _living_heads(dense, count):
-    """Which of `count` heads a projection has, or their heads of keys, where those are fewer."""
+    """Returns a bool per query head: whether its part of a projection has a nonzero weight.
+
+    In grouped-query attention, several query heads share one head of keys and values.
+    """
     living = np.zeros(count, bool)
     for variable in (dense.kernel, dense.bias):
         if variable is not None:
@@ -90,7 +96,7 @@ def _living_heads(dense, count):
 
 
 def _alone(model, analysis, gone):
-    """The `NearlyDead` of a model."""
+    """Returns the `NearlyDead` of a model."""
     roles, found = model_roles(model), []
     for role, side in _SIDES.items():
         parts = list(_parts(analysis, gone, roles, role))
@@ -108,11 +114,11 @@ def _alone(model, analysis, gone):
 
 
 def _parts(analysis, gone, roles, role):
-    """For every kernel `(path, root labels, those of them that are not zero)`."""
+    """Yields `(path, root labels, those of them with nonzero weights)` for every kernel."""
     for each in analysis.slices.values():
         variable, rank = each.variable, len(each.variable.shape)
         groups = roles.get(id(variable), {}).get(role)
-        # Attentions and recurrent layers have biases of two axes.
+        # Attention and recurrent layers have 2-D biases.
         if rank < 2 or groups is None or variable.name == "bias":
             continue
         axes = groups.axis if isinstance(groups.axis, tuple) else (groups.axis,)
@@ -127,7 +133,7 @@ def _parts(analysis, gone, roles, role):
 
 
 def _held(analysis, gone, labels):
-    """How many parameters go with labels, beyond those that are gone."""
+    """Returns how many parameters are removed with `labels`, beyond those of `gone`."""
     counts = []
     for some in (gone, gone | np.isin(analysis.roots, labels)):
         shape = Shapes(analysis=analysis, gone=some)

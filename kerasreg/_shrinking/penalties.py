@@ -1,4 +1,4 @@
-"""The penalties of a model on its smaller copy."""
+"""Transfer of the penalties of a model to its shrunk copy."""
 
 import keras
 
@@ -10,15 +10,16 @@ from kerasreg.regularizers.base import Penalty
 
 
 def carry_penalties(model: keras.Model, pairs) -> None:
-    """Give the variables of a smaller copy the regularizers of the original.
+    """Gives the variables of a shrunk copy the regularizers of the original.
 
-    The configs of layers bring most of them. This sets the others: those that no config holds, and
-    those with an array of the shape of the old weights.
+    Most regularizers are copied with the configs of the layers. This sets the others: those that
+    no config contains, and those with an array of the shape of the old weights.
 
     Args:
         model: the copy.
-        pairs: `(old variable, new variable, moved, cut)`. `moved` maps an array like the old
-            weights as these are mapped to the new ones; `cut` only takes the part that stays.
+        pairs: `(old variable, new variable, moved, cut)`. Both functions take an array of the
+            shape of the old weights. `moved` transforms it as the old weights were transformed
+            into the new ones; `cut` only selects the part that stays.
     """
     regularizers, lost = [], {}
     for old, new, moved, cut in pairs:
@@ -27,7 +28,7 @@ def carry_penalties(model: keras.Model, pairs) -> None:
             wanted = own.for_part(moved, cut) if isinstance(own, Penalty) else own
             if wanted is not None and tuple(new.shape) != tuple(old.shape):
                 wanted(new)
-        except Exception as error:  # A function of the user raises whatever it likes.
+        except Exception as error:  # A custom regularizer may raise any exception.
             first_line = next(iter(str(error).splitlines()), "")
             wanted, lost[old.path] = None, f"{type(error).__name__}: {first_line}"
         if recorded(old) is not None or not _is_same(wanted, new.regularizer):
@@ -36,9 +37,9 @@ def carry_penalties(model: keras.Model, pairs) -> None:
         put(model, regularizers)
     if lost:
         warn(
-            "The smaller model has no penalty where the regularizer of the original cannot be "
-            f"computed for fewer weights: {lost}. Use `kerasreg.attach` with one for the new "
-            "shapes."
+            "The shrunk model has no penalty on variables for which the regularizer of the "
+            f"original cannot be computed in the new shape: {lost}. Attach a regularizer for the "
+            "new shapes with `kerasreg.attach`."
         )
 
 

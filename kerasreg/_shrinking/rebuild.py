@@ -1,4 +1,4 @@
-"""The same model with fewer coordinates."""
+"""Construction of a model without its dead units."""
 
 import functools
 import warnings
@@ -16,7 +16,10 @@ from kerasreg._shrinking.penalties import carry_penalties
 
 
 class Kept:
-    """What stays of an axis, by its labels: `kept(labels)` counts, `kept.mask(labels)` tells."""
+    """The units that stay on an axis with given labels.
+
+    `kept(labels)` is their number, and `kept.mask(labels)` a bool array.
+    """
 
     def __init__(self, gone):
         self._gone = gone
@@ -25,20 +28,20 @@ class Kept:
         return int(np.count_nonzero(~self._gone[labels]))
 
     def mask(self, labels):
-        """A bool array: True for what stays."""
+        """Returns a bool array: True for units that stay."""
         return ~self._gone[labels]
 
 
 class Rebuild:
-    """A model without its dead labels.
+    """Builds a model without its dead units.
 
     Args:
         analysis: the `Analysis` of a model.
-        dead: what `find_dead` found.
-        dtype: that of the new model, or None for that of the old one.
+        dead: the `Dead` that `find_dead` returned.
+        dtype: the dtype of the new model; None keeps that of the original.
 
     Raises:
-        RuleError: for a rule that raises, or whose layer cannot be called or filled.
+        RuleError: if a rule raises, or if the new layer cannot be called or its weights not set.
     """
 
     def __init__(self, analysis, dead, dtype=None):
@@ -54,16 +57,16 @@ class Rebuild:
         self._new = {}
 
     def model(self, model):
-        """The new model, with its weights."""
+        """Returns the new model, with its weights."""
         with warnings.catch_warnings():
-            # The original gave the same ones.
+            # Building the original raised the same warnings.
             warnings.simplefilter("ignore")
             small = self._model(model)
         for operation, new in self._new.values():
             if isinstance(new, keras.layers.Layer) and not is_model(operation):
                 with attributed_to(operation):
                     self._set_weights(operation, new)
-        # Those outside come first: they set what is inside of them, too.
+        # Outer layers come first, because setting their flag sets that of their inner layers.
         for old, new in zip(_computing(model), _computing(small), strict=True):
             new.trainable = old.trainable
         for operation, new in self._new.values():
@@ -76,7 +79,7 @@ class Rebuild:
         return small
 
     def _twins(self):
-        """`(old variable, new variable, how arrays move with it, how they are cut)`."""
+        """Yields `(old variable, new variable, moved, cut)`: see `carry_penalties`."""
         for operation, new in self._new.values():
             if isinstance(new, keras.layers.Layer) and not is_model(operation):
                 old = dict(_named(operation))
@@ -108,7 +111,7 @@ class Rebuild:
         try:
             return keras.Sequential([tensor, *layers], name=model.name)
         except Exception:
-            # Which of them is it?
+            # Call them one by one, to name the layer that fails.
             for old, new in zip(model.layers, layers, strict=True):
                 with attributed_to(old):
                     tensor = new(tensor)
@@ -158,13 +161,13 @@ class Rebuild:
                 added = self._scale_of_bias(old, *name) * added[stays]
                 values[tuple(name)] = start + added.reshape(start.shape)
         for name, variable in pairs:
-            # A bias that only others of the same layer need is zero.
+            # `rule.with_bias` adds every bias of a layer; those that nothing is added to are zero.
             value = values.get(name, np.zeros(variable.shape))
             variable.assign(value.astype(variable.dtype))
         self._analysis.rule_of(old).finish(old, new)
 
     def _scale_of_bias(self, layer, name, place):
-        """That of a kernel is that of its bias, which may be new."""
+        """Returns the scale of a bias; a new bias has the scale of its kernel."""
         variables = dict(_named(layer))
         found = variables.get((name, place), variables.get(("kernel", place)))
         return self._scales.get(id(found), 1.0)
@@ -189,13 +192,16 @@ class Rebuild:
 
 
 def _computing(model):
-    # An inner model may share its inputs with the outer one; its copy has its own.
+    # Input layers are left out: an inner model may share its inputs, and its copy does not.
     layers = model._flatten_layers()
     return [each for each in layers if not isinstance(each, keras.layers.InputLayer)]
 
 
 def _named(layer):
-    """`[((name, place), variable)]`: layers with layers inside have several kernels, in order."""
+    """Yields `((name, place), variable)`.
+
+    `place` counts variables of the same name, which layers that contain layers have.
+    """
     seen = Counter()
     for variable in layer.weights:
         yield (variable.name, seen[variable.name]), variable
@@ -203,7 +209,7 @@ def _named(layer):
 
 
 def _paired(old, new):
-    """`[(name of the old variable, new variable)]`; new biases have names of their own."""
+    """Returns `[(key of the old variable, new variable)]`; a new bias has its own key."""
     names = [name for name, _ in _named(old)]
     if len(names) == len(new.weights):
         return list(zip(names, new.weights, strict=True))
@@ -211,8 +217,9 @@ def _paired(old, new):
     found = {name for name, _ in pairs if name in names or name[0] == "bias"}
     if len(found) < len(pairs) or not found.issuperset(names):
         raise ValueError(
-            "`kerasreg.shrink` makes new layers from the configs of the old ones. Received: "
-            f"'{old.name}' ({type(old).__name__}), whose config makes other weights: "
-            f"{[v.name for v in new.weights]} instead of {[v.name for v in old.weights]}."
+            "`kerasreg.shrink` creates new layers from the configs of the old ones. Received: "
+            f"'{old.name}' ({type(old).__name__}), whose config creates other weights: "
+            f"{[v.name for v in new.weights]} instead of {[v.name for v in old.weights]}. "
+            "Correct its `get_config`."
         )
     return pairs

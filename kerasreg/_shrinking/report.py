@@ -1,4 +1,4 @@
-"""What `kerasreg.shrink` did: numbers and a table."""
+"""The report of `kerasreg.shrink`."""
 
 import math
 from collections.abc import Sequence
@@ -16,13 +16,15 @@ _COLUMNS = ("before", "after", "params", "left", "FLOPs", "left")
 
 @dataclass(frozen=True)
 class LayerWidth:
-    """One layer, before and after.
+    """One layer, before and after shrinking.
 
     Attributes:
-        name, kind: of the layer.
-        before, after: the shape of its first weights.
-        parameters_before, parameters_after: of all of its weights.
-        flops_before, flops_after: of all of its calls for one sample; None where unknown.
+        name: name of the layer.
+        kind: name of its class.
+        before, after: shape of its first variable (of most layers, the kernel).
+        parameters_before, parameters_after: number of parameters of the layer.
+        flops_before, flops_after: floating-point operations of all calls of the layer, for one
+            sample; None if unknown.
         kept: for every axis of `before`, the indices that are left; see `left`.
     """
 
@@ -37,11 +39,19 @@ class LayerWidth:
     kept: list[list[int]]
 
     def left(self, axis: int = -1, names: Sequence[str] | None = None) -> list:
-        """What is left along an axis of the first weights: the last one has the units of most.
+        """Returns which inputs or units are left along an axis of the first variable.
 
         Args:
-            axis: of `before`: in a Dense layer 0 has the inputs, and -1 the units.
-            names: of all that were there before, in their order. Default: indices.
+            axis: an axis of `before`. In most layers, the last one has the units. In a Dense
+                layer, 0 has the inputs and -1 the units.
+            names: names of all inputs or units before shrinking, in their order. Default: None,
+                which returns indices.
+
+        Returns:
+            A list of indices, or of names.
+
+        Raises:
+            ValueError: for an axis that does not exist, or a wrong number of names.
         """
         if not validation.is_integer(axis) or not -len(self.before) <= axis < len(self.before):
             raise ValueError(
@@ -50,31 +60,34 @@ class LayerWidth:
             )
         if names is not None and len(names) != self.before[axis]:
             raise ValueError(
-                f"`names` must have {self.before[axis]} names. Received: {len(names)} names"
+                f"`names` must have one name for each of the {self.before[axis]} entries of axis "
+                f"{axis} of '{self.name}'. Received: {len(names)} names"
             )
         return [index if names is None else names[index] for index in self.kept[axis]]
 
 
 @dataclass(frozen=True)
 class ShrinkReport(Report):
-    """What `kerasreg.shrink` did.
+    """The result of `kerasreg.shrink`.
 
     Attributes:
-        model: the name of the model.
-        layers: those with weights.
-        parameters_before, parameters_after: of the whole model.
-        flops_before, flops_after: of one inference of one sample; None where a size is open or a
-            layer unknown (see `kerasreg.flops`).
-        bytes_before, bytes_after: of its weights.
-        latency: a `kerasreg.results.LatencyComparison`, or None where it was not
-            measured.
-        pinned: `{reason: how many units had to stay because of it}`.
-        uncounted: why FLOPs are unknown, by layer.
-        unknown: layers with weights that stay whole because nobody knows them, and why.
-        nearly: a `kerasreg.results.NearlyDead` for units that one kernel keeps, and a
-            `HeadsWithoutScores` for heads of which the query or the key alone is zero.
-        difference: of the outputs on random inputs, relative to the largest one.
-        dtype: in which they were compared.
+        model: name of the model.
+        layers: a `kerasreg.results.LayerWidth` for every layer with weights.
+        parameters_before, parameters_after: number of parameters of the model.
+        flops_before, flops_after: floating-point operations of the inference of one sample; None
+            if an input size is undefined or a layer unknown (see `kerasreg.flops`).
+        bytes_before, bytes_after: size of the weights in bytes.
+        latency: a `kerasreg.results.LatencyComparison`, or None if it was not measured.
+        pinned: `{reason: number of units that stay for this reason}`.
+        uncounted: the reasons for unknown FLOPs, one for each such layer.
+        unknown: layers with weights that are not shrunk because no rule is registered for them,
+            with the reason.
+        nearly: a `kerasreg.results.NearlyDead` for units that stay because of a single kernel, and
+            a `kerasreg.results.HeadsWithoutScores` for attention heads whose query or key weights
+            are zero.
+        difference: largest difference of the outputs on random inputs, relative to the largest
+            output.
+        dtype: the dtype in which the outputs were compared.
 
     Example:
 
@@ -103,11 +116,15 @@ class ShrinkReport(Report):
     latency: LatencyComparison | None = None
 
     def with_latency(self, latency: LatencyComparison) -> "ShrinkReport":
-        """The same with what `kerasreg.compare_latency(model, small)` returned."""
+        """Returns a copy of this report with a measured latency.
+
+        Args:
+            latency: the result of `kerasreg.compare_latency(model, small)`.
+        """
         return replace(self, latency=latency)
 
     def _sheet(self, width=None):
-        # A terminal has no room for the kinds and for exact numbers.
+        # The classes and the exact numbers are too wide for a terminal.
         is_wide = width is None
         form, names = (_exact, ["layer", "kind"]) if is_wide else (_short, ["layer"])
         rows = [
@@ -135,7 +152,7 @@ class ShrinkReport(Report):
         pinned = [f"{count:,} units had to stay: {reason}" for reason, count in reasons]
         yield from _some(pinned)
         yield from _some([f"FLOPs: {reason}" for reason in self.uncounted])
-        yield from _some([f"stays whole: {reason}" for reason in self.unknown])
+        yield from _some([f"not shrunk: {reason}" for reason in self.unknown])
         yield from _some(list(map(str, self.nearly)))
         yield f"largest difference of the outputs: {self.difference:.1e}, relative, in {self.dtype}"
 
@@ -145,7 +162,7 @@ def _exact(count):
 
 
 def _short(count):
-    """With three digits, where the exact number would need much room."""
+    """Returns a count of up to four digits exactly, a larger one with three digits and a prefix."""
     if count < 10_000:
         return _exact(count)
     count = float(f"{count:.3g}")

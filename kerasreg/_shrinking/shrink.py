@@ -1,4 +1,4 @@
-"""From zeros to a smaller plain Keras model with the same outputs."""
+"""`kerasreg.shrink`: a smaller plain Keras model with the same outputs."""
 
 import keras
 
@@ -18,35 +18,42 @@ from kerasreg._shrinking.verify import verify
 def shrink(
     model: keras.Model, round_to: int = 1, input_shape: InputShape = None
 ) -> tuple[keras.Model, ShrinkReport]:
-    """A smaller model with the same outputs: without the units that are dead.
+    """Returns a smaller model with the same outputs, without the units that are dead.
 
-    A unit (neuron, filter, channel) goes if nobody reads it, all weights that would being zero,
-    or if its value is the same for every input, because its own weights are zero: then what it
-    contributes moves into a bias, or, before a convolution with zero padding, into the weights
-    of one other constant unit that stays. Units that are added, multiplied or normalized together
-    go together. Inputs and outputs keep their shapes. What this does not know stays, and the
-    report says why.
+    A unit (neuron, filter, channel, head) is removed in two cases:
 
-    The outputs are those of inference. The small model is compared with the original on random
-    inputs before it is returned. The original is left as it is.
+    - Its output is unused, because all of its outgoing weights are zero or belong to units that
+      are removed.
+    - Its output is constant, because its own weights are zero. Its contribution is added to the
+      bias of the next layer. If the next layer is a convolution with zero padding, the
+      contribution is added to the weights of one constant unit that stays.
+
+    Units that are added, multiplied or normalized together are removed together. The inputs and
+    outputs of the model keep their shapes. Layers of unknown classes are not shrunk; the report
+    gives the reasons.
+
+    "The same outputs" refers to inference. The small model is compared with the original on random
+    inputs before it is returned. The original is not changed.
 
     Args:
-        model: a built Functional or Sequential model, nested ones inside of it included.
-        round_to: what stays of a width becomes a multiple of this with units that are dead, which
-            processors like: 8 or 16. Widths up to it stay whole.
-        input_shape: the shape of one sample, where the model leaves it open, for the FLOPs of the
-            report and the comparison: a tuple; for several inputs a list or a dict of tuples like
-            the inputs. Without it, two sizes are tried.
+        model: a built Functional or Sequential model. It may contain others.
+        round_to: an int. Dead units are kept so that each width larger than `round_to` becomes a
+            multiple of it. Multiples of 8 or 16 run faster on many devices. Smaller widths are not
+            rounded. Default: 1.
+        input_shape: shape of one sample, without the batch axis, for models whose inputs have
+            undefined sizes: a tuple, or for several inputs a list or dict of tuples in the
+            structure of the inputs. It is used for the FLOPs of the report and for the comparison.
+            Default: None, which compares the models in two sizes and leaves the FLOPs unknown.
 
     Returns:
-        `(small, report)`: a plain Keras model with the names, dtypes, `trainable` flags and
-        penalties of the original, compiled alike (with a fresh state of the optimizer), and a
-        `kerasreg.results.ShrinkReport`.
+        `(small, report)`. `small` is a plain Keras model with the names, dtypes, `trainable` flags
+        and penalties of the original. It is compiled with the same arguments, with a new optimizer
+        state. `report` is a `kerasreg.results.ShrinkReport`.
 
     Raises:
-        ValueError: for a subclassed or unbuilt model, or one with quantized layers or adapters,
-            weights that are not finite, or an `input_shape` that does not fit.
-        RuntimeError: if the outputs were not the same; no model is returned then.
+        ValueError: for a model that is subclassed, not built or quantized, or that has LoRA
+            adapters or weights that are not finite, and for an `input_shape` that does not fit.
+        RuntimeError: if the outputs of the small model differ; no model is returned then.
 
     Example:
 
@@ -73,7 +80,7 @@ def shrink(
 
 
 def _reduce(model, round_to):
-    """`(small, analysis, dead)`, with what was found out about the model itself."""
+    """Returns `(small, analysis, dead)`; the latter two describe `model`, not `small`."""
 
     def without_dead(analysis):
         dead = find_dead(analysis, round_to)
@@ -81,17 +88,18 @@ def _reduce(model, round_to):
 
     small, analysis, dead = analyse(model, without_dead)
     if analysis.is_coarse and dead.labels.any():
-        # With fewer groups, what went together before may go alone.
+        # In the smaller model, units may be removable alone that had to be removed together.
         small, *analysis.again = _reduce(small, round_to)
     return small, analysis, dead
 
 
 def compile_alike(model, small):
-    """Compile the small model as the other one is; warn where Keras cannot."""
+    """Compiles the small model with the arguments of the other one; warns if that fails."""
     try:
         small.compile_from_config(model.get_compile_config())
-    except Exception as error:  # Keras raises whatever a custom object raises.
+    except Exception as error:  # A custom object may raise any exception.
         warn(
-            f"The model that `kerasreg.shrink` returns is not compiled: '{model.name}' was "
-            f"compiled with what Keras cannot save ({error}). Compile it."
+            f"The returned small model is not compiled, because Keras cannot serialize the "
+            f"arguments that '{model.name}' was compiled with ({error}). Call its `compile` "
+            "before training or evaluating it."
         )

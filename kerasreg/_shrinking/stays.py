@@ -1,14 +1,17 @@
-"""Why units stay that are constant."""
+"""The reasons why constant units stay."""
 
 import numpy as np
 
 
 def lost_constants(analysis, gone):
-    """`{reason: how many units}` that are constant until an operation loses that.
+    """Returns how many units stay because an operation does not keep constants constant.
 
     Args:
         analysis: an `Analysis`.
-        gone: which labels are gone, by root label.
+        gone: bool array, indexed by root label; True for units that are removed.
+
+    Returns:
+        `{reason: number of units}`.
     """
     lost = {}
     for call in analysis.graph.calls:
@@ -21,7 +24,7 @@ def lost_constants(analysis, gone):
         }
         if units:
             name, kind = call.operation.name, type(call.operation).__name__
-            mask = ", where masks are" if any(each.is_masked for each in call.inputs) else ""
+            mask = ", with a mask" if any(each.is_masked for each in call.inputs) else ""
             reason = f"constants do not stay constants in '{name}' ({kind}{mask})"
             lost[reason] = lost.get(reason, 0) + len(units)
     return lost
@@ -32,7 +35,7 @@ def _roots(tensor, roots):
 
 
 def _constant(tensors, roots):
-    """The root labels of what is constant in each tensor that has them."""
+    """Returns the root labels that are constant in every tensor in which they occur."""
     found, varying = set(), set()
     for tensor in tensors:
         for axis, labels in tensor.labels.items():

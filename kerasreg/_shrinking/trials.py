@@ -1,4 +1,4 @@
-"""The inputs on which two models are compared: ordinary ones, and all that layers treat apart."""
+"""The inputs on which two models are compared: ordinary ones and special cases of layers."""
 
 import contextlib
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from keras import layers, ops
 from kerasreg._graph.calls import replaced_call
 from kerasreg._graph.tracing import trace
 
-#: Samples of a small model: see `_floats` and `_ids`.
+#: The kinds of samples for a small model: see `_floats` and `_ids`.
 _KINDS = ("plain", "negative", "positive", "tied", "zero", "some", "one", "last")
 _LARGE, _MANY = 100.0, 300_000
 
@@ -20,9 +20,9 @@ class Trial:
     """Inputs for a model.
 
     Attributes:
-        inputs: an array for each input.
-        is_special: if so, it counts only where the model gives finite numbers for it.
-        hides_steps: whether `Masking` hides some steps, whatever it gets.
+        inputs: a list with an array for each input.
+        is_special: True to compare only samples for which the original gives finite outputs.
+        hides_steps: True to let each `Masking` mask some steps, independent of its input.
     """
 
     inputs: list
@@ -31,16 +31,25 @@ class Trial:
 
 
 def is_small(model):
-    """Whether many trials cost next to nothing."""
+    """Returns whether a model is so small that many trials cost little time."""
     return model.count_params() < _MANY
 
 
 def trials(model, sizes, rng, only_plain=False, high=None, kinds=None):
-    """The `Trial`s of a model for inputs of these sizes, without the batch; ids are below `high`.
+    """Yields the `Trial`s of a model.
 
-    Numbers of both signs, in which about half of the units behind a ReLU are alive, large ones,
-    ties, zeros, masked steps and whole masked samples, ids from the first to the last of a table
-    and beyond, and minus infinity where there is a softmax. The first one every model has to take.
+    They have numbers of both signs (so that about half of the units of a ReLU are active), large
+    numbers, ties, zeros, masked steps and fully masked samples, ids from the first to the last of
+    a table and out of range, and minus infinity for models with a softmax. The first trial has
+    valid inputs, which the model must accept.
+
+    Args:
+        model: a built model with a graph.
+        sizes: the shapes of its inputs, without the batch axis.
+        rng: a NumPy random generator.
+        only_plain: True to leave out all special trials.
+        high: ids are below this number. Default: the size of the smallest embedding of an input.
+        kinds: the kinds of samples to draw, out of `_KINDS`.
     """
     leads = _leads(model, high)
     kinds = kinds or (_KINDS if is_small(model) else _KINDS[:1] + _KINDS[5:6])
@@ -74,7 +83,7 @@ def trials(model, sizes, rng, only_plain=False, high=None, kinds=None):
 
 @contextlib.contextmanager
 def hidden_steps(model, seed=0):
-    """A context in which each `Masking` of a model gets its `mask_value` at some steps."""
+    """A context in which the input of each `Masking` has its `mask_value` at some steps."""
     found = [each for each in model._flatten_layers() if isinstance(each, layers.Masking)]
     with contextlib.ExitStack() as stack:
         for place, layer in enumerate(found):
@@ -88,7 +97,7 @@ def _hiding(layer, rng):
 
     def hide(inputs, *args, **kwargs):
         hidden = rng.random((*inputs.shape[:-1], 1)) < 0.4
-        # All steps of the first sample.
+        # The first sample is masked completely.
         hidden[:1] = True
         value = ops.cast(layer.mask_value, inputs.dtype)
         return call(ops.where(ops.convert_to_tensor(hidden), value, inputs), *args, **kwargs)
@@ -97,8 +106,8 @@ def _hiding(layer, rng):
 
 
 def _inputs(model, sizes, kinds, leads, rng, scale=1.0):
-    """Lists of arrays, as many as it takes for all kinds of samples."""
-    # With several inputs, first all of one kind, and then in other pairs.
+    """Returns batches (a list with an array per input each) that contain all kinds of samples."""
+    # Several inputs get the same kinds first, then different ones.
     count = len(kinds) * (1 if len(model.inputs) == 1 else 2)
     batch = next((each.shape[0] for each in model.inputs if each.shape[0]), None) or count
     count = -(-count // batch) * batch
@@ -115,7 +124,7 @@ def _sample(dtype, shape, kind, lead, rng, scale):
     if keras.backend.is_float_dtype(dtype):
         return _floats(shape, kind, lead.hidden, scale, rng)
     if dtype == "bool":
-        # Masks.
+        # A bool input is usually a mask.
         constant = {"zero": False, "positive": True}.get(kind)
         return rng.random(shape) < 0.5 if constant is None else np.full(shape, constant)
     return _ids(shape, kind, lead.high, rng)
@@ -146,11 +155,11 @@ def _ids(shape, kind, high, rng):
 
 @dataclass
 class _Lead:
-    """Where an input leads to.
+    """The special values of the layers that read an input.
 
     Attributes:
-        high: how many ids the smallest table takes; 2 where there is none.
-        hidden: the value of steps that a `Masking` hides.
+        high: number of ids of the smallest embedding; 2 without an embedding.
+        hidden: the value of steps that a `Masking` masks.
     """
 
     high: int = 2

@@ -1,4 +1,4 @@
-"""The proof: the small model against the original, on inputs of all kinds."""
+"""Comparison of the outputs of the shrunk model and the original."""
 
 import contextlib
 import itertools
@@ -13,36 +13,42 @@ from kerasreg._graph.precision import WIDEST
 from kerasreg._graph.tracing import functional_of
 from kerasreg._shrinking.trials import hidden_steps, is_small, trials
 
-#: What unknown sizes of the inputs are tried as: the first two that the model takes. Of images
-#: that are too small, nothing is left in the middle of a deep network, often without an error.
+#: Values for undefined input sizes; the first two that the model accepts are used. Large ones come
+#: first: a deep network reduces small images to tensors without elements, often without an error.
 _SIZES = (64, 75, 96, 224, 256, 32, 18, 13)
+#: Differences up to this are always accepted.
 _TOLERANCE = {"float64": 1e-9, "float32": 1e-3}
-#: Ten thousand times the rounding of one number.
+#: Ten thousand times the rounding error of one number.
 _ROUNDINGS = {"float64": 2e-12, "float32": 1e-3}
-#: What rounding explains at most, if nobody looks in a wider dtype.
+#: The largest difference that rounding can explain, if there is no comparison in a wider dtype.
 _MOST = {"float64": 1e-3, "float32": 0.1}
-#: What rounding explains without doubt.
+#: Differences up to this need no comparison in a wider dtype.
 _ROUNDING = {"float64": 1e-9, "float32": 2e-6}
 
 
 def verify(model, small, in_float64, shapes):
-    """`(difference, dtype)` of two models: the largest of their outputs, over inputs of all kinds.
+    """Compares the outputs of two models on the inputs of `trials.py`.
 
-    It is relative to the largest output. See `trials.py` for the inputs. Those of
-    unknown sizes are tried in two of them. Models that are small, and those whose dtype leaves a
-    doubt, are compared in float64.
+    Undefined sizes are tried with two values. Models are compared in float64 if they are small or
+    if their difference may be more than rounding.
 
     Args:
-        in_float64: gives both models in float64.
-        shapes: those of the inputs, without the batch; None where a size is unknown.
+        model: the original.
+        small: the shrunk model.
+        in_float64: a function without arguments that returns both models in float64.
+        shapes: shapes of the inputs, without the batch axis; None for undefined sizes.
+
+    Returns:
+        `(difference, dtype)`: the largest difference relative to the largest output, and the dtype
+        of the comparison.
 
     Raises:
-        RuntimeError: if it is larger than rounding explains.
+        RuntimeError: if the difference is larger than rounding explains.
     """
     dtype = model.compute_dtype
     dtype = WIDEST if dtype == "float64" else dtype
     has_wider = dtype != WIDEST == "float64"
-    # In float64, a small model is tried with everything.
+    # A small model gets all trials in float64 afterwards.
     is_first_look = has_wider and is_small(model)
     difference = _difference(model, small, shapes, is_first_look)
     _require(difference, dtype, model, shapes, most=math.inf if has_wider else None)
@@ -59,29 +65,30 @@ def verify(model, small, in_float64, shapes):
 def _require(difference, dtype, model, shapes, most=None):
     tolerance = _TOLERANCE.get(dtype, 0.1)
     if not difference <= tolerance:
-        # A deep network may blow rounding up: as much as it does with a change of its inputs. What
-        # jumps would explain anything.
+        # A deep network may amplify rounding errors as much as a small change of its inputs. The
+        # amplification of a discontinuous model is unbounded; `most` limits it.
         explained = _ROUNDINGS.get(dtype, 10.0) * _amplification(model, shapes)
         most = most or _MOST.get(dtype, 0.5)
         tolerance = max(tolerance, min(explained, most))
     if not difference <= tolerance:
         raise RuntimeError(
-            f"`kerasreg.shrink` made a model whose outputs differ by {difference:.1e} relative to "
-            f"those of '{model.name}', where {dtype} explains at most {tolerance:.0e}: it is not "
-            "returned. If layers of your own have rules or inherit from Keras' layers, look there "
-            "first; else please report this model."
+            f"The outputs of the shrunk model must equal those of '{model.name}'. Received: "
+            f"outputs that differ by {difference:.1e}, relative to the largest one, where rounding "
+            f"in {dtype} explains at most {tolerance:.0e}. The shrunk model is not returned. If "
+            "the model has custom layers with rules, or custom layers that inherit from layers of "
+            "Keras, check these first. Otherwise, please report this model."
         )
 
 
 def _difference(model, small, shapes, only_plain=False):
-    # The states of a recurrent layer may move on.
+    # Calls may update the states of recurrent layers.
     with unchanged([*_states(model), *_states(small)]):
         return _largest_difference(model, small, shapes, only_plain)
 
 
 def _largest_difference(model, small, shapes, only_plain):
     worst, tried, failure = 0.0, 0, None
-    # If a model does not take all ids of its tables, it takes the first two.
+    # A model that rejects some ids of its embeddings is tried with the ids 0 and 1.
     for high, sizes in itertools.product((None, 2), _sizes(shapes)):
         if high and tried:
             break
@@ -91,7 +98,7 @@ def _largest_difference(model, small, shapes, only_plain):
             for place, trial in enumerate(trials(model, sizes, rng, plain, high)):
                 worst = max(worst, _compare(model, small, trial, place == 0))
         except _NotTakenError as error:
-            # Too small for its convolutions, or too long for its positions?
+            # This size may be too small for a convolution, or too long for a position embedding.
             failure = failure or error.__cause__
             continue
         tried += 1
@@ -103,7 +110,7 @@ def _largest_difference(model, small, shapes, only_plain):
 
 
 def _sizes(shapes):
-    """Sizes of all inputs: those that are unknown are different, or all the same."""
+    """Yields shapes of all inputs, with undefined sizes that are all different or all the same."""
     count = sum(each is None for shape in shapes for each in shape)
     for place in range(len(_SIZES) if count else 1):
         for step in (1, 0) if count > 1 else (0,):
@@ -112,11 +119,11 @@ def _sizes(shapes):
 
 
 class _NotTakenError(Exception):
-    """The model does not take these inputs."""
+    """The model does not accept these inputs."""
 
 
 def _compare(model, small, trial, is_first):
-    """The largest difference of the outputs; 0 where the model itself makes nothing of a trial."""
+    """Returns the largest difference of the outputs; 0 if the original cannot compute a trial."""
     inputs = tree.pack_sequence_as(functional_of(model)._inputs_struct, trial.inputs)
     try:
         expected = _outputs(model, inputs, trial)
@@ -136,7 +143,10 @@ def _compare(model, small, trial, is_first):
 
 
 def _finite_samples(outputs):
-    """Which samples are finite in all outputs; None for none, or where outputs have no batch."""
+    """Returns a bool array of the samples that are finite in all outputs.
+
+    None if there is no such sample, or if the outputs have no common batch axis.
+    """
     if len({each.shape[:1] for each in outputs}) != 1 or not outputs[0].ndim:
         return None
     finite = [np.isfinite(each).reshape(len(each), -1).all(axis=1) for each in outputs]
@@ -145,7 +155,7 @@ def _finite_samples(outputs):
 
 
 def _amplification(model, shapes, change=1e-6):
-    """How many times as large as a relative change of the inputs that of the outputs is."""
+    """Returns the relative change of the outputs divided by that of the inputs."""
     rng = np.random.default_rng(0)
     sizes = [[_SIZES[0] if each is None else each for each in shape] for shape in shapes]
     inputs = next(trials(model, sizes, rng, kinds=("plain",))).inputs
@@ -176,7 +186,7 @@ def _outputs(model, inputs, trial=None):
 
 
 def _array(tensor):
-    # NumPy has no bfloat16.
+    # NumPy does not support bfloat16.
     narrow = keras.backend.standardize_dtype(tensor.dtype) == "bfloat16"
     tensor = ops.cast(tensor, "float32") if narrow else tensor
     return np.asarray(ops.convert_to_numpy(tensor)).astype("float64")
@@ -185,7 +195,7 @@ def _array(tensor):
 def _relative(old, new):
     if old.shape != new.shape:
         return math.inf
-    # What is infinite or not a number must be so in both.
+    # Infinities and NaN must be equal in both.
     differs = ~((old == new) | (np.isnan(old) & np.isnan(new)))
     difference = np.abs(old[differs] - new[differs]).max(initial=0.0)
     scale = np.abs(old[np.isfinite(old)]).max(initial=0.0)

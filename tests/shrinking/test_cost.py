@@ -203,7 +203,7 @@ def subclassed():
     (
         lambda: keras.Sequential([keras.Input((None, 3)), layers.Dense(2)]),
         (5, 4),
-        r"must fit.*without the batch: \(None, 3\)\. Received: input_shape=\(5, 4\)",
+        r"must fit.*without the batch axis: \(None, 3\)\. Received: input_shape=\(5, 4\)",
     ),
 ])  # fmt: skip
 def test_refused(make, shape, message):

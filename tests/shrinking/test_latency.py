@@ -65,7 +65,7 @@ def test_dicts_and_open_sizes():
     shapes = {"image": (6, 3), "text": (7,)}
     result = kerasreg.compare_latency(model, model, input_shape=shapes, repeats=5, warmup=1)
     assert result.speedup > 0
-    with pytest.raises(ValueError, match=r"`input_shape` must tell.*None for 'image' of shape"):
+    with pytest.raises(ValueError, match=r"`input_shape` must give.*None for 'image' of shape"):
         kerasreg.compare_latency(model, model)
 
 

@@ -76,8 +76,8 @@ def test_unknown_is_no_guess():
     _, report = kerasreg.shrink(model)
     assert report.flops_before is report.flops_after is report.layers[0].flops_before is None
     assert "| a | Dense | 4x3 | 4x3 | 15 | 15 | ? | ? |" in report.to_markdown()
-    assert report.uncounted == ["'a' has an open size: pass `input_shape`"]
-    assert "FLOPs: 'a' has an open size" in str(report)
+    assert report.uncounted == ["'a' has an undefined size: pass `input_shape`"]
+    assert "FLOPs: 'a' has an undefined size" in str(report)
     _, report = kerasreg.shrink(model, input_shape=(5, 4))
     assert report.flops_before == 5 * (2 * 4 * 3 + 3)
     assert report.uncounted == []
@@ -154,7 +154,7 @@ def test_what_is_left_by_index_and_by_name():
         kernel = np.asarray(keras.ops.convert_to_numpy(old.kernel))
         found = kernel[np.ix_(*rows[old.name].kept)]
         np.testing.assert_array_equal(found, keras.ops.convert_to_numpy(new.kernel))
-    with pytest.raises(ValueError, match=r"`names` must have 6 names\. Received: 1 names"):
+    with pytest.raises(ValueError, match=r"`names` must have .* of the 6 .*Received: 1 names"):
         rows["first"].left(names="a")
     with pytest.raises(ValueError, match=r"`axis` must be one of the 2 axes.*axis=2"):
         rows["first"].left(2)

@@ -1,1 +1,1 @@
-"""A smaller model within a budget."""
+"""Shrinking to a budget of parameters, FLOPs or latency."""

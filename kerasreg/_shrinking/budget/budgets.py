@@ -1,4 +1,4 @@
-"""What a smaller model may cost, and the fewest units that must go for it."""
+"""Budgets of a smaller model, and the smallest fraction of units to remove to meet them."""
 
 import math
 from functools import cache
@@ -12,20 +12,20 @@ from kerasreg._shrinking.costs.latency import seconds_of
 
 
 class Budget:
-    """At most so much of one kind of cost.
+    """An upper bound on one kind of cost.
 
     Args:
         removal: a `Removal`.
-        given: what the user said.
+        given: the argument of the user: the budget, or a fraction of the cost of the model.
         input_shape: the shape of one sample, or None.
 
     Attributes:
-        limit: in the unit of the cost.
-        received: what the user said, for errors.
+        limit: the bound, in the unit of the cost.
+        received: a description of the argument, for errors.
     """
 
     name, form = "", ","
-    #: How often the interval of shares is halved.
+    #: The number of bisection steps of `smallest_share`.
     halvings = 50
 
     def __init__(self, removal, given, input_shape=None):
@@ -34,19 +34,19 @@ class Budget:
         self.limit = self._limit(given)
 
     def cost(self, share):
-        """Of the model without this share of its units, as planned."""
+        """Returns the estimated cost of the model without this fraction of its units."""
         raise NotImplementedError
 
     def real(self, small):
-        """Of a model."""
+        """Returns the cost of a model."""
         raise NotImplementedError
 
     def excess(self, small):
-        """By how much a model is above the limit."""
+        """Returns the cost of a model minus the limit."""
         return self.real(small) - self.limit
 
     def smallest_share(self, limit):
-        """The smallest share of units without which the model is within a limit."""
+        """Returns the smallest fraction of units to remove so that the cost is within a limit."""
         if self.cost(0.0) <= limit:
             return 0.0
         smallest = self.cost(1.0)
@@ -54,7 +54,8 @@ class Budget:
             raise ValueError(
                 f"`{self.name}` must be a budget that can be reached. Received: "
                 f"{self.received}; the smallest is {smallest:{self.form}}, with one unit of "
-                "each width, or `min_units`, and what may not go (see `kerasreg.coupled_groups`)."
+                "each width, or `min_units`, and all units that cannot be removed (see "
+                "`kerasreg.coupled_groups`). Increase the budget."
             )
         low, high = 0.0, 1.0
         for _ in range(self.halvings):
@@ -80,7 +81,7 @@ class Budget:
 
 
 class ParamsBudget(Budget):
-    """Parameters."""
+    """A budget of parameters."""
 
     name = "params"
 
@@ -93,7 +94,7 @@ class ParamsBudget(Budget):
 
 
 class FlopsBudget(Budget):
-    """Floating-point operations of one sample."""
+    """A budget of floating-point operations for one sample."""
 
     name = "flops"
 
@@ -105,7 +106,7 @@ class FlopsBudget(Budget):
             raise ValueError(
                 "`flops` needs a model whose operations can be counted. Received: "
                 f"'{removal.model.name}', where {'; '.join(unknown[:5])}. Pass `input_shape` "
-                "where a size is open, and tell what your own layers cost with "
+                "if a size is undefined, and register the costs of custom layers with "
                 "`kerasreg.shrinking.cost_of`."
             )
         super().__init__(removal, given, input_shape)
@@ -119,7 +120,7 @@ class FlopsBudget(Budget):
 
 
 class LatencyBudget(Budget):
-    """Seconds for one sample; measured on a model that is built for it."""
+    """A budget of seconds for one sample; every cost is measured on a model built for this."""
 
     name, form, halvings = "latency", ".3g", 6
 
@@ -132,7 +133,7 @@ class LatencyBudget(Budget):
         return float(np.median(seconds_of([small], input_shape=self.input_shape)))
 
     def excess(self, small):
-        # It was measured.
+        # `smallest_share` has measured a model of this size; measuring again would add noise.
         return 0.0
 
     def _limit(self, given):
@@ -143,7 +144,7 @@ _KINDS = {each.name: each for each in (ParamsBudget, FlopsBudget, LatencyBudget)
 
 
 def kind_of_budget(given):
-    """The `Budget` class of the only one of `{name: value or None}` that is given."""
+    """Returns the `Budget` class for the one value of `{name: value or None}` that is not None."""
     names = [name for name, value in given.items() if value is not None]
     if len(names) != 1:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The statistics of BatchNormalization, estimated anew."""
+"""`kerasreg.recalibrate`: new estimates of the statistics of BatchNormalization."""
 
 import contextlib
 import itertools
@@ -20,32 +20,33 @@ from kerasreg._shrinking.costs.inference import without_gradients
 def recalibrate(
     model: keras.Model, data: Any, batch_size: int = 128, steps: int | None = None
 ) -> int:
-    """Estimate the moving means and variances of every BatchNormalization from data.
+    """Estimates the moving means and variances of all BatchNormalization layers from data.
 
-    Pruning changes what a normalization gets, while its moving statistics are still those of
-    before; new ones often give back most of the accuracy, without any training.
+    Pruning changes the inputs of the normalization layers, but not their moving statistics. New
+    statistics often recover most of the accuracy without training.
 
-    Every batch runs through the model once, normalized by its own statistics as in training, all
-    else as in inference (no dropout). The new statistics are the mean and the variance of all
-    numbers that a normalization got, not a moving average; the old ones have no influence. With
-    `batch_size=None` they are exactly those of what each layer gets in inference afterwards.
-    Nothing else changes.
+    Every batch passes through the model once. BatchNormalization uses the statistics of the batch,
+    as in training; all other layers run in inference mode (no dropout). The new statistics are the
+    mean and the variance over all inputs of a layer, not a moving average. They do not depend on
+    the old ones. With `batch_size=None` they are exactly those of the inputs of each layer in
+    inference afterwards. No other variable changes.
 
     Args:
         model: a built Keras model.
-        data: inputs as for `predict`, or a tuple `(inputs, ...)`; or batches of either, which may
-            be a `keras.utils.PyDataset`, a `tf.data.Dataset`, a loader of torch or a generator.
-            Some thousand samples are enough.
-        batch_size: samples per batch of arrays, at most; the larger, the better. None is all at
-            once.
-        steps: how many batches to take, for data that does not end; None is all.
+        data: inputs as for `predict`, or a tuple `(inputs, ...)`; or batches of either: a
+            `keras.utils.PyDataset`, a `tf.data.Dataset`, a torch `DataLoader` or a generator.
+            A few thousand samples are enough.
+        batch_size: maximum number of samples per batch, for arrays. Larger batches give better
+            estimates. None uses all samples in one batch. Default: 128.
+        steps: number of batches to use. It is needed for infinite data. Default: None, which uses
+            all batches.
 
     Returns:
-        The number of layers.
+        The number of BatchNormalization layers.
 
     Raises:
-        ValueError: for a model without BatchNormalization, no data, or statistics that are NaN or
-            infinite; then nothing is changed.
+        ValueError: for a model that is not built or has no BatchNormalization, for no data, and
+            for statistics that are NaN or infinite. No variable is changed then.
 
     Source: Wu & Johnson (2021), "Rethinking 'Batch' in BatchNorm" (PreciseBN).
 
@@ -63,7 +64,8 @@ def recalibrate(
     if not found:
         raise ValueError(
             "`kerasreg.recalibrate` needs a model with BatchNormalization, whose statistics it "
-            f"estimates. Received: '{model.name}', which has none. There is nothing to do."
+            f"estimates. Received: '{model.name}', which has no such layer. A model without "
+            "BatchNormalization needs no recalibration."
         )
     seen = {id(layer): _Population() for layer in found}
     with contextlib.ExitStack() as stack:
@@ -76,7 +78,7 @@ def recalibrate(
     _require_finite(found, seen)
     for layer in found:
         population = seen[id(layer)]
-        # What the model never calls keeps what it has.
+        # A layer that the model does not call keeps its statistics.
         if population.count:
             layer.moving_mean.assign(population.mean)
             layer.moving_variance.assign(population.squares / population.count)
@@ -84,13 +86,13 @@ def recalibrate(
 
 
 class _Population:
-    """The mean, and the sum of squares about it, of all that was added."""
+    """The running mean of added values, and the sum of their squared deviations from it."""
 
     def __init__(self):
         self.count, self.mean, self.squares = 0.0, 0.0, 0.0
 
     def add(self, mean, variance, count):
-        """A part with this mean and variance."""
+        """Adds `count` values with this mean and variance."""
         mean, variance = (
             np.asarray(ops.convert_to_numpy(each), "float64") for each in (mean, variance)
         )
@@ -119,10 +121,10 @@ def _watched(layer, population):
 
 
 def _numbers(layer, inputs, mask):
-    """What a layer normalizes, and all axes but that of the features."""
+    """Returns the values that a layer normalizes, and all axes but that of the features."""
     inputs = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
     if mask is not None:
-        # Of masked steps, nothing counts; the features are last then.
+        # Masked steps are left out. Keras supports masks only with the features last.
         inputs = ops.convert_to_numpy(inputs)[np.asarray(ops.convert_to_numpy(mask), bool)]
         inputs = ops.convert_to_tensor(inputs)
     rank = len(inputs.shape)
@@ -130,7 +132,7 @@ def _numbers(layer, inputs, mask):
 
 
 def _inputs(data, batch_size, steps):
-    """Batch after batch of inputs."""
+    """Yields the inputs of each batch."""
     validation.integer(steps, "steps", at_least=1, none="all batches")
     count = 0
     for inputs, *_ in itertools.islice(_batches(data, batch_size, steps), steps):
@@ -138,8 +140,8 @@ def _inputs(data, batch_size, steps):
         count += 1
     if not count:
         raise ValueError(
-            "`kerasreg.recalibrate` needs data. Received: no batch at all. A generator that was "
-            "used up before gives none."
+            "`kerasreg.recalibrate` needs data. Received: no batch. A generator can be used only "
+            "once: pass a new one."
         )
 
 
@@ -150,13 +152,13 @@ def _batches(data, batch_size, steps):
         return iter(Batches(arrays, None, None, batch_size, "kerasreg.recalibrate"))
     if not is_batches(data):
         raise ValueError(
-            "`data` must be arrays, a tuple that begins with them, or batches of these. Received: "
-            f"data of type {type(data).__name__}"
+            "`data` must be inputs (arrays), a tuple `(inputs, ...)`, or batches of either. "
+            f"Received: data of type {type(data).__name__}"
         )
     if steps is None and never_ends(data):
         raise ValueError(
-            "`steps` must tell how many batches to take of data that does not end. Received: "
-            f"steps=None with data of type {type(data).__name__}"
+            "`steps` must be the number of batches to use, because the data is infinite. "
+            f"Received: steps=None with data of type {type(data).__name__}"
         )
     return each_batch(data, steps)
 
@@ -166,7 +168,7 @@ def _require_finite(found, seen):
         population = seen[id(layer)]
         if not (np.isfinite(population.mean).all() and np.isfinite(population.squares).all()):
             raise ValueError(
-                f"`kerasreg.recalibrate` needs finite numbers. Received: NaN or infinity in what "
-                f"'{layer.name}' gets; no layer is changed. Look for it in the data, and in the "
-                "weights in front of this layer."
+                "`kerasreg.recalibrate` needs finite values. Received: NaN or infinite inputs of "
+                f"'{layer.name}'. No layer is changed. Check the data, and the weights of the "
+                "layers before this one."
             )

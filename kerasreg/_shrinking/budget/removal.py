@@ -1,4 +1,4 @@
-"""The weakest units of a model: which they are, and the model without them."""
+"""Selection and removal of the weakest units of a model."""
 
 import numpy as np
 
@@ -10,12 +10,12 @@ from kerasreg._shrinking.rebuild import Rebuild
 
 
 class Removal:
-    """The weakest units of a model, to a fraction of all that may go.
+    """The removal of a fraction of the removable units of a model, the weakest first.
 
     Args:
         model: a built model.
-        selection: the `Selection` of a pruning of coupled units.
-        analysis: that of the model.
+        selection: a `Selection` with the pattern `Coupled`.
+        analysis: the `Analysis` of the model.
     """
 
     def __init__(self, model, selection, analysis):
@@ -29,7 +29,7 @@ class Removal:
         self._roots = [self._roots_of(target.group.members[0]) for target in self._targets]
 
     def gone(self, share):
-        """Which root labels go, with those that are dead already."""
+        """Returns a bool array of the root labels to remove, including those that are dead."""
         gone = self._dead.copy()
         for roots, units in zip(self._roots, self._units(share), strict=True):
             gone[roots[units]] = True
@@ -37,11 +37,11 @@ class Removal:
         return gone
 
     def without(self, share):
-        """A model of the size that is left; its outputs are those of no other."""
+        """Returns a model of the remaining size, for timing only; its outputs are meaningless."""
         return Rebuild(self.analysis, Dead(self.gone(share), {}, {})).model(self.model)
 
     def zeroed(self, share):
-        """A copy of the model in which the units are zero."""
+        """Returns a copy of the model in which the weights of the removed units are zero."""
         copy = Rebuild(self.analysis, Dead.nothing(self.analysis)).model(self.model)
         twins = dict(zip(map(id, self.model.weights), copy.weights, strict=True))
         for target, units in zip(self._targets, self._units(share), strict=True):
@@ -53,7 +53,7 @@ class Removal:
     def _units(self, share):
         counts = self._selection.counts(self._targets, self._scores, share, share)
         for target, scores, count in zip(self._targets, self._scores, counts, strict=True):
-            # What is dead stays dead.
+            # Dead units (with a score of -inf) are always among the selected ones.
             count = target.units.nearest(count, least=int(np.count_nonzero(scores == -np.inf)))
             yield weakest(scores, count)
 

@@ -1,4 +1,4 @@
-"""A smaller model within a budget: what matters least goes."""
+"""`kerasreg.shrink_to`: a smaller model within a budget, without the least important units."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,7 +21,7 @@ from kerasreg._shrinking.budget.removal import Removal
 from kerasreg._shrinking.report import ShrinkReport
 from kerasreg._shrinking.shrink import compile_alike, shrink
 
-#: How often what constants add is taken off the budget.
+#: How often the limit is lowered by the excess cost of constants.
 _TRIES = 5
 
 
@@ -40,34 +40,41 @@ def shrink_to(
     min_units: int = 1,
     input_shape: InputShape = None,
 ) -> tuple[keras.Model, ShrinkReport]:
-    """A smaller model within a budget: without the units that matter least.
+    """Returns a smaller model within a budget, without the least important units.
 
-    Whole units (neurons, channels, heads) go, with all weights that compute and read them, as few
-    as the budget allows; see `kerasreg.coupled_groups`. Unlike those of `kerasreg.shrink`, the
-    outputs change. The original is left as it is.
+    Whole units (neurons, channels, heads) are removed, with all weights that compute and read
+    them: see `kerasreg.coupled_groups`. As few units are removed as the budget requires. Unlike
+    with `kerasreg.shrink`, the outputs change. The original is not changed.
+
+    Exactly one of `params`, `flops` and `latency` must be given.
 
     Args:
         model: a built Functional or Sequential model.
-        params, flops: at most so many parameters, or floating-point operations for one sample (see
-            `kerasreg.flops`): an int, or a float, the fraction of what the model has.
-        latency: at most so many seconds for one sample, in the median that
-            `kerasreg.compare_latency` measures. Exactly one of the three is given.
-        data: inputs, or `(inputs, targets)`, or batches of them that can be read again and again.
-            With data, the statistics of BatchNormalization are estimated anew: see
-            `kerasreg.recalibrate`.
-        fine_tune: arguments of `fit` to train the small model on `data`, such as
-            `{"epochs": 3}`; None trains nothing. The model must be compiled.
+        params: maximum number of parameters: an int, or a float in (0, 1] as a fraction of those
+            of the model.
+        flops: maximum number of floating-point operations for one sample (see `kerasreg.flops`):
+            an int, or a float in (0, 1] as a fraction of those of the model.
+        latency: maximum number of seconds for one sample: a float. It is compared with the median
+            that `kerasreg.compare_latency` measures.
+        data: inputs, or `(inputs, targets)`, or batches of either that can be iterated several
+            times. If it is given, the statistics of BatchNormalization are estimated again: see
+            `kerasreg.recalibrate`. Default: None.
+        fine_tune: a dict of arguments of `fit`, such as `{"epochs": 3}`, to train the small model
+            on `data`. The model must be compiled. Default: None, which does not train.
         score, scope, include, exclude: see `kerasreg.callbacks.Pruning`.
         round_to, min_units: see `kerasreg.patterns.Coupled`.
-        input_shape: the shape of one sample, where the model leaves it open.
+        input_shape: shape of one sample, for models whose inputs have undefined sizes: see
+            `kerasreg.shrink`.
 
     Returns:
-        `(small, report)`, as `kerasreg.shrink`. The report is about what was removed: its
-        `difference` is to the original with the same units set to zero.
+        `(small, report)`, as `kerasreg.shrink`. The report describes the removal, before any
+        fine-tuning. Its `difference` compares the small model with a copy of the original in which
+        the removed units are zero.
 
     Raises:
-        ValueError: for no budget or several, one that cannot be reached (with the smallest that
-            can), or what `kerasreg.shrink`, `kerasreg.prune` and `kerasreg.recalibrate` refuse.
+        ValueError: for no budget or several, for one that cannot be reached (the error has the
+            smallest possible one), and for whatever `kerasreg.shrink`, `kerasreg.prune` and
+            `kerasreg.recalibrate` reject.
 
     Example:
 
@@ -108,11 +115,11 @@ def _within(budget, removal, round_to, input_shape):
         excess = budget.excess(small)
         if excess <= 0:
             return small, report
-        # What was dead before left constants, which take some room.
+        # Units that were dead before left constants, whose biases add to the cost.
         limit -= excess
     raise ValueError(
-        f"`{budget.name}` must be a budget that can be reached. Received: {budget.received}; it is "
-        f"exceeded by {excess:,} with all that could go. Allow more."
+        f"`{budget.name}` must be a budget that can be reached. Received: {budget.received}; the "
+        f"smallest model found exceeds it by {excess:,}. Increase the budget."
     )
 
 
@@ -123,10 +130,11 @@ def _require_fit(model, data, fine_tune):
     if fine_tune is not None and (data is None or not model.compiled):
         raise ValueError(
             "`fine_tune` needs `data` and a compiled model. Received: data of type "
-            f"{type(data).__name__}, and a model that is {'' if model.compiled else 'not '}compiled"
+            f"{type(data).__name__}, and a model that is {'' if model.compiled else 'not '}"
+            "compiled. Pass `data=(x, y)`, and call `compile` before."
         )
     if fine_tune is not None and isinstance(data, (np.ndarray, list)):
         raise ValueError(
-            "`fine_tune` needs targets: data=(x, y), or batches of both. Received: data of type "
-            f"{type(data).__name__}, inputs alone"
+            "`fine_tune` needs `data` with targets: `(inputs, targets)`, or batches of both. "
+            f"Received: only inputs, of type {type(data).__name__}"
         )

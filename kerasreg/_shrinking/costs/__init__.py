@@ -1,6 +1,6 @@
-"""What each kind of layer costs: one small function per kind."""
+"""Costs of layers in floating-point operations: one small function for each kind of layer."""
 
-# Each registers the costs of its layers.
+# Importing these modules registers the costs of their layers.
 from kerasreg._shrinking.costs import elementwise, kernels  # noqa: F401
 from kerasreg._shrinking.costs.base import cost, cost_of, costs, total, unknown_costs
 

@@ -1,4 +1,4 @@
-"""The registry of what operations cost."""
+"""The registry of the costs of operations."""
 
 import math
 from collections.abc import Callable
@@ -8,15 +8,22 @@ _NAMED: dict[tuple[str, str], Callable] = {}
 
 
 class UnknownSizeError(ValueError):
-    """A size that the graph leaves open."""
+    """Raised for a size that is undefined (None) in the graph."""
 
 
 def cost_of(*classes: type) -> Callable:
-    """Register what layers of these classes cost, and what inherits from them.
+    """Registers the FLOPs of layers of these classes and their subclasses. A decorator.
 
-    The function gets `(call, shape)`: the `kerasreg.shrinking.Call`, and what gives the
-    shape of a tensor, a variable or an array. It returns a number of floating-point operations,
-    or None where that is unknown.
+    The decorated function is called as `function(call, shape)`. `call` is the
+    `kerasreg.shrinking.Call` of a layer; `shape` is a function that returns the shape of a tensor,
+    a variable or an array. It returns the number of floating-point operations of the call, or None
+    if this is unknown.
+
+    Args:
+        *classes: layer classes.
+
+    Returns:
+        A decorator, which returns the function unchanged.
 
     Example:
 
@@ -38,9 +45,9 @@ def cost_of(*classes: type) -> Callable:
 
 
 def cost_of_classes(module, *names):
-    """Register what the classes of these names cost, in modules that begin with `module`.
+    """Registers the FLOPs of classes with these names, in modules that begin with `module`.
 
-    For classes without a public place: Keras may move them, so nothing here imports them.
+    This is for classes without a public name. Keras may move them, so they are not imported here.
     """
 
     def register(function):
@@ -51,20 +58,20 @@ def cost_of_classes(module, *names):
 
 
 def cost_of_ops(*names):
-    """Register what operations of `keras.ops` cost: their classes have no public place."""
+    """Registers the FLOPs of operations of `keras.ops`, whose classes have no public name."""
     return cost_of_classes("keras.src.ops.", *names)
 
 
 def cost(call, shape):
-    """The FLOPs of one call, or None."""
+    """Returns the FLOPs of one call, or None if they are unknown."""
     try:
         return _function_of(call.operation)(call, shape)
-    except Exception:  # A size is open, or a function of a user raises.
+    except Exception:  # A size is undefined, or a registered function raises.
         return None
 
 
 def unknown_costs(graph, shape):
-    """`[why the FLOPs of an operation are unknown]`."""
+    """Returns a list of reasons, one for each operation with unknown FLOPs."""
     found = {}
     for call in graph.calls:
         operation, kind = call.operation, type(call.operation).__name__
@@ -75,7 +82,7 @@ def unknown_costs(graph, shape):
                     "`kerasreg.shrinking.cost_of`"
                 )
         except UnknownSizeError:
-            found[id(operation)] = f"'{operation.name}' has an open size: pass `input_shape`"
+            found[id(operation)] = f"'{operation.name}' has an undefined size: pass `input_shape`"
         except Exception as error:
             failure = f"{type(error).__name__}: {error}"
             found[id(operation)] = f"the cost of '{operation.name}' ({kind}) raised {failure}"
@@ -83,7 +90,7 @@ def unknown_costs(graph, shape):
 
 
 def costs(graph, shape):
-    """`{id(operation): FLOPs of all of its calls, or None}`."""
+    """Returns `{id(operation): FLOPs of all of its calls, or None}`."""
     found = {}
     for call in graph.calls:
         each = cost(call, shape)
@@ -93,13 +100,13 @@ def costs(graph, shape):
 
 
 def total(counts):
-    """The sum, or None if one of them is None."""
+    """Returns the sum, or None if one of the counts is None."""
     counts = list(counts)
     return None if None in counts else sum(counts)
 
 
 def count(shape):
-    """The number of elements."""
+    """Returns the number of elements of a shape."""
     return math.prod(shape)
 
 

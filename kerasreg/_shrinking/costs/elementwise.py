@@ -1,4 +1,4 @@
-"""What costs one operation per element, and what costs none."""
+"""Costs of operations with one FLOP per element, and of those without FLOPs."""
 
 from keras import layers
 
@@ -32,7 +32,7 @@ _RANDOM = [cls for name, cls in vars(layers).items() if name.startswith("Random"
 @cost_of_ops("Square", "Squareplus", "Std", "Subtract", "Sum", "Tan", "Tanh", "TanhShrink")
 @cost_of_ops("Threshold", "TrueDivide", "Var", "Where")
 def _per_element(call, shape):
-    """What it reads or what it writes, whichever is larger."""
+    """One FLOP per element of the largest input or output."""
     return max(count(shape(each)) for each in (*call.inputs, *call.outputs))
 
 
@@ -57,5 +57,5 @@ def _upsampling(call, shape):
 @cost_of_ops("StopGradient", "Swapaxes", "Take", "TakeAlongAxis", "Tile", "Transpose", "Tril")
 @cost_of_ops("Triu", "Unstack", "Vsplit", "Vstack", "ZerosLike", "Rearrange")
 def _nothing(call, shape):
-    """Moves or selects numbers, or does nothing in inference."""
+    """No FLOPs: these operations move or select values, or do nothing in inference."""
     return 0

@@ -1,4 +1,4 @@
-"""What a model computes: floating-point operations, counted from its graph."""
+"""`kerasreg.flops`: the floating-point operations of a model, counted in its graph."""
 
 import keras
 import numpy as np
@@ -11,23 +11,26 @@ from kerasreg._shrinking.costs.base import UnknownSizeError
 
 
 def flops(model: keras.Model, input_shape: InputShape = None) -> int | None:
-    """The floating-point operations of one inference of one sample.
+    """Returns the floating-point operations (FLOPs) of the inference of one sample.
 
-    Two for every multiply-add of a kernel, of attention and of a matrix product; one for every
-    element of a bias, an activation, a normalization, a sum, a pooling and the like, counted in
-    their input or their output, whichever is larger; none for what moves or selects numbers.
+    - Every multiply-add of a kernel, an attention or a matrix product counts as 2.
+    - Bias additions, activations, normalizations, sums, poolings and similar operations count as 1
+      per element of their input or output, whichever is larger.
+    - Operations that only move or select values count as 0.
 
     Args:
-        model: a built Functional or Sequential model, nested ones inside of it included.
-        input_shape: the shape of one sample, where the model leaves it open: a tuple; for several
-            inputs a list or a dict of tuples like the inputs.
+        model: a built Functional or Sequential model. It may contain others.
+        input_shape: shape of one sample, without the batch axis, for models whose inputs have
+            undefined sizes: a tuple, or for several inputs a list or dict of tuples in the
+            structure of the inputs.
 
     Returns:
-        An int, or None where a size is open or a layer unknown (`Lambda`, your own): see
-        `kerasreg.shrinking.cost_of`.
+        An int. None if a size is undefined, or if the cost of a layer is unknown (`Lambda`, custom
+        layers): see `kerasreg.shrinking.cost_of`.
 
     Raises:
-        ValueError: for an unbuilt or subclassed model, or an `input_shape` that does not fit.
+        ValueError: for a model that is not built or is subclassed, and for an `input_shape` that
+            does not fit.
 
     Example:
 
@@ -48,17 +51,19 @@ def _require_graph(model):
         kind = type(model).__name__
         raise ValueError(
             "`kerasreg.flops` needs a built Functional or Sequential model, because it follows the "
-            f"graph of its layers. Received: {getattr(model, 'name', model)!r}, a {kind}. Build it "
-            "as `keras.Model(inputs, outputs)`, or start a Sequential with `keras.Input(shape)`."
+            f"graph of its layers. Received: {getattr(model, 'name', model)!r}, a {kind}. Create "
+            "it as `keras.Model(inputs, outputs)`, or start a Sequential with "
+            "`keras.Input(shape)`."
         )
 
 
 class Shapes:
-    """The shapes of tensors and variables: as they are, or without what is gone.
+    """The shapes of tensors and variables, optionally without removed units.
 
     Args:
-        sizes: `{id(tensor): shape}` for tensors whose own leaves something open.
-        analysis, gone: an `Analysis`, and which labels are gone, a bool array; or None.
+        sizes: `{id(tensor): shape}` for tensors with undefined sizes.
+        analysis: an `Analysis`, or None.
+        gone: bool array, indexed by label; True for removed units. Or None.
     """
 
     def __init__(self, sizes=None, analysis=None, gone=None):
@@ -82,7 +87,7 @@ class Shapes:
 
 
 def open_sizes(model, graph, input_shape=None):
-    """`{id(tensor): shape}` for one sample of this shape; empty where no size is open."""
+    """Returns `{id(tensor): shape}` for one sample of this shape; empty if none is needed."""
     functional = functional_of(model)
     shapes = input_shapes(model, input_shape)
     if input_shape is None:
@@ -104,7 +109,7 @@ def open_sizes(model, graph, input_shape=None):
 def _specs(operation, args, kwargs):
     specs = tree.flatten(operation.compute_output_spec(*args, **kwargs))
     if any(None in each.shape for each in specs):
-        # `EinsumDense` says what it was told; tracing its call tells all.
+        # `EinsumDense` returns the `output_shape` of its config; tracing its call gives all sizes.
         specs = tree.flatten(keras.Operation.compute_output_spec(operation, *args, **kwargs))
     return specs
 
@@ -114,24 +119,24 @@ def _is_fixed(tensor):
 
 
 def input_shapes(model, input_shape=None):
-    """The shapes of all inputs, without the batch; None where one is open."""
+    """Returns the shapes of all inputs, without the batch axis; None for an undefined size."""
     own = [tuple(each.shape[1:]) for each in functional_of(model).inputs]
     if input_shape is None:
         return own
     shapes = _shapes_of(input_shape)
     if len(shapes) != len(own) or not all(map(_fits, own, shapes)):
         raise ValueError(
-            "`input_shape` must fit the inputs of the model, without the batch: "
+            "`input_shape` must fit the inputs of the model, without the batch axis: "
             f"{own[0] if len(own) == 1 else own}. Received: input_shape={input_shape!r}"
         )
     return shapes
 
 
 def _shapes_of(input_shape):
-    """The shapes that were given, a tuple each; none for what is no shape."""
+    """Returns the given shapes as a list of tuples; empty if the argument is not a shape."""
     try:
         if isinstance(input_shape, dict):
-            # Keras orders dicts by their keys.
+            # Keras flattens dicts in the order of their keys.
             return [tuple(input_shape[key]) for key in sorted(input_shape)]
         if all(isinstance(each, int) for each in input_shape):
             return [tuple(input_shape)]

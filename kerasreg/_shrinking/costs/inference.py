@@ -1,4 +1,4 @@
-"""Inference as `predict` runs it, without touching the model."""
+"""Inference as in `predict`, without changing the model."""
 
 import contextlib
 
@@ -6,14 +6,14 @@ import keras
 
 
 def compiled(model):
-    """`inputs -> outputs`, compiled on the first call where the backend compiles."""
+    """Returns a function of the inputs, compiled on its first call (TensorFlow and JAX)."""
     if model.run_eagerly:
         return lambda inputs: model(inputs, training=False)
     return {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()](model)
 
 
 def without_gradients():
-    """A context in which nothing is recorded for gradients."""
+    """A context in which no gradients are recorded."""
     if keras.backend.backend() != "torch":
         return contextlib.nullcontext()
     import torch

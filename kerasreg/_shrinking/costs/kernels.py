@@ -1,4 +1,4 @@
-"""What layers with kernels cost, attention, recurrence and matrix products."""
+"""Costs of layers with kernels, attention, recurrent layers and matrix products."""
 
 import keras
 from keras import layers
@@ -9,7 +9,7 @@ from kerasreg._shrinking.costs.base import cost, cost_of, cost_of_ops, costs, co
 
 @cost_of(layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D)
 def _kernel(call, shape):
-    """Every output is a sum over all of the kernel but its last axis."""
+    """Every output is a sum over all axes of the kernel but the last."""
     layer, (output,) = call.operation, call.outputs
     outputs = count(shape(output))
     return 2 * outputs * count(shape(layer.kernel)[:-1]) + _after(layer, outputs)
@@ -34,7 +34,7 @@ def _separable(call, shape):
 
 @cost_of(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 def _transposed(call, shape):
-    """Every input is multiplied with all of the kernel but its last axis."""
+    """Every input is multiplied with all elements of the kernel along all axes but the last."""
     layer, (tensor,), (output,) = call.operation, call.inputs, call.outputs
     products = count(shape(tensor)) * count(shape(layer.kernel)[:-1])
     return 2 * products + _after(layer, count(shape(output)))
@@ -54,7 +54,7 @@ def _attention(call, shape):
     named = dict(zip(("query", "value", "key"), call.args, strict=False)) | call.kwargs
     query, value = shape(named["query"]), shape(named["value"])
     key = value if named.get("key") is None else shape(named["key"])
-    # Keras has no public names for what attention is made of.
+    # Keras has no public names for the projections of attention.
     parts = [(layer._query_dense, query), (layer._key_dense, key), (layer._value_dense, value)]
     parts.append((layer._output_dense, query))
     if getattr(layer, "use_gate", False):
@@ -66,7 +66,7 @@ def _attention(call, shape):
     axes = getattr(layer, "_attention_axes", None) or range(1, len(value) - 1)
     _, heads, key_dim = shape(layer._query_dense.kernel)
     scores = heads * count(query[:-1]) * count(value[axis] for axis in axes)
-    # The scores, their softmax, and the sums of values.
+    # The scores, their softmax, and the weighted sums of values.
     return sum(projections) + scores * (2 * key_dim + 1 + 2 * shape(layer._value_dense.kernel)[-1])
 
 
@@ -75,7 +75,7 @@ def _dot_attention(call, shape):
     inputs = call.args[0] if call.args else call.kwargs["inputs"]
     query, value, key = map(shape, (*inputs, inputs[1])[:3])
     scores = count(query[:-1]) * key[-2]
-    # A product for each, or the sum of tanh(query + key).
+    # A score is a dot product, or the sum of tanh(query + key).
     per_score = 2 if getattr(call.operation, "score_mode", "additive") == "dot" else 4
     return scores * (per_score * query[-1] + 1 + 2 * value[-1])
 
@@ -121,7 +121,7 @@ def _wrapped(call, shape):
     return cost(Call(call.operation.layer, call.args, call.kwargs, call.outputs), shape)
 
 
-# The oldest Keras that is supported has none.
+# The oldest supported version of Keras has no `ReversibleEmbedding`.
 @cost_of(*filter(None, [getattr(layers, "ReversibleEmbedding", None)]))
 def _reversible(call, shape):
     is_reverse = call.kwargs.get("reverse", (*call.args, False)[1])
@@ -144,7 +144,7 @@ def _matmul(call, shape):
 @cost_of_ops("Einsum")
 def _einsum_op(call, shape):
     if len(call.args) > 2:
-        # The order decides what it costs, and backends choose their own.
+        # The cost depends on the order of contraction, which each backend chooses.
         return None
     shapes = list(map(shape, call.args))
     products = _einsum(call.operation.subscripts, shapes, count(shape(call.outputs[0])))
@@ -158,7 +158,7 @@ def _attention_op(call, shape):
 
 
 def _step(cell, shape):
-    """One sample through a recurrent cell, once; at one place of a convolutional one."""
+    """Returns the FLOPs of one step of one sample; of a convolutional cell, at one position."""
     if isinstance(cell, layers.StackedRNNCells):
         return total(_step(each, shape) for each in cell.cells)
     if not hasattr(cell, "recurrent_kernel"):
@@ -168,7 +168,7 @@ def _step(cell, shape):
 
 
 def _einsum(equation, shapes, outputs):
-    """The products of an einsum: the outputs, times all letters that are summed over."""
+    """Returns the products of an einsum: outputs times the sizes of all summed indices."""
     inputs, written = equation.replace(" ", "").split("->")
     sizes = {}
     for letters, shape in zip(inputs.split(","), shapes, strict=True):
@@ -179,7 +179,7 @@ def _einsum(equation, shapes, outputs):
 
 
 def _after(layer, outputs):
-    """The bias and the activation."""
+    """Returns the FLOPs of the bias and the activation."""
     return outputs * ((layer.bias is not None) + (layer.activation is not keras.activations.linear))
 
 

@@ -1,4 +1,4 @@
-"""How long inference takes, of two models side by side."""
+"""`kerasreg.compare_latency`: the inference time of two models."""
 
 import time
 from dataclasses import dataclass
@@ -21,10 +21,12 @@ _COLUMNS = (*left("model"), *right("median", "lower quartile", "upper quartile")
 
 @dataclass(frozen=True)
 class Latency:
-    """How long one inference takes.
+    """The time of one inference, in seconds.
 
     Attributes:
-        median, low, high: in seconds; half of all runs took from `low` to `high`.
+        median: median of all runs.
+        low: lower quartile.
+        high: upper quartile.
     """
 
     median: float
@@ -37,11 +39,12 @@ class Latency:
 
 @dataclass(frozen=True)
 class LatencyComparison(Report):
-    """What `kerasreg.compare_latency` measured.
+    """The result of `kerasreg.compare_latency`.
 
     Attributes:
-        before, after: the `Latency` of the two models.
-        batch_size: samples per inference.
+        before: `kerasreg.results.Latency` of the first model.
+        after: `kerasreg.results.Latency` of the second model.
+        batch_size: number of samples per inference.
     """
 
     before: Latency
@@ -50,12 +53,12 @@ class LatencyComparison(Report):
 
     @property
     def speedup(self) -> float:
-        """How many times as long the first model took, in the median."""
+        """Median of the first model divided by that of the second one."""
         return self.before.median / self.after.median
 
     @property
     def line(self) -> str:
-        """All of it in one line."""
+        """All results in one line of text."""
         return (
             f"latency at batch size {self.batch_size}: {self.before} -> {self.after}, "
             f"{self.speedup:.3g} times as fast"
@@ -82,23 +85,29 @@ def compare_latency(
     repeats: int = 50,
     warmup: int = 5,
 ) -> LatencyComparison:
-    """Measure the inference of two models in turns, so that both see the same machine.
+    """Measures the inference time of two models, alternating between them.
 
-    Compiled as in `predict` (TensorFlow, JAX; torch runs eagerly), on random inputs in the memory
-    of the device, until the outputs are there. The models are left as they are.
+    Because the models run in turns, changes of the load of the machine affect both. Inference is
+    compiled as in `predict` (TensorFlow, JAX; torch runs eagerly). Random inputs are in the memory
+    of the device before the measurement, which ends when the outputs are on the host. The models
+    are not changed.
 
     Args:
-        model, small: built Functional or Sequential models with the same inputs.
-        batch_size: samples per inference.
-        input_shape: the shape of one sample, where the model leaves it open: see `kerasreg.flops`.
-        repeats: measured inferences of each model.
-        warmup: inferences of each before that; the first one compiles.
+        model: a built Functional or Sequential model.
+        small: another one with the same inputs.
+        batch_size: number of samples per inference. Default: 1.
+        input_shape: shape of one sample, for models whose inputs have undefined sizes: see
+            `kerasreg.flops`.
+        repeats: number of measured inferences of each model. Default: 50.
+        warmup: number of inferences of each model before the measurement; the first one compiles.
+            Default: 5.
 
     Returns:
-        A `LatencyComparison`.
+        A `kerasreg.results.LatencyComparison`.
 
     Raises:
-        ValueError: for an open size, numbers below 1, or models without a graph.
+        ValueError: for an undefined input size, for numbers below 1, and for models that are not
+            built or have no graph.
 
     Example:
 
@@ -120,7 +129,7 @@ def compare_latency(
 
 
 def seconds_of(models, batch_size=1, input_shape=None, repeats=50, warmup=5):
-    """How long each inference took, `(repeats, models)`, measured in turns."""
+    """Returns the seconds of every inference, an array of shape `(repeats, models)`."""
     inputs = _random_inputs(models[0], batch_size, input_shape)
     functions = [compiled(each) for each in models]
     seconds = [[_timed(each, inputs) for each in functions] for _ in range(warmup + repeats)]
@@ -131,7 +140,7 @@ def _timed(function, inputs):
     start = time.perf_counter()
     outputs = function(inputs)
     for each in tree.flatten(outputs):
-        # Only numbers on the host are surely there.
+        # Backends may return before the outputs are computed; copying them to the host waits.
         ops.convert_to_numpy(each)
     return time.perf_counter() - start
 
@@ -142,12 +151,13 @@ def _random_inputs(model, batch_size, input_shape):
     for own, shape in zip(functional.inputs, input_shapes(model, input_shape), strict=True):
         if None in shape:
             raise ValueError(
-                "`input_shape` must tell the sizes that the model leaves open. Received: "
-                f"input_shape={input_shape!r} for '{own.name}' of shape {tuple(own.shape)}"
+                "`input_shape` must give the input sizes that are undefined in the model. "
+                f"Received: input_shape={input_shape!r} for '{own.name}' of shape "
+                f"{tuple(own.shape)}"
             )
         shape = (own.shape[0] or batch_size, *shape)
         is_float = keras.backend.is_float_dtype(own.dtype)
-        # Small numbers are indices of any table.
+        # Ids of 0 and 1 are valid for every embedding.
         numbers = rng.normal(size=shape) if is_float else rng.integers(0, 2, shape)
         arrays.append(ops.convert_to_tensor(numbers, own.dtype))
     return tree.pack_sequence_as(functional._inputs_struct, arrays)
