@@ -52,7 +52,7 @@ def find_dead(analysis, round_to=1) -> Dead:
                 missing = _missing_units(parts.values(), dead, 1)
             if missing is None:
                 missing = _missing_bias(analysis, dead)
-            # A unit that is kept only for the width may be removable from the smaller model.
+            # A unit that must stay only because of a size may be removable from the smaller model.
             analysis.is_coarse |= missing is not None
         if missing is None:
             break
