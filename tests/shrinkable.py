@@ -797,7 +797,7 @@ def squeezed_bias():
     y = layers.Dense(6, "relu", name="a")(x)
     y = layers.EinsumDense("btc,ts->bsc", (6, 6), bias_axes="s", name="einsum")(y)
     model = randomize(keras.Model(x, layers.Dense(2, name="b")(y)))
-    kill(model, "a", 3)
+    kill(model, "b", 3, axis=0, bias=False)
     return model, 0 if keras.backend.backend() == "tensorflow" else 3 * (4 + 1 + 2)
 
 

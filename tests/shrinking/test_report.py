@@ -195,12 +195,9 @@ def test_constants_that_stay_are_named():
 
 
 def test_every_layer_that_stays_whole_is_named():
-    cells = layers.StackedRNNCells([layers.GRUCell(4)])
     makers = {
         "distributed": lambda x: layers.TimeDistributed(layers.LSTM(4), name="distributed")(x),
         "einsum": lambda x: layers.EinsumDense("btsc,tcd->btsd", (3, 4, 4), name="einsum")(x),
-        "cells": lambda x: layers.RNN(cells, return_sequences=True, name="cells")(x[:, 0]),
-        "spectral": lambda x: layers.SpectralNormalization(layers.Dense(4), name="spectral")(x),
     }
     x = keras.Input((3, 4, 4))
     model = keras.Model(x, [layers.Flatten()(make(x)) for make in makers.values()])
