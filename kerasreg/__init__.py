@@ -1,4 +1,4 @@
-"""Penalise, train to exact zeros, see them, prune them: for plain Keras models."""
+"""Regularize, sparsify, prune and shrink Keras models."""
 
 from kerasreg import (
     callbacks,

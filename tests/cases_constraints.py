@@ -1,6 +1,6 @@
-"""The table of all constraints: what each set is, whatever the package says.
+"""The cases of all constraints, with references that do not use the package.
 
-A constraint that is public and not in here fails the tests (`constraints/test_contract.py`).
+A public constraint without a case fails the tests (`constraints/test_contract.py`).
 """
 
 import itertools
@@ -12,12 +12,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Case:
-    """One set, for each group of weights with the same label.
+    """A constraint of each group of weights with the same label.
 
-    `excess(x)` is how far a group is outside, relative to the size of the set: at most 0 inside.
-    `nearest(z, t)` is its nearest point, by bisection, and None for a set that is not convex.
-    `loss(x, z, t)` is at most 0 only there: `max_y sum_i g_i (y_i - x_i)` with the slopes
-    `g = (z - x) / t`, or the objective above the best of all that can be tried.
+    Attributes:
+        excess: `excess(x)` is the distance of a group from the set, relative to the size of the
+            set. It is at most 0 inside.
+        nearest: `nearest(z, t)` is the nearest point, found by bisection. None for a set that is
+            not convex.
+        loss: `loss(x, z, t)` is at most 0 only at the nearest point. It is
+            `max_y sum_i g_i (y_i - x_i)` with `g = (z - x) / t`, or the difference of the objective
+            from that of the best point, found by enumeration.
     """
 
     name: str
@@ -32,7 +36,7 @@ class Case:
         return self.groups.shape
 
     def each(self, *arrays):
-        """`arrays` group by group."""
+        """Yields the parts of `arrays`, group by group."""
         for label in np.unique(self.groups):
             yield tuple(array[self.groups == label] for array in arrays)
 
@@ -94,10 +98,10 @@ def l2_ball(groups, radius, **arguments):
 
 
 def k_sparse(groups, k, **arguments):
-    """`k` is the number that is kept, which `arguments` may say in another way."""
+    """Returns a case in which `k` weights are kept. `arguments` may contain `sparsity` instead."""
 
     def loss(x, z, t):
-        # All ways to keep k.
+        # All choices of k weights.
         price = z**2 / t
         best = max(price[list(kept)].sum() for kept in itertools.combinations(range(z.size), k))
         return best - price[x == z].sum() if np.all((x == z) | (x == 0)) else np.inf
@@ -127,7 +131,7 @@ def _ball(name, groups, radius, arguments, excess, nearest, dual_norm):
 
 
 def _onto_simplex(z, t, radius):
-    # From the best single weight: no digits are lost where the sum is smaller than the weights.
+    # Relative to the best single weight, to avoid cancellation if the radius is small.
     rest = np.minimum(z - np.max((z - radius) / t) * t, radius)
 
     def missing(s):

@@ -1,4 +1,4 @@
-"""What a constraint is: a Keras constraint that is a projection, exact for any steps."""
+"""Constraints for Keras layers: projections that are exact for any step sizes."""
 
 from kerasreg.constraints.balls import L1Ball, L2Ball, Simplex
 from kerasreg.constraints.base import Projection

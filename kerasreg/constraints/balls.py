@@ -1,4 +1,4 @@
-"""Bounds of the size of a group of weights: balls and the simplex."""
+"""Constraints on the norm or sum of groups of weights: balls and the simplex."""
 
 import keras
 
@@ -8,6 +8,8 @@ from kerasreg.constraints.base import GroupProjection
 
 
 class _OfRadius(GroupProjection):
+    """A constraint of groups with a `radius`."""
+
     def __init__(self, radius=1.0, axis=None, gates=1):
         super().__init__(axis, gates)
         self.radius = validation.number(radius, "radius", above=0)
@@ -18,23 +20,25 @@ class _OfRadius(GroupProjection):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class Simplex(_OfRadius):
-    """`w >= 0` and `sum(w) = radius` in every group: proportions, many of them exactly zero.
+    """`w >= 0` and `sum(w) = radius` in every group: sparse proportions.
 
-    The projection is `max(w - s * step, 0)` with the `s` that gives this sum (Duchi et al., 2008).
-    It is exact for one step per weight.
+    The projection is `max(w - s * step, 0)`, where `s` is chosen such that the sum is `radius`
+    (Duchi et al., 2008). Many weights become exactly zero. It is exact also for one step size per
+    weight.
 
     Args:
-        radius: the sum, finite and > 0.
-        axis: int or tuple of ints: the axes along which the weights of a group lie, as in
-            `keras.constraints.MaxNorm`. `axis=0` makes each unit of a dense kernel a group,
-            `axis=(0, 1, 2)` each filter of a `Conv2D`. None makes all weights one group. (The
-            `axis` of `kerasreg.regularizers.GroupLasso` is the one that stays.)
-        gates: the one axis that is left holds this many equal blocks, and index j of every block
-            belongs to the same group: 4 for the kernels of an LSTM.
+        radius: finite float > 0, the sum of each group.
+        axis: int, tuple of ints, or None. The axes along which the weights of a group lie, as in
+            `keras.constraints.MaxNorm`: `axis=0` makes each unit of a `Dense` kernel a group,
+            `axis=(0, 1, 2)` each filter of a `Conv2D` kernel. None makes all weights one group. (In
+            `kerasreg.regularizers.GroupLasso`, `axis` is the axis that indexes the groups.)
+        gates: int >= 1. The single axis that is not in `axis` consists of this many blocks of equal
+            size, and index j of every block belongs to the same group: 4 for the kernels of an
+            LSTM.
 
     Raises:
-        ValueError: for a bad radius or axis, and, when it meets the weights, for an axis that they
-            do not have.
+        ValueError: if an argument is invalid, or, when the constraint is applied, if the weights do
+            not have these axes.
 
     Example:
 
@@ -49,17 +53,18 @@ class Simplex(_OfRadius):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class L1Ball(_OfRadius):
-    """`sum(|w|) <= radius` in every group: the constraint form of the lasso (Tibshirani, 1996).
+    """`sum(|w|) <= radius` in every group: the lasso as a constraint (Tibshirani, 1996).
 
-    The projection of a larger group is `sign(w) max(|w| - s * step, 0)` with the `s` that gives
-    `radius` (Duchi et al., 2008). It is exact for one step per weight.
+    The projection of a group with a larger norm is `sign(w) max(|w| - s * step, 0)`, where `s` is
+    chosen such that the norm is `radius` (Duchi et al., 2008). It is exact also for one step size
+    per weight.
 
     Args:
-        radius: the largest sum, finite and > 0.
+        radius: finite float > 0, the largest L1 norm of a group.
         axis, gates: the groups, as in `Simplex`.
 
     Raises:
-        ValueError: as `Simplex`.
+        ValueError: as in `Simplex`.
 
     Example:
 
@@ -74,17 +79,18 @@ class L1Ball(_OfRadius):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class L2Ball(_OfRadius):
-    """`||w||_2 <= radius` in every group: what `keras.constraints.MaxNorm` approximates.
+    """`||w||_2 <= radius` in every group: an exact `keras.constraints.MaxNorm`.
 
-    The projection of a larger group is `w / (1 + s * step)` with the `s` that gives `radius`: for
-    equal steps, the group is scaled. It is exact for one step per weight.
+    The projection of a group with a larger norm is `w / (1 + s * step)`, where `s` is chosen such
+    that the norm is `radius`. For equal step sizes, this scales the group. It is exact also for one
+    step size per weight.
 
     Args:
-        radius: the largest norm, finite and > 0.
+        radius: finite float > 0, the largest L2 norm of a group.
         axis, gates: the groups, as in `Simplex` and `MaxNorm`.
 
     Raises:
-        ValueError: as `Simplex`.
+        ValueError: as in `Simplex`.
 
     Example:
 

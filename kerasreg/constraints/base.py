@@ -1,4 +1,4 @@
-"""What a constraint is: the nearest point of a set, for equal steps or for one per weight."""
+"""Base classes of constraints: projections for equal step sizes or one per weight."""
 
 import keras
 from keras import ops
@@ -12,7 +12,7 @@ from kerasreg.regularizers.base import at_least_float32, standardize_step
 class Projection(keras.constraints.Constraint):
     """A Keras constraint that is the projection onto a set.
 
-    A subclass writes a pure function of float tensors, `_project(weights, step)`, and
+    A subclass implements `_project(weights, step)`, a pure function of float tensors, and
     `get_config()`. Half-precision weights are computed in float32.
 
     Example:
@@ -25,16 +25,16 @@ class Projection(keras.constraints.Constraint):
     """
 
     def __call__(self, weights: Tensor) -> Tensor:
-        """The nearest point of the set: `argmin_{x in C} sum_i (x_i - weights_i)^2`."""
+        """Returns the nearest point of the set, `argmin_{x in C} sum_i (x_i - weights_i)^2`."""
         return self.project(weights, 1.0)
 
     def project(self, weights: Tensor, step: Tensor) -> Tensor:
-        """`argmin_{x in C} sum_i (x_i - weights_i)^2 / (2 step_i)`.
+        """Returns the projection, `argmin_{x in C} sum_i (x_i - weights_i)^2 / (2 step_i)`.
 
         Args:
             weights: float tensor or variable.
-            step: step size >= 0: a scalar, or one value per weight (a shape that broadcasts to
-                the weights'). Only the ratios of the steps matter.
+            step: step size >= 0: a scalar, or a tensor whose shape broadcasts to that of the
+                weights. Only the ratios of the step sizes matter.
 
         Returns:
             A tensor of the weights' shape and dtype. Zeros are exactly 0.0.
@@ -46,8 +46,8 @@ class Projection(keras.constraints.Constraint):
         return ops.cast(self._project(weights, step), given.dtype)
 
     def check(self, shape: Shape, name: str = "weights") -> None:
-        """Raise a `ValueError` where weights of this shape cannot have this constraint."""
-        return None  # AutoGraph warns of a function without a body.
+        """Raises a `ValueError` if the constraint does not support weights of this shape."""
+        return None  # AutoGraph warns about functions without a body.
 
     def _project(self, weights, step):
         raise NotImplementedError
@@ -58,10 +58,12 @@ class Projection(keras.constraints.Constraint):
 
 
 class GroupProjection(Projection):
-    """A set for each group of weights: those along `axis`, as in the constraints of Keras.
+    """A constraint of each group of weights, which lies along `axis` as in Keras' constraints.
 
-    `axis` is an int or several, None is all of them. `gates` says that the one axis which is left
-    holds that many equal blocks, and that index `j` of every block belongs to the same group.
+    Args:
+        axis: int, tuple of ints, or None for all axes.
+        gates: int >= 1. The single axis that is not in `axis` consists of this many blocks of equal
+            size, and index j of every block belongs to the same group.
     """
 
     def __init__(self, axis=None, gates=1):
@@ -69,7 +71,7 @@ class GroupProjection(Projection):
         self.gates = Groups(0, gates).gates
         if axis is None and self.gates > 1:
             raise ValueError(
-                "`gates` needs an `axis`, so that a single other one is left. "
+                "`gates` needs an `axis` that contains all axes of the weights but one. "
                 f"Received: axis=None, gates={gates}"
             )
 
@@ -81,8 +83,8 @@ class GroupProjection(Projection):
             kept = self._kept(shape)
             if len(kept) != 1:
                 raise ValueError(
-                    f"`gates` needs an `axis` that leaves a single one of the axes of {name} with "
-                    f"shape {tuple(shape)}. Received: axis={self.axis}, gates={self.gates}"
+                    f"`gates` needs an `axis` that contains all axes but one of {name} with shape "
+                    f"{tuple(shape)}. Received: axis={self.axis}, gates={self.gates}"
                 )
             Groups(kept[0], self.gates).check(shape, name)
 
@@ -90,14 +92,14 @@ class GroupProjection(Projection):
         return {"axis": self.axis, "gates": self.gates}
 
     def _layout(self, shape):
-        """See `Groups.layout`, whose `axis` is the opposite."""
+        """Returns `Groups.layout`. The `axis` of `Groups` has the axes that are not in ours."""
         kept = self._kept(shape)
         if not kept:
             return tuple(shape), tuple(range(len(shape)))
         return Groups(kept[0] if self.gates > 1 else kept, self.gates).layout(shape)
 
     def _kept(self, shape):
-        """The axes of which each index is a group of its own."""
+        """Returns the axes that index the groups: those that are not in `axis`."""
         if self.axis is None:
             return ()
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
@@ -105,7 +107,8 @@ class GroupProjection(Projection):
         return tuple(axis for axis in range(len(shape)) if axis not in along)
 
     def _by_group(self, operator, weights, step, *parameters):
-        """`operator(weights, step, *parameters, axes)`."""
+        """Returns `operator(weights, step, *parameters, axes)`, computed in the layout of
+        groups."""
         layout = self._layout(weights.shape)
         return operators.in_layout(operator, weights, step, layout, *parameters)
 

@@ -1,4 +1,4 @@
-"""Bounds of single weights."""
+"""Elementwise bounds of weights."""
 
 from typing import Any
 
@@ -11,16 +11,17 @@ from kerasreg.constraints.base import Projection
 
 @keras.saving.register_keras_serializable("kerasreg")
 class Box(Projection):
-    """`min_value <= w <= max_value`: bounds of every weight; `Box(min_value=0.0)` is w >= 0.
+    """`min_value <= w <= max_value` for every weight. `Box(min_value=0.0)` is `w >= 0`.
 
-    The projection clips, whatever the steps.
+    The projection clips the weights. It does not depend on the step sizes.
 
     Args:
-        min_value: finite, or None for no lower bound.
-        max_value: finite and not below `min_value`, or None for no upper bound.
+        min_value: finite float, or None for no lower bound.
+        max_value: finite float >= `min_value`, or None for no upper bound.
 
     Raises:
-        ValueError: for bounds that are no numbers, empty, or both None.
+        ValueError: if a bound is not a finite number, if both are None, or if `min_value` is above
+            `max_value`.
 
     Example:
 

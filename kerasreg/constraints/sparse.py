@@ -1,4 +1,4 @@
-"""A number of weights that are not zero."""
+"""Constraints on the number of non-zero weights."""
 
 import math
 from typing import Any
@@ -13,21 +13,22 @@ from kerasreg.constraints.base import GroupProjection
 
 @keras.saving.register_keras_serializable("kerasreg")
 class KSparse(GroupProjection):
-    """At most `k` weights that are not zero, of all or of every group (Blumensath & Davies, 2009).
+    """At most `k` non-zero weights, in total or in every group (Blumensath & Davies, 2009).
 
-    The projection keeps the `k` largest of `w^2 / step` and zeroes the others; of equal ones it
-    keeps the first. Give `k`, or the fraction of zeros as `sparsity`.
+    The projection keeps the weights with the `k` largest values of `w^2 / step` and sets the others
+    to zero. Of equal values, it keeps the first. Pass either `k` or `sparsity`.
 
     Args:
-        k: int of at least 1 and at most the size of a group.
-        sparsity: the fraction of zeros, at least 0 and below 1; of `n` weights,
-            `round(sparsity * n)` are zero, and at least one is kept.
-        axis, gates: the groups, as in `Simplex`: `axis=0` counts within each unit of a dense
-            kernel, None counts all weights together.
+        k: int from 1 to the size of a group, the number of weights that are kept.
+        sparsity: float, 0 <= sparsity < 1, the fraction of zeros. `round(sparsity * n)` of `n`
+            weights are set to zero, but at least one is kept.
+        axis, gates: the groups, as in `Simplex`. With `axis=0`, `k` applies to each unit of a
+            `Dense` kernel; with None, to all weights together.
 
     Raises:
-        ValueError: for a bad `k`, `sparsity` or axis, for both or none of the first two, and, when
-            it meets the weights, for an axis that they do not have or a `k` above their number.
+        ValueError: if an argument is invalid, if both or neither of `k` and `sparsity` are given,
+            or, when the constraint is applied, if the weights do not have these axes or `k` is
+            larger than a group.
 
     Example:
 
@@ -49,11 +50,11 @@ class KSparse(GroupProjection):
         super().__init__(axis, gates)
         if (k is None) == (sparsity is None):
             raise ValueError(
-                f"`KSparse` needs `k` or `sparsity`, not both. Received: k={k}, sparsity={sparsity}"
+                f"`KSparse` needs either `k` or `sparsity`. Received: k={k}, sparsity={sparsity}"
             )
         self.k = validation.integer(k, "k", at_least=1, none="`sparsity`")
         self.sparsity = validation.number(
-            sparsity, "sparsity", at_least=0, below=1, meaning="the share of zeros", none="`k`"
+            sparsity, "sparsity", at_least=0, below=1, meaning="the fraction of zeros", none="`k`"
         )
 
     def check(self, shape: Shape, name: str = "weights") -> None:

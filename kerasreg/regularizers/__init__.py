@@ -1,4 +1,4 @@
-"""What a penalty is: a value, a prox, a config."""
+"""Regularizers for Keras layers, most of them with a proximal operator."""
 
 from kerasreg.regularizers.activity import ActivityEntropy, ActivityKL
 from kerasreg.regularizers.anchored import L1SP, L2SP

@@ -1,4 +1,4 @@
-"""Penalties of activations, for `activity_regularizer=`: they have a gradient only."""
+"""Penalties of activations for `activity_regularizer=`. They have no proximal operator."""
 
 import math
 from typing import Any
@@ -9,16 +9,15 @@ from keras import ops
 from kerasreg._common import validation
 from kerasreg.regularizers.base import Penalty, absolute
 
-#: How near to 0 and 1 an activation counts; exact in float32, and so is 1 minus it.
+#: Activations are clipped this far from 0 and 1. It and 1 minus it are exact in float32.
 EPSILON = 2.0**-23
 
 
 class ActivityPenalty(Penalty):
-    """A penalty of a batch of activations, `(batch, ..., features)`: the batch size times a mean.
+    """A penalty of activations `(batch, ..., features)`: the batch size times a mean.
 
-    Keras divides what an `activity_regularizer` returns by the batch size, so it is the mean that
-    reaches the loss. (Early versions of Keras 3 do not divide, against their documentation, until
-    keras#22021.)
+    Keras divides the value of an `activity_regularizer` by the batch size, so that the loss
+    contains the mean. (Before keras#22021, Keras 3 does not divide, contrary to its documentation.)
     """
 
     def __init__(self, factor):
@@ -41,22 +40,25 @@ class ActivityPenalty(Penalty):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class ActivityEntropy(ActivityPenalty):
-    """`factor * mean H(p)`: every sample activates few features (for `activity_regularizer=`).
+    """`factor * mean H(p)`: penalizes activations spread over many features of a sample.
 
-    `H(p) = -sum_j p_j log p_j` is the entropy of the activations of one sample (and one position),
-    read as a distribution over the last axis: 0 when one feature has it all, `log(features)` when
-    all have the same (Grandvalet & Bengio, 2004). Nothing active, nothing to distribute: 0.
+    For `activity_regularizer=`. `H(p) = -sum_j p_j log p_j` is the entropy of the activations of
+    one sample and position, normalized to a distribution `p` over the last axis (Grandvalet &
+    Bengio, 2004). It is 0 if one feature is active and `log(features)` if all features are equally
+    active. It is also 0 if no feature is active.
 
-    The layer adds the mean over the batch and all positions to its losses; called directly, the
-    penalty is that times the batch size. Has no prox: `ProximalGradient` leaves it its gradient.
+    The layer adds the mean over the batch and all positions to its losses. A direct call returns
+    this mean times the batch size. It has no proximal operator: `ProximalGradient` leaves it in the
+    loss, and its gradient trains the layer.
 
     Args:
-        factor: finite and >= 0.
-        from_logits: True for `p = softmax(activations)`; False for `p_j = |a_j| / sum |a|`, which
-            leaves probabilities as they are and serves activations of any scale, such as ReLU's.
+        factor: finite float >= 0, the regularization factor.
+        from_logits: bool. If True, `p = softmax(activations)`. If False, `p_j = |a_j| / sum |a|`,
+            which does not change probabilities and is suitable for activations of any scale, such
+            as those of ReLU.
 
     Raises:
-        ValueError: for a bad argument, and for activations without a batch axis.
+        ValueError: if an argument is invalid, or if the activations have fewer than two axes.
 
     Example:
 
@@ -78,7 +80,7 @@ class ActivityEntropy(ActivityPenalty):
             sizes = absolute(activations)
             total = ops.sum(sizes, axis=-1, keepdims=True)
             shares = sizes / ops.where(total == 0, ops.ones_like(total), total)
-            # The slope of p log p is infinite at 0; what is not active shall not become so.
+            # The derivative of p log p is infinite at 0. Inactive features get a zero gradient.
             logs = ops.log(ops.where(shares == 0, ops.ones_like(shares), shares))
         entropy = 0.0 - ops.sum(shares * logs, axis=-1, keepdims=True)
         return ops.sum(_mean_over_samples(entropy))
@@ -89,22 +91,23 @@ class ActivityEntropy(ActivityPenalty):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class ActivityKL(ActivityPenalty):
-    """`factor * sum_j KL(rho || mean a_j)`: every feature is rarely active (Ng, 2011).
+    """`factor * sum_j KL(rho || mean a_j)`: features with mean activation `rho` (Ng, 2011).
 
-    For activations from 0 to 1, such as sigmoid's. The mean is that of feature j over the batch and
-    all positions, and `KL(rho || m) = rho log(rho / m) + (1 - rho) log((1 - rho) / (1 - m))`, which
-    is 0 at `m = rho`. Activations are clipped to [2^-23, 1 - 2^-23] first; beyond, they have no
-    gradient. Use batches of more than `1 / rho` samples.
+    For activations between 0 and 1, such as those of a sigmoid. `mean a_j` is the mean of feature
+    `j` over the batch and all positions. `KL(rho || m) = rho log(rho / m) + (1 - rho) log((1 - rho)
+    / (1 - m))` is 0 at `m = rho`. Activations are first clipped to [2^-23, 1 - 2^-23]; clipped ones
+    have no gradient. Use batches of more than `1 / rho` samples.
 
-    The layer adds the formula above to its losses; called directly, the penalty is that times the
-    batch size. Has no prox: `ProximalGradient` leaves it its gradient.
+    The layer adds the formula above to its losses. A direct call returns it times the batch size.
+    It has no proximal operator: `ProximalGradient` leaves it in the loss, and its gradient trains
+    the layer.
 
     Args:
-        factor: finite and >= 0.
-        rho: the mean activation that is wanted, between 0 and 1.
+        factor: finite float >= 0, the regularization factor.
+        rho: float, the target mean activation, 0 < rho < 1.
 
     Raises:
-        ValueError: for a bad argument, and for activations without a batch axis.
+        ValueError: if an argument is invalid, or if the activations have fewer than two axes.
 
     Example:
 
@@ -119,7 +122,7 @@ class ActivityKL(ActivityPenalty):
 
     def _mean(self, activations):
         clipped = ops.clip(activations, EPSILON, 1 - EPSILON)
-        # What is infinite stays visible.
+        # Non-finite activations are not clipped, so that the loss shows them.
         clipped = ops.where(ops.isfinite(activations), clipped, activations)
         mean = _mean_over_samples(clipped)
         on = self.rho * ops.log(self.rho / mean)

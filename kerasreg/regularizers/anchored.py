@@ -1,4 +1,4 @@
-"""Penalties of single weights that know an array of reference weights."""
+"""Penalties of the distance to reference weights: L1-SP and L2-SP."""
 
 import functools
 
@@ -16,16 +16,15 @@ from kerasreg.regularizers.base import Regularizer, absolute
 class Anchored(Regularizer):
     """A penalty with an array of the weights' shape, which `attach` takes from the variable.
 
-    A subclass gives its arguments in `_arguments()`, names the one that `attach` fills in
-    `_argument`, and keeps the array itself in `_array`: in NumPy, so that it becomes a constant of
-    whatever code computes with it.
+    A subclass returns its constructor arguments from `_arguments()` and names the one that `attach`
+    fills in `_argument`. `_array` is the array in NumPy, so that it is a constant in traced code.
     """
 
     _argument = "reference"
 
     @functools.cached_property
     def _array(self):
-        """The array, unpacked when weights of its shape are there."""
+        """The array. A packed one is unpacked on first use, when its shape has been checked."""
         return unpacked(self._given())
 
     def _given(self):
@@ -37,7 +36,7 @@ class Anchored(Regularizer):
             raise ValueError(
                 f"`{type(self).__name__}` has no `{argument}` for {name} of shape {shape}. Pass "
                 f"`{argument}=`, an array of this shape, or use `kerasreg.attach(model, rules)` on "
-                "the finished model, which takes the present values of each variable. Received: "
+                "the built model, which takes the current values of each variable. Received: "
                 f"{argument}=None"
             )
         if given.shape != shape:
@@ -75,19 +74,20 @@ class Anchored(Regularizer):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class L2SP(Anchored):
-    """`l2 * sum((w - reference)^2)`: stays near a starting point (Li et al., 2018).
+    """`l2 * sum((w - reference)^2)`: keeps weights near reference weights (Li et al., 2018).
 
     For fine-tuning, with the pretrained weights as the reference: `kerasreg.attach` takes the
-    present weights of the model. Zeros as the reference are `L2`. The prox is the weighted mean
-    `(w + 2 * l2 * step * reference) / (1 + 2 * l2 * step)`.
+    current weights of the model. With a reference of zeros, it equals `L2`. The proximal operator
+    is the weighted mean `(w + 2 * l2 * step * reference) / (1 + 2 * l2 * step)`.
 
     Args:
-        l2: factor, finite and >= 0.
-        reference: array of the weights' shape; None is for `kerasreg.attach`.
+        l2: finite float >= 0, the regularization factor.
+        reference: finite array of the shape of the weights. None if `kerasreg.attach` is to take
+            the weights of the model.
 
     Raises:
-        ValueError: for a bad factor or reference, and, when it meets the weights, for a reference
-            that is missing or of another shape.
+        ValueError: if an argument is invalid, or, when the regularizer is applied, if the reference
+            is missing or has another shape than the weights.
 
     Example:
 
@@ -120,20 +120,21 @@ class L2SP(Anchored):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class L1SP(Anchored):
-    """`l1 * sum(|w - reference|)`: leaves most weights at a starting point (Li et al., 2018).
+    """`l1 * sum(|w - reference|)`: keeps most weights at reference weights (Li et al., 2018).
 
-    For fine-tuning that changes few weights: with `ProximalGradient` the others stay equal to the
-    reference, bit by bit. `kerasreg.attach` takes the present weights of the model as the
-    reference. Zeros as the reference are `L1`. The prox is soft thresholding of the difference,
-    `reference + sign(w - reference) max(|w - reference| - l1 * step, 0)`.
+    For fine-tuning that changes few weights: with `ProximalGradient`, all others remain bitwise
+    equal to the reference. `kerasreg.attach` takes the current weights of the model as the
+    reference. With a reference of zeros, it equals `L1`. The proximal operator is soft thresholding
+    of the difference, `reference + sign(w - reference) max(|w - reference| - l1 * step, 0)`.
 
     Args:
-        l1: factor, finite and >= 0.
-        reference: array of the weights' shape; None is for `kerasreg.attach`.
+        l1: finite float >= 0, the regularization factor.
+        reference: finite array of the shape of the weights. None if `kerasreg.attach` is to take
+            the weights of the model.
 
     Raises:
-        ValueError: for a bad factor or reference, and, when it meets the weights, for a reference
-            that is missing or of another shape.
+        ValueError: if an argument is invalid, or, when the regularizer is applied, if the reference
+            is missing or has another shape than the weights.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Arrays as arguments of a penalty: what they may be, and their form in a config."""
+"""Array arguments of penalties: validation, and conversion to and from configs."""
 
 import base64
 import math
@@ -10,33 +10,35 @@ from keras import ops
 _DTYPES = ("float32", "float64")
 
 
-#: Above this many bytes, the array of a config is unpacked when it meets weights of its shape.
+#: Larger arrays in configs (in bytes) are unpacked only when their shape matches the weights.
 _EAGER_BYTES = 2**24
 _MOST_BYTES = 2**40
 _MOST_AXES = 32
 
 
 class PackedArray:
-    """The large array of a config, which may come from any file: only its shape is known so far."""
+    """A large array in a config that is still compressed. Only shape and dtype are read."""
 
     def __init__(self, config: dict, name: str):
         self.config, self._name = config, name
         self.shape, self.dtype = tuple(config["shape"]), np.dtype(config["dtype"])
 
     def unpack(self) -> np.ndarray:
-        """The array, read-only.
+        """Returns the array, read-only.
 
         Raises:
-            ValueError: if it is none, or not finite.
+            ValueError: if the data are no array of this shape, or not finite.
         """
         return _validated(self.config, self._name)
 
 
 def array_argument(value, name: str) -> np.ndarray | PackedArray | None:
-    """`value` as a read-only float array of NumPy, if all of it is finite; None stays None.
+    """Returns `value` as a read-only float array of NumPy, or None for None.
 
-    It is an array of any library, a nested list, or the form of a config. Of a large one in a
-    config, the shape is checked, and the rest when it is unpacked.
+    Args:
+        value: finite array of any library, nested list, config made by `encode`, or None. For a
+            large array in a config, only the shape is checked here; it is returned packed.
+        name: name of the argument for error messages.
     """
     if value is None or isinstance(value, PackedArray):
         return value
@@ -51,14 +53,14 @@ def array_argument(value, name: str) -> np.ndarray | PackedArray | None:
 
 
 def unpacked(array: np.ndarray | PackedArray | None) -> np.ndarray | None:
-    """What `array_argument` gave, as an array."""
+    """Returns the result of `array_argument` as an array, unpacking it if necessary."""
     return array.unpack() if isinstance(array, PackedArray) else array
 
 
 def _validated(value, name):
     try:
         array = decode(value) if isinstance(value, dict) else ops.convert_to_numpy(value)
-        # Half precision is exact in float32; lists have the numbers of Python.
+        # Half precision is exact in float32. Lists hold Python floats, which are float64.
         single = array.dtype.name in ("bfloat16", "float16", "float32")
         if not single and array.dtype.kind not in "fiu":
             raise TypeError(f"the dtype is {array.dtype}")
@@ -73,15 +75,15 @@ def _validated(value, name):
 
 def _no_array(value, name, error):
     return ValueError(
-        f"`{name}` must be an array of real numbers, or one in the form of a config. Received: "
+        f"`{name}` must be an array of real numbers, or the config of one. Received: "
         f"{name}={_excerpt(value)} ({type(error).__name__}: {error})"
     )
 
 
 def encode(array: np.ndarray | PackedArray) -> dict:
-    """An array as what JSON can hold: `{"shape", "dtype", "data"}`.
+    """Returns an array as a dict for JSON: `{"shape", "dtype", "data"}`.
 
-    The data are the little-endian bytes in C order, compressed by zlib, in base64.
+    `data` are the little-endian bytes in C order, compressed with zlib and encoded in base64.
     """
     if isinstance(array, PackedArray):
         return array.config
@@ -94,7 +96,7 @@ def encode(array: np.ndarray | PackedArray) -> dict:
 
 
 def _bytes_of(config):
-    """The size of an array by its config, if it can have one."""
+    """Returns the size in bytes of the array in a config, and checks that it is plausible."""
     if config["dtype"] not in _DTYPES:
         raise ValueError(f"the dtype must be one of {_DTYPES}")
     shape = config["shape"]
@@ -103,22 +105,22 @@ def _bytes_of(config):
     sizes = [max(size, 1) for size in shape]
     size = math.prod(sizes) * np.dtype(config["dtype"]).itemsize
     if any(each < 0 for each in shape) or len(shape) > _MOST_AXES or size > _MOST_BYTES:
-        raise ValueError(f"no weights have the shape {str(shape)[:80]}")
+        raise ValueError(f"the shape {str(shape)[:80]} is not possible for weights")
     if not isinstance(config["data"], str):
         raise TypeError("the data must be a string")
     return math.prod(shape) * np.dtype(config["dtype"]).itemsize
 
 
 def decode(config: dict) -> np.ndarray:
-    """The array that `encode` was given."""
+    """Returns the array from a config made by `encode`."""
     size = _bytes_of(config)
     dtype = np.dtype(config["dtype"]).newbyteorder("<")
-    # A damaged file must not fill the memory.
+    # The limit protects the memory from damaged or malicious files.
     data = zlib.decompressobj().decompress(
         base64.b64decode(config["data"], validate=True), size + 1
     )
     if len(data) != size:
-        raise ValueError(f"the data must be those of shape {config['shape']}")
+        raise ValueError(f"the data do not have the size of shape {config['shape']}")
     return np.frombuffer(data, dtype).reshape(config["shape"]).astype(config["dtype"])
 
 

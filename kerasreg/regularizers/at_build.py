@@ -1,16 +1,16 @@
-"""Errors where a layer is built, for what a layer cannot give a penalty."""
+"""Detects that a regularizer is being given to a layer, so that errors come at build time."""
 
 import inspect
 from types import FrameType
 
 
 def frame_of_add_weight(regularizer: object) -> FrameType | None:
-    """The frame of `Layer.add_weight` that is setting this regularizer right now, or None.
+    """Returns the frame of `Layer.add_weight` that sets this regularizer, or None.
 
-    There is no plainer way. `Layer.add_weight` calls `regularizers.get`, which reads nothing of a
-    regularizer but its `__class__` (for `isinstance` and `inspect.isclass`), on every backend; no
-    method of it is called before the first loss is computed, in `fit`. So a penalty that must
-    refuse a layer defines `__class__` as a property.
+    There is no simpler way. When a layer is built, `Layer.add_weight` calls `regularizers.get`,
+    which reads only the attribute `__class__` of a regularizer (for `isinstance` and
+    `inspect.isclass`), on every backend. Keras calls no method of it before `fit` computes the
+    first loss. A penalty that must reject some layers therefore defines `__class__` as a property.
     """
     frame = inspect.currentframe()
     for _ in range(5):

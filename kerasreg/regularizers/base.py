@@ -1,4 +1,4 @@
-"""What a penalty is: a value, a prox, a config."""
+"""Base classes of regularizers: a value, a proximal operator, a config."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from kerasreg._common.types import Shape, Tensor
 
 
 class Penalty(keras.regularizers.Regularizer):
-    """A Keras regularizer with a value and a gradient; `ProximalGradient` leaves it the gradient.
+    """A Keras regularizer without a proximal operator. It is trained by its gradient.
 
-    A subclass writes a pure function of a float tensor, `_value(weights)`, and `get_config()`.
-    Half-precision weights are computed in float32.
+    A subclass implements `_value(weights)`, a pure function of a float tensor, and `get_config()`.
+    For half-precision weights, the value is computed in float32.
     """
 
     def __call__(self, weights):
-        """The penalty.
+        """Returns the penalty.
 
         Args:
             weights: float tensor or variable of any shape that the penalty accepts.
@@ -30,20 +30,29 @@ class Penalty(keras.regularizers.Regularizer):
         return self._value(weights)
 
     def check(self, shape, name="weights"):
-        """Raise a `ValueError` where weights of this shape cannot have this penalty."""
-        return None  # AutoGraph warns of a function without a body.
+        """Raises a `ValueError` if the penalty does not support weights of this shape."""
+        return None  # AutoGraph warns about functions without a body.
 
     def for_variable(self, variable, roles):
-        """This penalty with the names of `roles` turned into axes: `attach` calls it."""
+        """Returns the penalty for one variable, with axis names replaced by axes.
+
+        `kerasreg.attach` calls it.
+
+        Args:
+            variable: Keras variable.
+            roles: dict from axis name (`"output"`, `"input"`, `"head"`) to the groups of this
+                variable.
+        """
         self.check(variable.shape, variable.path)
         return self
 
     def for_part(self, moved, cut):
-        """This penalty of fewer weights: `kerasreg.shrink` calls it.
+        """Returns the penalty for the weights that remain. `kerasreg.shrink` calls it.
 
         Args:
-            moved: maps an array like the weights as the weights are mapped.
-            cut: takes the part that stays of such an array, as it is.
+            moved: function that transforms an array in the same way as the weights.
+            cut: function that selects the remaining entries of an array of the weights' shape,
+                without changing their values.
         """
         return self
 
@@ -56,23 +65,23 @@ class Penalty(keras.regularizers.Regularizer):
 
 
 class Regularizer(Penalty):
-    """A penalty that also has a proximal operator.
+    """A regularizer with a proximal operator, for `ProximalGradient`.
 
-    A subclass writes two pure functions of float tensors, `_value(weights)` and
-    `_prox(weights, step)`, and `get_config()`. Half-precision weights are computed in float32.
+    A subclass implements two pure functions of float tensors, `_value(weights)` and `_prox(weights,
+    step)`, and `get_config()`. Half-precision weights are computed in float32.
     """
 
     def prox(self, weights: Tensor, step: Tensor) -> Tensor:
-        """`argmin_x  penalty(x) + sum_i (x_i - weights_i)^2 / (2 step_i)`.
+        """The proximal operator, `argmin_x  penalty(x) + sum_i (x_i - weights_i)^2 / (2 step_i)`.
 
         Args:
             weights: float tensor or variable.
-            step: step size >= 0, in the units of the learning rate: a scalar, or one value per
-                weight (a shape that broadcasts to `step_shape`: the weights' own, where the class
-                does not say otherwise).
+            step: step size >= 0, in units of the learning rate: a scalar, or a tensor whose shape
+                broadcasts to `step_shape(weights.shape)`. By default, that is one step per weight.
 
         Returns:
-            A tensor of the weights' shape and dtype. What the penalty switches off is exactly 0.0.
+            A tensor of the weights' shape and dtype. Weights that the penalty removes are exactly
+            0.0.
         """
         given = ops.convert_to_tensor(weights)
         self.check(given.shape)
@@ -81,18 +90,19 @@ class Regularizer(Penalty):
         return ops.cast(self._prox(weights, step), given.dtype)
 
     def step_shape(self, shape: Shape) -> tuple[Any, ...]:
-        """The shape of the finest steps that `prox` takes: `()` is one for all weights.
+        """Returns the finest shape of `step` that `prox` supports, by default `shape`.
 
-        An optimizer with a finer one trains with `common_step`.
+        `()` means one step for all weights. For an optimizer whose step sizes have a finer shape,
+        `ProximalGradient` uses `common_step`.
         """
         return tuple(shape)
 
     def common_step(self, step: Tensor, shape: Shape) -> Tensor:
-        """One step of `step_shape` for steps that differ: `mean(step^-2)^(-1/2)`.
+        """Returns `mean(step^-2)^(-1/2)`, which reduces step sizes to the shape `step_shape`.
 
-        The step of an Adam that averages its second moments over the weights (as Zhang et al.,
-        2024, do for each block): near the smallest step, and blind to the huge ones of weights
-        that get no gradient.
+        This is the step size of an Adam that averages its second moments over the weights, as
+        Adam-mini does for each block (Zhang et al., 2024). It is close to the smallest step size.
+        The very large step sizes of weights without a gradient have almost no influence.
         """
         finest = self.step_shape(shape)
         if broadcasts(step.shape, finest):
@@ -102,7 +112,7 @@ class Regularizer(Penalty):
         return mean_step(step, axes=None)
 
     def expand_step(self, step: Tensor, shape: Shape) -> Tensor:
-        """What `common_step` gave, in a shape that broadcasts to the weights'."""
+        """Returns the result of `common_step` in a shape that broadcasts to `shape`."""
         return step
 
     def _prox(self, weights, step):
@@ -110,20 +120,20 @@ class Regularizer(Penalty):
 
 
 def safe_sqrt(squares):
-    """The square root, with a slope of 0 at 0: the subgradient that keeps a zero."""
+    """Returns the square root, with the derivative 0 at 0, so that a zero stays zero."""
     dead = squares == 0
     root = ops.sqrt(ops.where(dead, ops.ones_like(squares), squares))
     return ops.where(dead, ops.zeros_like(squares), root)
 
 
 def absolute(weights):
-    """`|w|`, with a slope of 0 at 0: the subgradient that keeps a zero. (JAX takes 1.)"""
+    """Returns `|w|`, with the derivative 0 at 0, so that a zero stays zero. (In JAX it is 1.)"""
     return weights * ops.sign(weights)
 
 
 def mean_step(step, axes):
-    """`mean(step^-2)^(-1/2)` over `axes`, kept as axes of size 1; over all for None."""
-    # Relative to the smallest, so that the squares do not overflow.
+    """Returns `mean(step^-2)^(-1/2)` over `axes`, kept with size 1, or over all axes for None."""
+    # Dividing by the smallest step prevents an overflow of the squares.
     least = ops.min(step, axis=axes, keepdims=True)
     ratio = ops.where(step == least, ops.ones_like(step), least / step)
     mean = least / ops.sqrt(ops.mean(ops.square(ratio), axis=axes, keepdims=True))
@@ -131,7 +141,7 @@ def mean_step(step, axes):
 
 
 def standardize_step(step, weights, finest):
-    """`step` as a tensor like the weights, if it is not negative and broadcasts to `finest`."""
+    """Returns `step` as a tensor of the weights' dtype, after checking its value and shape."""
     is_number = validation.is_number(step)
     if (
         isinstance(step, (bool, str))
@@ -156,7 +166,7 @@ def broadcasts(shape, target):
 
 
 def at_least_float32(weights):
-    """A tensor of the weights, in float32 for half precision."""
+    """Returns the weights as a tensor, converted to float32 from half precision."""
     weights = ops.convert_to_tensor(weights)
     dtype = keras.backend.standardize_dtype(weights.dtype)
     return ops.cast(weights, "float32") if dtype in ("float16", "bfloat16") else weights

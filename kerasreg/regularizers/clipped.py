@@ -1,6 +1,6 @@
-"""Penalties of single weights that end at some size: larger weights do not shrink at all.
+"""Elementwise penalties that are constant for large weights, which are not shrunk.
 
-Where two minimisers of a prox are equally good, it takes the smaller one.
+If two minimizers of a proximal operator are equally good, it returns the smaller one.
 """
 
 from typing import Any
@@ -17,19 +17,20 @@ from kerasreg.regularizers.base import Regularizer, absolute
 class MCP(Regularizer):
     """`sum(factor * m - m^2 / (2 * gamma))`, `m = min(|w|, gamma * factor)`.
 
-    The minimax concave penalty (Zhang, 2010): L1 near zero, and constant from `gamma * factor` on,
-    so that large weights keep their size. `gamma` to infinity is `L1(factor)`.
+    The minimax concave penalty (Zhang, 2010). It equals L1 near zero and is constant for `|w| >=
+    gamma * factor`, so that large weights are not shrunk. For `gamma` to infinity, it approaches
+    `L1(factor)`.
 
-    The prox, with `S` for soft thresholding: while `step < gamma`,
-    `S(w, factor * step) / (1 - step / gamma)` up to `gamma * factor` and then `w`; for larger
-    steps, `w` where `|w| > factor * sqrt(gamma * step)` and else 0.
+    Proximal operator, with soft thresholding `S`: for `step < gamma`, it is `S(w, factor * step) /
+    (1 - step / gamma)` where `|w| <= gamma * factor`, and `w` elsewhere. For larger steps, it is
+    `w` where `|w| > factor * sqrt(gamma * step)`, and 0 elsewhere.
 
     Args:
-        factor: finite and >= 0.
-        gamma: finite and > 0.
+        factor: finite float >= 0, the regularization factor.
+        gamma: finite float > 0. The penalty is constant for `|w| >= gamma * factor`.
 
     Raises:
-        ValueError: for a factor or a gamma out of range.
+        ValueError: if `factor` or `gamma` is out of range.
 
     Example:
 
@@ -61,19 +62,20 @@ class MCP(Regularizer):
 class SCAD(Regularizer):
     """`sum(factor * m - max(m - factor, 0)^2 / (2 * (a - 1)))`, `m = min(|w|, a * factor)`.
 
-    The smoothly clipped absolute deviation (Fan & Li, 2001): L1 up to `factor`, and constant from
-    `a * factor` on, so that large weights keep their size. `a` to infinity is `L1(factor)`.
+    The smoothly clipped absolute deviation (Fan & Li, 2001). It equals L1 for `|w| <= factor` and
+    is constant for `|w| >= a * factor`, so that large weights are not shrunk. For `a` to infinity,
+    it approaches `L1(factor)`.
 
-    The prox, with `S` for soft thresholding: while `step < a - 1`, `S(w, factor * step)` up to
-    `factor * (1 + step)`, `w` from `a * factor` on, and straight in between; for larger steps, `w`
-    above one threshold and `S(w, factor * step)` below it.
+    Proximal operator, with soft thresholding `S`: for `step < a - 1`, it is `S(w, factor * step)`
+    where `|w| <= factor * (1 + step)`, `w` where `|w| >= a * factor`, and linear in between. For
+    larger steps, it is `w` above a threshold and `S(w, factor * step)` below it.
 
     Args:
-        factor: finite and >= 0.
-        a: finite and > 2; 3.7 is the paper's.
+        factor: finite float >= 0, the regularization factor.
+        a: finite float > 2. The paper recommends 3.7.
 
     Raises:
-        ValueError: for a factor or an `a` out of range.
+        ValueError: if `factor` or `a` is out of range.
 
     Example:
 
@@ -104,20 +106,20 @@ class SCAD(Regularizer):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class CappedL1(Regularizer):
-    """`factor * sum(min(|w|, theta))`: L1 that ends at `theta` (Zhang, 2010).
+    """`factor * sum(min(|w|, theta))`: L1 that is constant for `|w| >= theta` (Zhang, 2010).
 
-    Weights that are larger than `theta` keep their size. `theta` to infinity is `L1(factor)`.
+    Weights well above `theta` are not shrunk. For `theta` to infinity, it approaches `L1(factor)`.
 
-    The prox is `w` where `|w| > theta + factor * step / 2` (where
-    `|w| > sqrt(2 * theta * factor * step)` for `factor * step >= 2 * theta`), and else soft
-    thresholding.
+    The proximal operator is `w` where `|w| > theta + factor * step / 2`, and soft thresholding
+    elsewhere. For `factor * step >= 2 * theta`, it is `w` where `|w| > sqrt(2 * theta * factor *
+    step)`, and 0 elsewhere.
 
     Args:
-        factor: finite and >= 0.
-        theta: finite and > 0.
+        factor: finite float >= 0, the regularization factor.
+        theta: finite float > 0. The penalty is constant for `|w| >= theta`.
 
     Raises:
-        ValueError: for a factor or a theta out of range.
+        ValueError: if `factor` or `theta` is out of range.
 
     Example:
 

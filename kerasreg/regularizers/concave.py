@@ -1,6 +1,6 @@
-"""Penalties of single weights from L0 to almost L1: the larger a weight, the less it shrinks.
+"""Elementwise concave penalties between L0 and L1, which shrink large weights less.
 
-Where two minimisers of a prox are equally good, it takes the smaller one.
+If two minimizers of a proximal operator are equally good, it returns the smaller one.
 """
 
 from typing import Any
@@ -15,16 +15,17 @@ from kerasreg.regularizers.base import Regularizer, absolute
 
 @keras.saving.register_keras_serializable("kerasreg")
 class L0(Regularizer):
-    """`factor * count_nonzero(w)`: the number of weights (best subset; Blumensath & Davies, 2008).
+    """`factor * count_nonzero(w)`: the number of non-zero weights (Blumensath & Davies, 2008).
 
-    Its gradient is zero, so that only its prox does anything: train with `ProximalGradient`. The
-    prox is hard thresholding: `w` where `|w| > sqrt(2 * factor * step)`, and else 0.
+    Also known as best subset selection. Its gradient is zero, so that it has no effect without
+    `ProximalGradient`. The proximal operator is hard thresholding: `w` where `|w| > sqrt(2 * factor
+    * step)`, and 0 elsewhere.
 
     Args:
-        factor: finite and >= 0.
+        factor: finite float >= 0, the regularization factor.
 
     Raises:
-        ValueError: for a factor that is negative, not finite, or not a number.
+        ValueError: if `factor` is negative or not a finite number.
 
     Example:
 
@@ -39,7 +40,7 @@ class L0(Regularizer):
         self.factor = validation.number(factor, "factor", at_least=0)
 
     def _value(self, weights):
-        # `w - w` has no gradient, and it is NaN where the weight is not finite.
+        # `w - w` has no gradient, and is NaN if the weight is not finite.
         ones = weights - weights + 1
         return self.factor * ops.sum(ops.where(weights == 0, ops.zeros_like(ones), ones))
 
@@ -54,18 +55,18 @@ class L0(Regularizer):
 class Lp(Regularizer):
     """`factor * sum(|w|^p)` for p = 1/2 or 2/3 (Xu et al., 2012; Cao et al., 2013).
 
-    Between L0 and L1: the larger a weight, the less it shrinks. The prox is 0 where
-    `|w| <= 3/2 (factor * step)^(2/3)` (p = 1/2) or `|w| <= 2 (2/3 factor * step)^(3/4)` (p = 2/3),
-    and else the outer solution of `x + factor * step * p * x^(p - 1) = |w|` with the sign of `w`,
-    at least 2/3 or 1/2 of it. Without its prox the penalty has gradients as large as
-    `factor * p * |w|^(p - 1)` near zero.
+    Between L0 and L1: large weights are shrunk less. The proximal operator is 0 where `|w| <= 3/2
+    (factor * step)^(2/3)` (p = 1/2) or `|w| <= 2 (2/3 factor * step)^(3/4)` (p = 2/3). Elsewhere it
+    is the larger solution of `x + factor * step * p * x^(p - 1) = |w|` with the sign of `w`, which
+    is at least 2/3 (p = 1/2) or 1/2 (p = 2/3) of `w`. Without `ProximalGradient`, the gradient near
+    zero is as large as `factor * p * |w|^(p - 1)`.
 
     Args:
-        factor: finite and >= 0.
-        p: 1/2 or 2/3, as a float.
+        factor: finite float >= 0, the regularization factor.
+        p: float, `1 / 2` or `2 / 3`.
 
     Raises:
-        ValueError: for a factor out of range, or another p.
+        ValueError: if `factor` is out of range or `p` is not supported.
 
     Example:
 
@@ -79,12 +80,12 @@ class Lp(Regularizer):
     def __init__(self, factor: float = 0.01, p: float = 0.5):
         self.factor = validation.number(factor, "factor", at_least=0)
         if not validation.is_number(p) or p not in (1 / 2, 2 / 3):
-            expected = "1/2 or 2/3 (as floats; write `p=2 / 3`): others have no prox here"
+            expected = "1/2 or 2/3, as a float (such as `p=2 / 3`)"
             raise validation.invalid("p", p, expected)
         self.p = float(p)
 
     def _value(self, weights):
-        # The power has an infinite slope at 0; the subgradient that keeps a zero is 0.
+        # The derivative is infinite at 0. A zero derivative lets a zero stay zero.
         dead = weights == 0
         size = absolute(ops.where(dead, ops.ones_like(weights), weights))
         return self.factor * ops.sum(ops.where(dead, ops.zeros_like(size), size**self.p))
@@ -102,17 +103,17 @@ class Lp(Regularizer):
 class LogSum(Regularizer):
     """`factor * sum(log(1 + |w| / epsilon))`: the limit of reweighted L1 (Candès et al., 2008).
 
-    The larger a weight, the less it shrinks. The prox is
-    `(|w| - epsilon + sqrt((|w| + epsilon)^2 - 4 * factor * step)) / 2` with the sign of `w`, where
-    it exists and is better than 0, and else 0. `LogSum(factor * epsilon, epsilon)` with `epsilon`
-    to infinity is `L1(factor)`.
+    Large weights are shrunk less. The proximal operator is `(|w| - epsilon + sqrt((|w| + epsilon)^2
+    - 4 * factor * step)) / 2` with the sign of `w`, where this exists and has a lower objective
+    than 0, and 0 elsewhere. For `epsilon` to infinity, `LogSum(factor * epsilon, epsilon)`
+    approaches `L1(factor)`.
 
     Args:
-        factor: finite and >= 0.
-        epsilon: finite and > 0, somewhat smaller than the weights that shall stay.
+        factor: finite float >= 0, the regularization factor.
+        epsilon: finite float > 0. Choose it somewhat smaller than the weights to be kept.
 
     Raises:
-        ValueError: for a factor or an epsilon out of range.
+        ValueError: if `factor` or `epsilon` is out of range.
 
     Example:
 
@@ -143,17 +144,17 @@ class LogSum(Regularizer):
 class TransformedL1(Regularizer):
     """`factor * sum((a + 1) * |w| / (a + |w|))`: between L0 and L1 (Zhang & Xin, 2018).
 
-    `a` to 0 is `L0(factor)`, to infinity `L1(factor)`; the penalty of a weight is at most
-    `factor * (a + 1)`. The prox, with `T = factor * step`, is 0 where `|w| <= T * (a + 1) / a`
-    (where `|w| <= sqrt(2 * T * (a + 1)) - a / 2` for `T > a^2 / (2 * (a + 1))`), and else the
-    outer solution of a cubic equation.
+    It approaches `L0(factor)` for `a` to 0 and `L1(factor)` for `a` to infinity. The penalty of a
+    weight is at most `factor * (a + 1)`. With `T = factor * step`, the proximal operator is 0 where
+    `|w| <= T * (a + 1) / a` (for `T > a^2 / (2 * (a + 1))`, where `|w| <= sqrt(2 * T * (a + 1)) - a
+    / 2`). Elsewhere it is the largest solution of a cubic equation.
 
     Args:
-        factor: finite and >= 0.
-        a: finite and > 0.
+        factor: finite float >= 0, the regularization factor.
+        a: finite float > 0.
 
     Raises:
-        ValueError: for a factor or an `a` out of range.
+        ValueError: if `factor` or `a` is out of range.
 
     Example:
 

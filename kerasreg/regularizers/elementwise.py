@@ -1,4 +1,4 @@
-"""Penalties of single weights."""
+"""Elementwise penalties: L1, L2, elastic net, non-negative L1."""
 
 from typing import Any
 
@@ -14,14 +14,15 @@ from kerasreg.regularizers.base import Regularizer, absolute
 class L1(Regularizer):
     """`l1 * sum(|w|)`: makes weights exactly zero (lasso; Tibshirani, 1996).
 
-    The prox is soft thresholding, `sign(w) max(|w| - l1 * step, 0)`. Same argument, value and
-    config as `keras.regularizers.L1`. In float32 or float64; half precision computes in float32.
+    The proximal operator is soft thresholding, `sign(w) max(|w| - l1 * step, 0)`. The argument,
+    value and config are those of `keras.regularizers.L1`. Half-precision weights are computed in
+    float32.
 
     Args:
-        l1: factor, finite and >= 0.
+        l1: finite float >= 0, the regularization factor.
 
     Raises:
-        ValueError: for a factor that is negative, not finite, or not a number.
+        ValueError: if a factor is negative or not a finite number.
 
     Example:
 
@@ -47,16 +48,17 @@ class L1(Regularizer):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class L2(Regularizer):
-    """`l2 * sum(w^2)`: keeps weights small (ridge; Hoerl & Kennard, 1970). No 1/2, as in Keras.
+    """`l2 * sum(w^2)`: keeps weights small (ridge regression; Hoerl & Kennard, 1970).
 
-    The prox is a division, `w / (1 + 2 * l2 * step)`; it makes no zeros. Same argument, value and
-    config as `keras.regularizers.L2`. In float32 or float64; half precision computes in float32.
+    The proximal operator is `w / (1 + 2 * l2 * step)`, which makes no zeros. The argument, value
+    (without a factor of 1/2) and config are those of `keras.regularizers.L2`. Half-precision
+    weights are computed in float32.
 
     Args:
-        l2: factor, finite and >= 0.
+        l2: finite float >= 0, the regularization factor.
 
     Raises:
-        ValueError: for a factor that is negative, not finite, or not a number.
+        ValueError: if a factor is negative or not a finite number.
 
     Example:
 
@@ -84,17 +86,17 @@ class L2(Regularizer):
 class L1L2(Regularizer):
     """`l1 * sum(|w|) + l2 * sum(w^2)`: the elastic net (Zou & Hastie, 2005).
 
-    The prox is soft thresholding, then division:
-    `sign(w) max(|w| - l1 * step, 0) / (1 + 2 * l2 * step)`. Same arguments, value and config as
-    `keras.regularizers.L1L2`. scikit-learn's `ElasticNet(alpha, l1_ratio)` with a mean squared
-    error is `L1L2(l1=2 * alpha * l1_ratio, l2=alpha * (1 - l1_ratio))`.
+    The proximal operator is soft thresholding followed by a division, `sign(w) max(|w| - l1 * step,
+    0) / (1 + 2 * l2 * step)`. The arguments, value and config are those of
+    `keras.regularizers.L1L2`. With a mean squared error, `L1L2(l1=2 * alpha * l1_ratio, l2=alpha *
+    (1 - l1_ratio))` equals scikit-learn's `ElasticNet(alpha, l1_ratio)`.
 
     Args:
-        l1: factor of the absolute values, finite and >= 0.
-        l2: factor of the squares, finite and >= 0.
+        l1: finite float >= 0, the factor of the L1 term.
+        l2: finite float >= 0, the factor of the L2 term.
 
     Raises:
-        ValueError: for a factor that is negative, not finite, or not a number.
+        ValueError: if a factor is negative or not a finite number.
 
     Example:
 
@@ -106,12 +108,12 @@ class L1L2(Regularizer):
     """
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0):
-        # Keras takes None for "off".
+        # Keras also accepts None for 0.
         self.l1 = validation.number(0.0 if l1 is None else l1, "l1", at_least=0)
         self.l2 = validation.number(0.0 if l2 is None else l2, "l2", at_least=0)
 
     def _value(self, weights):
-        # A term that is off costs no pass over the weights.
+        # A term with a factor of 0 is not computed.
         value = ops.zeros((), weights.dtype)
         if self.l1:
             value = value + self.l1 * ops.sum(absolute(weights))
@@ -130,17 +132,16 @@ class L1L2(Regularizer):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class NonNegativeL1(Regularizer):
-    """`l1 * sum(|w|)` of weights that the prox keeps from being negative.
+    """`l1 * sum(|w|)` with the constraint `w >= 0`: the non-negative lasso (Hoyer, 2002).
 
-    The non-negative lasso, and what makes parts out of weights (Hoyer, 2002). The prox is
-    `max(w - l1 * step, 0)`: with `ProximalGradient`, no weight is ever negative, even for
-    `l1=0.0`. Without, it is `L1`.
+    The proximal operator is `max(w - l1 * step, 0)`. With `ProximalGradient`, no weight is
+    negative after the first step, even for `l1=0.0`. Without it, the penalty is `L1`.
 
     Args:
-        l1: finite and >= 0.
+        l1: finite float >= 0, the regularization factor.
 
     Raises:
-        ValueError: for an `l1` that is negative, not finite, or not a number.
+        ValueError: if `l1` is negative or not a finite number.
 
     Example:
 
@@ -158,7 +159,7 @@ class NonNegativeL1(Regularizer):
         return self.l1 * ops.sum(absolute(weights))
 
     def _prox(self, weights, step):
-        # 0 times an infinite step would be NaN.
+        # 0 times an infinite step is NaN.
         threshold = self.l1 * step if self.l1 else ops.zeros_like(step)
         return operators.positive_threshold(weights, threshold)
 

@@ -1,4 +1,4 @@
-"""Penalties of neighbours: weights along an axis become equal."""
+"""Penalties of differences between neighbouring weights: total variation and fused lasso."""
 
 from typing import Any
 
@@ -14,19 +14,19 @@ from kerasreg.regularizers.base import Regularizer, absolute
 
 @keras.saving.register_keras_serializable("kerasreg")
 class TotalVariation(Regularizer):
-    """`factor * sum(|w_{i+1} - w_i|)` along an axis: equal neighbours (Rudin et al., 1992).
+    """`factor * sum(|w_{i+1} - w_i|)` along an axis: piecewise constant (Rudin et al., 1992).
 
-    For kernels whose input is a signal, a spectrum or a series: the weights become piecewise
-    constant, with few jumps. Each line along `axis` is on its own. The prox is exact for one step
-    per weight too: divide and conquer on the values of the blocks.
+    For kernels whose input is ordered, such as a signal, a spectrum or a time series. The weights
+    become piecewise constant, with few jumps. Each line along `axis` is penalized separately. The
+    proximal operator, computed by divide and conquer, is exact also for one step size per weight.
 
     Args:
-        factor: finite and >= 0.
-        axis: int, the axis along which neighbours are.
+        factor: finite float >= 0, the regularization factor.
+        axis: int, the axis along which differences are taken.
 
     Raises:
-        ValueError: for a bad factor or axis, and, when it meets the weights, for an axis that
-            they do not have.
+        ValueError: if an argument is invalid, or, when the regularizer is applied, if the weights
+            do not have this axis.
 
     Example:
 
@@ -60,17 +60,17 @@ class TotalVariation(Regularizer):
 class FusedLasso(Regularizer):
     """`factor * (l1_ratio * sum(|w|) + (1 - l1_ratio) * sum(|w_{i+1} - w_i|))`.
 
-    Few weights that are not zero, and neighbours that are equal (Tibshirani et al., 2005).
-    `l1_ratio=1` is `L1`, `l1_ratio=0` is `TotalVariation`. The prox is exact for one step per
-    weight too; with one for all it is that of the total variation, then that of L1.
+    Sparse and piecewise constant weights (Tibshirani et al., 2005). `l1_ratio=1` equals `L1` and
+    `l1_ratio=0` equals `TotalVariation`. The proximal operator is exact also for one step size per
+    weight. For a single step size, it is that of the total variation followed by that of L1.
 
     Args:
-        factor: finite and >= 0.
-        l1_ratio: the fraction of the L1 term, from 0 to 1.
-        axis: int, the axis along which neighbours are.
+        factor: finite float >= 0, the regularization factor.
+        l1_ratio: float from 0 to 1, the fraction of the L1 term.
+        axis: int, the axis along which differences are taken.
 
     Raises:
-        ValueError: as `TotalVariation`, and for an `l1_ratio` outside of 0 to 1.
+        ValueError: as in `TotalVariation`, and if `l1_ratio` is not between 0 and 1.
 
     Example:
 
@@ -105,11 +105,11 @@ class FusedLasso(Regularizer):
 
 
 def variation(weights, axis):
-    """`sum(|w_{i+1} - w_i|)` along one axis."""
+    """Returns `sum(|w_{i+1} - w_i|)` along one axis."""
     lines = ops.moveaxis(weights, axis, 0)
     return ops.sum(absolute(lines[1:] - lines[:-1]))
 
 
 def validate_single_axis(axis):
-    """`axis` as the plain int it is."""
-    return validation.integer(axis, "axis", meaning="the axis along which neighbours are")
+    """Returns `axis` as a Python int."""
+    return validation.integer(axis, "axis", meaning="the axis along which differences are taken")

@@ -1,4 +1,4 @@
-"""Penalties of whole groups of weights: units, filters, input features, heads."""
+"""Penalties of groups of weights: units, filters, input features, attention heads."""
 
 import math
 from typing import Any
@@ -16,7 +16,7 @@ from kerasreg.regularizers.base import Penalty, Regularizer, absolute, safe_sqrt
 
 
 class GroupPenalty(Penalty):
-    """A penalty of groups; `axis` and `gates` are those of `Groups`."""
+    """A penalty of groups of weights. See `Groups` for `axis` and `gates`."""
 
     def __init__(self, axis=-1, gates=1):
         self.groups = Groups(axis, gates)
@@ -29,7 +29,7 @@ class GroupPenalty(Penalty):
         return type(self)
 
     def _refuse_layer(self):
-        """Raise where a layer that is being built has been given this penalty."""
+        """Raises an error if the caller is a layer that is being built with this penalty."""
         frame = frame_of_add_weight(self)
         if frame is not None:
             layer, name, shape = (frame.f_locals[key] for key in ("self", "name", "shape"))
@@ -51,16 +51,16 @@ class GroupPenalty(Penalty):
 
 
 class GroupRegularizer(GroupPenalty, Regularizer):
-    """A penalty of groups with a prox."""
+    """A penalty of groups of weights with a proximal operator."""
 
     def _norms(self, weights):
-        """`||w_g||` of every group, with a zero gradient at zero."""
+        """Returns `||w_g||` of every group, with a zero gradient at zero."""
         view, axes = self.groups.layout(weights.shape)
         squares = ops.sum(ops.square(ops.reshape(weights, view)), axis=axes)
         return safe_sqrt(squares)
 
     def _root_size(self, shape):
-        """`sqrt(d_g)`."""
+        """Returns `sqrt(d_g)`."""
         return math.sqrt(self.groups.size(shape))
 
     def _group_lasso(self, weights):
@@ -71,13 +71,13 @@ class GroupRegularizer(GroupPenalty, Regularizer):
         return self._by_group(operators.group_soft_threshold, weights, threshold)
 
     def _by_group(self, operator, weights, step):
-        """`operator(weights, step, axes)`."""
+        """Returns `operator(weights, step, axes)`, computed in the layout of the groups."""
         return operators.in_layout(operator, weights, step, self.groups.layout(weights.shape))
 
 
 @keras.saving.register_keras_serializable("kerasreg")
 class GroupLasso(GroupRegularizer):
-    """`factor * sum_g sqrt(d_g) ||w_g||_2`: makes whole groups exactly zero (Yuan & Lin, 2006).
+    """`factor * sum_g sqrt(d_g) ||w_g||_2`: makes groups exactly zero (Yuan & Lin, 2006).
 
     There is one group per index of `axis`, and `d_g` is the number of weights in it.
 
@@ -93,21 +93,23 @@ class GroupLasso(GroupRegularizer):
     | attention output `(heads, size, output)` | head | 0 |
     | SimpleRNN, GRU, LSTM `(input, gates * units)` | unit of every gate | -1 with gates=1, 3, 4 |
 
-    With `kerasreg.attach`, which knows the layer, `axis` may be a name instead: `"output"`,
-    `"input"` or `"head"`. As an argument of a layer, a name is an error when the layer is built.
+    With `kerasreg.attach`, `axis` may also be a name: `"output"`, `"input"` or `"head"`. In an
+    argument of a layer, such as `kernel_regularizer=`, a name raises an error when the layer is
+    built.
 
-    The prox is exact for one step per weight too, as Adam needs: a group is zero iff
-    `||w_g / step_g|| <= factor * sqrt(d_g)`.
+    The proximal operator is exact also for one step size per weight, as with Adam. A group is set
+    to zero iff `||w_g / step_g|| <= factor * sqrt(d_g)`.
 
     Args:
-        factor: finite and >= 0.
-        axis: int, tuple of ints (one group per combination of their indices), or a name.
-        gates: the axis holds this many equal blocks, and index j of every block belongs to the
-            same group.
+        factor: finite float >= 0, the regularization factor.
+        axis: int, tuple of ints (one group per combination of their indices), or a name for
+            `kerasreg.attach`.
+        gates: int >= 1. The axis consists of this many blocks of equal size, and index j of every
+            block belongs to the same group.
 
     Raises:
-        ValueError: for a bad factor or axis, and, when it meets the weights, for an axis that
-            they do not have. The message lists those that they have.
+        ValueError: if an argument is invalid, or, when the regularizer is applied, if the weights
+            do not have this axis. The message lists the axes of the weights.
 
     Example:
 
@@ -135,17 +137,17 @@ class GroupLasso(GroupRegularizer):
 class SparseGroupLasso(GroupRegularizer):
     """`factor * (l1_ratio * sum(|w|) + (1 - l1_ratio) * sum_g sqrt(d_g) ||w_g||_2)`.
 
-    Makes whole groups zero, and single weights in the groups that stay (Simon et al., 2013).
-    `l1_ratio=1` is `L1`, `l1_ratio=0` is `GroupLasso`. The prox is that of L1, then that of the
-    group lasso; it is exact for one step per weight too.
+    Makes whole groups zero, and single weights within the other groups (Simon et al., 2013).
+    `l1_ratio=1` equals `L1` and `l1_ratio=0` equals `GroupLasso`. The proximal operator is that of
+    L1 followed by that of the group lasso. It is exact also for one step size per weight.
 
     Args:
-        factor: finite and >= 0.
-        l1_ratio: the fraction of the L1 term, from 0 to 1.
+        factor: finite float >= 0, the regularization factor.
+        l1_ratio: float from 0 to 1, the fraction of the L1 term.
         axis, gates: the groups, as in `GroupLasso`.
 
     Raises:
-        ValueError: as `GroupLasso`, and for an `l1_ratio` outside of 0 to 1.
+        ValueError: as in `GroupLasso`, and if `l1_ratio` is not between 0 and 1.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Penalties of whole groups that leave large groups alone."""
+"""Non-convex penalties of groups of weights, which do not shrink large groups."""
 
 from typing import Any
 
@@ -14,18 +14,18 @@ from kerasreg.regularizers.group import GroupRegularizer
 
 @keras.saving.register_keras_serializable("kerasreg")
 class GroupL0(GroupRegularizer):
-    """`factor * (number of groups that are not zero)`: switches groups off, and shrinks none.
+    """`factor * (number of non-zero groups)`: makes groups zero without shrinking others.
 
-    Only its prox acts: the gradient is zero everywhere, so train with `ProximalGradient`. A group
-    stays as it is iff `sum_i w_i^2 / (2 * step_i) > factor`, and is zero otherwise (hard
-    thresholding; Blumensath & Davies, 2008). It is exact for one step per weight.
+    Its gradient is zero, so that it has no effect without `ProximalGradient`. The proximal operator
+    is hard thresholding (Blumensath & Davies, 2008): a group is unchanged iff `sum_i w_i^2 / (2 *
+    step_i) > factor`, and zero otherwise. It is exact also for one step size per weight.
 
     Args:
-        factor: finite and >= 0, the price of one group.
+        factor: finite float >= 0, the penalty of one non-zero group.
         axis, gates: the groups, as in `GroupLasso`.
 
     Raises:
-        ValueError: as `GroupLasso`.
+        ValueError: as in `GroupLasso`.
 
     Example:
 
@@ -44,7 +44,7 @@ class GroupL0(GroupRegularizer):
     def _value(self, weights):
         view, axes = self.groups.layout(weights.shape)
         alive = ops.any(ops.reshape(weights, view) != 0, axis=axes)
-        # A gradient of zero; NaN where a weight is not finite.
+        # This term has a zero gradient, and is NaN if a weight is not finite.
         nothing = ops.sum(0.0 * weights)
         return self.factor * (ops.sum(ops.cast(alive, weights.dtype)) + nothing)
 
@@ -58,7 +58,7 @@ class GroupL0(GroupRegularizer):
 
 
 class _OfNorms(GroupRegularizer):
-    """A penalty of `||w_g||` alone. Its prox takes one step per group."""
+    """A penalty that depends on `||w_g||` only. Its proximal operator takes one step per group."""
 
     def __init__(self, factor, axis, gates):
         super().__init__(axis, gates)
@@ -80,11 +80,11 @@ class _OfNorms(GroupRegularizer):
         return ops.reshape(ops.broadcast_to(step, view), shape)
 
     def _price(self, weights):
-        """The factor of one group, `factor * sqrt(d_g)`."""
+        """Returns the factor of one group, `factor * sqrt(d_g)`."""
         return self.factor * self._root_size(weights.shape)
 
     def _along(self, operator, weights, step, shape_parameter):
-        """`operator` with one step per group."""
+        """Returns the result of `operator` with one step per group."""
         view, axes = self.groups.layout(weights.shape)
         z, price = ops.reshape(weights, view), self._price(weights)
         return ops.reshape(operator(z, step, price, shape_parameter, axes), weights.shape)
@@ -92,21 +92,23 @@ class _OfNorms(GroupRegularizer):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class GroupMCP(_OfNorms):
-    """The minimax concave penalty of the groups' norms: zeroes whole groups as `GroupLasso` does,
-    and leaves large groups alone (Zhang, 2010; Huang et al., 2012).
+    """The minimax concave penalty of the norms of groups (Zhang, 2010; Huang et al., 2012).
 
-    `sum_g p(||w_g||_2)` with `l = factor * sqrt(d_g)` and `p(n) = l n - n^2 / (2 gamma)` up to
-    `n = gamma * l`, then `gamma * l^2 / 2`, which has no gradient. For a large `gamma` it is
-    `GroupLasso`. The prox gives each group the length that `MCP` gives its norm. It takes one step
-    per group: an optimizer with one per weight uses `common_step`.
+    Makes groups exactly zero like `GroupLasso`, but does not shrink large groups. The penalty is
+    `sum_g p(||w_g||_2)` with `l = factor * sqrt(d_g)`, `p(n) = l n - n^2 / (2 gamma)` for
+    `n <= gamma * l`, and the constant `p(n) = gamma * l^2 / 2` above. For `gamma` to infinity, it
+    approaches `GroupLasso`. The proximal operator scales each group so that its norm is the result
+    of `MCP` for its norm. It takes one step size per group: for an optimizer with one per weight,
+    `ProximalGradient` uses `common_step`.
 
     Args:
-        factor: finite and >= 0.
-        gamma: finite and > 0; a norm above `gamma * factor * sqrt(d_g)` costs no more.
+        factor: finite float >= 0, the regularization factor.
+        gamma: finite float > 0. The penalty is constant for norms above `gamma * factor *
+            sqrt(d_g)`.
         axis, gates: the groups, as in `GroupLasso`.
 
     Raises:
-        ValueError: as `GroupLasso`, and for a `gamma` that is not positive.
+        ValueError: as in `GroupLasso`, and if `gamma` is not positive.
 
     Example:
 
@@ -137,21 +139,22 @@ class GroupMCP(_OfNorms):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class GroupSCAD(_OfNorms):
-    """The smoothly clipped absolute deviation of the groups' norms: zeroes whole groups as
-    `GroupLasso` does, and leaves large groups alone (Fan & Li, 2001; Wang et al., 2007).
+    """SCAD, the smoothly clipped absolute deviation, of the norms of groups (Wang et al., 2007).
 
-    `sum_g p(||w_g||_2)` with `l = factor * sqrt(d_g)` and `p(n) = l n` up to `n = l`, then
-    `l n - (n - l)^2 / (2 (a - 1))` up to `n = a * l`, then `(a + 1) l^2 / 2`, which has no
-    gradient. The prox gives each group the length that `SCAD` gives its norm. It takes one step
-    per group: an optimizer with one per weight uses `common_step`.
+    Makes groups exactly zero like `GroupLasso`, but does not shrink large groups (Fan & Li, 2001).
+    The penalty is `sum_g p(||w_g||_2)` with `l = factor * sqrt(d_g)`, `p(n) = l n` for `n <= l`,
+    `p(n) = l n - (n - l)^2 / (2 (a - 1))` for `l < n <= a * l`, and the constant
+    `p(n) = (a + 1) l^2 / 2` above. The proximal operator scales each group so that its norm is the
+    result of `SCAD` for its norm. It takes one step size per group: for an optimizer with one per
+    weight, `ProximalGradient` uses `common_step`.
 
     Args:
-        factor: finite and >= 0.
-        a: finite and > 2; a norm above `a * factor * sqrt(d_g)` costs no more.
+        factor: finite float >= 0, the regularization factor.
+        a: finite float > 2. The penalty is constant for norms above `a * factor * sqrt(d_g)`.
         axis, gates: the groups, as in `GroupLasso`.
 
     Raises:
-        ValueError: as `GroupLasso`, and for an `a` that is not above 2.
+        ValueError: as in `GroupLasso`, and if `a` is not greater than 2.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Keras' own regularizers, read as ours."""
+"""Conversion of Keras' regularizers to those with a proximal operator."""
 
 import keras
 
@@ -13,11 +13,14 @@ _OURS = {
 
 
 def with_prox(regularizer):
-    """The penalty with a prox, or None: for Keras' `L1`, `L2`, `L1L2`, the same one of ours."""
+    """Returns the regularizer with a proximal operator, or None.
+
+    Keras' `L1`, `L2` and `L1L2` are converted to the classes of the same name in kerasreg.
+    """
     if isinstance(regularizer, Regularizer):
         return regularizer
     for theirs, ours in _OURS.items():
-        # A subclass that computes something else is something else.
+        # A subclass that overrides `__call__` is another penalty.
         if isinstance(regularizer, theirs) and type(regularizer).__call__ is theirs.__call__:
             return ours(**theirs.get_config(regularizer))
     return None

@@ -1,4 +1,4 @@
-"""Penalties of the rank of a kernel."""
+"""Penalties of the rank of a kernel: nuclear norm and rank."""
 
 import math
 
@@ -15,7 +15,10 @@ from kerasreg.regularizers.base import Regularizer
 
 
 class MatrixRegularizer(Regularizer):
-    """A penalty of a matrix with one column per index of `axis`; one step for all weights."""
+    """A penalty of a kernel as a matrix with one column per index of `axis`.
+
+    Its proximal operator takes one step for all weights.
+    """
 
     def __init__(self, factor=0.01, axis=-1):
         self.factor = validation.number(factor, "factor", at_least=0)
@@ -30,8 +33,9 @@ class MatrixRegularizer(Regularizer):
         groups = groups_of(variable, roles, self.groups.axis)
         if groups.gates > 1:
             raise ValueError(
-                f"'{variable.path}' has {groups.gates} gates side by side, which are matrices of "
-                f"their own. Pass an int `axis`. Received: axis={self.groups.axis!r}"
+                f"`{type(self).__name__}` does not support axis names for '{variable.path}', which "
+                f"concatenates the matrices of {groups.gates} gates. Pass an int `axis`, which "
+                f"treats them as one matrix. Received: axis={self.groups.axis!r}"
             )
         return type(self)(self.factor, groups.axis)
 
@@ -48,7 +52,7 @@ class MatrixRegularizer(Regularizer):
         return back(self._matrix_prox(matrix, self.factor * ops.reshape(step, ())))
 
     def _matrix(self, weights):
-        """The matrix, and the function that makes weights of it again."""
+        """Returns the weights as a matrix, and the inverse function."""
         shape, rows = self.groups.layout(weights.shape)
         columns = tuple(axis for axis in range(len(shape)) if axis not in rows)
         order = rows + columns
@@ -62,7 +66,7 @@ class MatrixRegularizer(Regularizer):
         return matrix, back
 
     def _singular(self, matrix):
-        """`(left, alive, right)`: the singular vectors, and 1 for values that are not zero."""
+        """Returns `(left, alive, right)`: singular vectors, and 1 per non-zero singular value."""
         left, values, right, _ = svd(ops.stop_gradient(matrix))
         epsilon = float(np.finfo(keras.backend.standardize_dtype(values.dtype)).eps)
         rounding = epsilon * max(matrix.shape) * ops.max(values)
@@ -73,18 +77,20 @@ class MatrixRegularizer(Regularizer):
 class NuclearNorm(MatrixRegularizer):
     """`factor * sum_k sigma_k(W)`: kernels of low rank (Fazel, 2002).
 
-    `W` has one column per index of `axis`, and `sigma` are its singular values. A kernel of rank r
-    is two thin ones. The prox is `U max(sigma - factor * step, 0) V^T` (Cai et al., 2010). It takes
-    one step for all weights, and a singular value decomposition: that of TensorFlow is slow under
-    XLA, so compile a model of large kernels with `jit_compile=False` there.
+    `W` is the kernel as a matrix with one column per index of `axis`, and `sigma` are its singular
+    values. A kernel of rank r can be factorized into two smaller ones. The proximal operator is `U
+    max(sigma - factor * step, 0) V^T` (Cai et al., 2010). It takes one step size for all weights
+    and needs a singular value decomposition. TensorFlow's is slow under XLA: for large kernels,
+    compile the model with `jit_compile=False`.
 
     Args:
-        factor: finite and >= 0.
-        axis: int, or tuple of ints (one column per combination of their indices).
+        factor: finite float >= 0, the regularization factor.
+        axis: int, tuple of ints (one column per combination of their indices), or a name for
+            `kerasreg.attach`, as in `GroupLasso`.
 
     Raises:
-        ValueError: for a bad factor or axis, and, when it meets the weights, for an axis that
-            they do not have.
+        ValueError: if an argument is invalid, or, when the regularizer is applied, if the weights
+            do not have this axis.
 
     Example:
 
@@ -99,8 +105,8 @@ class NuclearNorm(MatrixRegularizer):
     def _value(self, weights):
         matrix, _ = self._matrix(weights)
         left, alive, right = self._singular(matrix)
-        # `sum(sigma)` with its gradient, U V^T; that of the decomposition divides by the
-        # differences of singular values.
+        # This is `sum(sigma)` with the gradient U V^T. The gradient of the decomposition divides by
+        # the differences of singular values.
         return self.factor * ops.sum(matrix * ((left * alive) @ right))
 
     def _matrix_prox(self, matrix, threshold):
@@ -109,19 +115,21 @@ class NuclearNorm(MatrixRegularizer):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class Rank(MatrixRegularizer):
-    """`factor * rank(W)`: kernels of low rank, whose other singular values stay as they are.
+    """`factor * rank(W)`: kernels of low rank, without shrinking the other singular values.
 
-    `W` has one column per index of `axis`. The prox keeps the singular values above
-    `sqrt(2 * factor * step)` (Blumensath & Davies, 2008, for matrices). The value counts; it has no
-    gradient, so only `kerasreg.callbacks.ProximalGradient` makes this penalty act. Steps and cost
-    are those of `NuclearNorm`.
+    `W` is the kernel as a matrix with one column per index of `axis`. The proximal operator sets
+    singular values of at most `sqrt(2 * factor * step)` to zero and keeps the others: hard
+    thresholding (Blumensath & Davies, 2008) of singular values. The gradient is zero, so that the
+    penalty has no effect without `kerasreg.callbacks.ProximalGradient`. Step size and cost are as
+    in `NuclearNorm`.
 
     Args:
-        factor: finite and >= 0.
-        axis: int, or tuple of ints (one column per combination of their indices).
+        factor: finite float >= 0, the regularization factor.
+        axis: int, tuple of ints (one column per combination of their indices), or a name for
+            `kerasreg.attach`, as in `GroupLasso`.
 
     Raises:
-        ValueError: as `NuclearNorm`.
+        ValueError: as in `NuclearNorm`.
 
     Example:
 
@@ -136,7 +144,7 @@ class Rank(MatrixRegularizer):
     def _value(self, weights):
         matrix, _ = self._matrix(weights)
         _, alive, _ = self._singular(matrix)
-        # The second term is a gradient of zero, and keeps NaN and infinity visible.
+        # The second term has a zero gradient, and is NaN if a weight is not finite.
         return self.factor * (ops.sum(alive) + ops.sum(0.0 * matrix))
 
     def _matrix_prox(self, matrix, threshold):

@@ -1,4 +1,4 @@
-"""Penalties of groups by other norms: the maximum, and the square of the L1 norm."""
+"""Penalties of groups by the maximum norm and by the squared L1 norm."""
 
 from typing import Any
 
@@ -14,18 +14,19 @@ from kerasreg.regularizers.group import GroupRegularizer
 
 @keras.saving.register_keras_serializable("kerasreg")
 class LInfinity1(GroupRegularizer):
-    """`factor * sum_g max(|w_g|)`: makes whole groups zero, and the largest weights of the others
-    equal (L-infinity,1; Quattoni et al., 2009).
+    """`factor * sum_g max(|w_g|)`: the L-infinity,1 norm (Quattoni et al., 2009).
 
-    The prox clips a group at the level `s` with `sum_i max(|w_i| - s, 0) / step_i = factor`; a
-    group is zero iff `sum_i |w_i| / step_i <= factor`. It is exact for one step per weight.
+    Makes whole groups zero, and the largest weights of each other group equal. The proximal
+    operator clips a group at the level `s` with `sum_i max(|w_i| - s, 0) / step_i = factor`. A
+    group is set to zero iff `sum_i |w_i| / step_i <= factor`. It is exact also for one step size
+    per weight.
 
     Args:
-        factor: finite and >= 0.
+        factor: finite float >= 0, the regularization factor.
         axis, gates: the groups, as in `GroupLasso`.
 
     Raises:
-        ValueError: as `GroupLasso`.
+        ValueError: as in `GroupLasso`.
 
     Example:
 
@@ -56,18 +57,18 @@ class LInfinity1(GroupRegularizer):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class ExclusiveLasso(GroupRegularizer):
-    """`factor * sum_g (sum |w_g|)^2`: lets the weights of a group compete, so that few of each
-    group stay, and no group dies (Zhou et al., 2010).
+    """`factor * sum_g (sum |w_g|)^2`: few weights in each group, none empty (Zhou et al., 2010).
 
-    The prox is `sign(w_i) max(|w_i| - 2 * factor * step_i * S, 0)` with `S` the sum of what it
-    leaves in the group (Kong et al., 2014). It is exact for one step per weight.
+    The weights within a group compete: few of them remain non-zero, but no group becomes zero. The
+    proximal operator is `sign(w_i) max(|w_i| - 2 * factor * step_i * S, 0)`, where `S` is the L1
+    norm of the resulting group (Kong et al., 2014). It is exact also for one step size per weight.
 
     Args:
-        factor: finite and >= 0.
+        factor: finite float >= 0, the regularization factor.
         axis, gates: the groups, as in `GroupLasso`.
 
     Raises:
-        ValueError: as `GroupLasso`.
+        ValueError: as in `GroupLasso`.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Penalties of sorted weights."""
+"""Penalties of sorted weights: SLOPE and OSCAR."""
 
 import functools
 from statistics import NormalDist
@@ -18,28 +18,29 @@ SEQUENCES = ("benjamini_hochberg", "linear")
 
 @keras.saving.register_keras_serializable("kerasreg")
 class SLOPE(Regularizer):
-    """`factor * sum_k omega_k |w|_(k)`, `|w|_(1)` the largest: sorted L1 (Bogdan et al., 2015).
+    """`factor * sum_k omega_k |w|_(k)`, the sorted L1 penalty (Bogdan et al., 2015).
 
-    The larger a weight is among the others, the more it pays: the false discovery rate of the
-    weights that stay is controlled, and correlated inputs get weights of equal size. `omega_1` is
-    1, and of `n` weights the k-th has
+    `|w|_(1) >= |w|_(2) >= ...` are the sorted absolute values. Larger weights have larger factors,
+    controls the false discovery rate of the non-zero weights and gives correlated inputs weights of
+    equal size. `omega_1` is 1. For `n` weights, the k-th factor is
 
     | sequence | omega_k |
     |---|---|
     | `"benjamini_hochberg"` | `quantile(1 - k q / 2n) / quantile(1 - q / 2n)` of the normal law |
     | `"linear"` | from 1 to `last` in equal steps: OSCAR (Bondell & Reich, 2008) |
 
-    `last=1` is `L1`. The prox sorts, subtracts and pools what is then not sorted. It takes one
-    step for all weights.
+    The linear sequence with `last=1` equals `L1`. The proximal operator sorts the weights,
+    subtracts the thresholds, and pools adjacent values that are no longer in order. It takes one
+    step size for all weights.
 
     Args:
-        factor: finite and >= 0.
+        factor: finite float >= 0, the regularization factor.
         sequence: `"benjamini_hochberg"` or `"linear"`.
-        q: the false discovery rate that Benjamini-Hochberg aims at, between 0 and 1.
-        last: the last of the linear sequence, from 0 to 1.
+        q: float, 0 < q < 1, the target false discovery rate of `"benjamini_hochberg"`.
+        last: float from 0 to 1, the last value of the linear sequence.
 
     Raises:
-        ValueError: for a bad factor, sequence, `q` or `last`.
+        ValueError: if an argument is invalid.
 
     Example:
 
@@ -61,7 +62,7 @@ class SLOPE(Regularizer):
         self.sequence = validation.choice(sequence, "sequence", SEQUENCES)
         self.q = validation.number(q, "q", above=0, below=1)
         self.last = validation.number(
-            *(last, "last"), at_least=0, at_most=1, meaning="because the sequence falls"
+            *(last, "last"), at_least=0, at_most=1, meaning="because the sequence decreases"
         )
 
     def step_shape(self, shape: Shape) -> tuple[Any, ...]:
@@ -95,7 +96,7 @@ class SLOPE(Regularizer):
 
 @functools.lru_cache(maxsize=128)
 def _benjamini_hochberg(size, q):
-    # The upper tail by symmetry: 1 - p has lost the digits of a small p.
+    # The upper tail by symmetry, because `1 - p` loses the digits of a small `p`.
     tail = NormalDist().inv_cdf
     omega = np.array([-tail(k * q / (2 * size)) for k in range(1, size + 1)])
     return omega / omega[0]

@@ -1,4 +1,4 @@
-"""Orthogonal kernels: penalties that have a gradient only."""
+"""Penalties of non-orthogonal kernels. They have no proximal operator."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from kerasreg.regularizers.group import GroupPenalty
 
 
 class MatrixPenalty(GroupPenalty):
-    """A penalty of a kernel read as a matrix whose columns are the groups."""
+    """A penalty of a kernel as a matrix with one column per group."""
 
     def _matrix(self, weights):
         view, axes = self.groups.layout(weights.shape)
@@ -24,27 +24,28 @@ class MatrixPenalty(GroupPenalty):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class Orthogonal(MatrixPenalty):
-    """`factor * ||W^T W - I||_F^2`: columns that are orthogonal, of length 1 (Brock et al., 2017).
+    """`factor * ||W^T W - I||_F^2`: orthonormal columns (Brock et al., 2017).
 
-    Keeps activations and gradients from growing or vanishing with depth. `W` is the kernel, of any
-    rank, as a matrix: one column per index of `axis`, which holds all weights of this index. When
-    there are more columns than rows they cannot be orthogonal. Then it is the rows that shall be:
-    `||W W^T - I||_F^2`, which is smaller by a constant and has the same gradient.
+    Prevents exploding and vanishing activations and gradients in deep models. `W` is the kernel, of
+    any rank, as a matrix with one column per index of `axis`. If it has more columns than rows, the
+    columns cannot be orthogonal. Then the rows are penalized instead: `||W W^T - I||_F^2`, which is
+    smaller by a constant and has the same gradient.
 
-    Has no prox: `ProximalGradient` leaves it its gradient.
+    It has no proximal operator: `ProximalGradient` leaves it in the loss, and its gradient trains
+    the weights.
 
     Args:
-        factor: finite and >= 0.
-        axis: int, tuple of ints (one column per combination of their indices), or, with
-            `kerasreg.attach`, `"output"`, `"input"` or `"head"`; see `GroupLasso`.
-        gates: the axis holds this many equal blocks, and index j of every block belongs to the
-            same column.
-        unit_norm: whether the columns shall be of length 1. If False, only the products of
-            different columns count, not the diagonal (Brock et al., 2019).
+        factor: finite float >= 0, the regularization factor.
+        axis: int, tuple of ints (one column per combination of their indices), or a name for
+            `kerasreg.attach`, as in `GroupLasso`.
+        gates: int >= 1. The axis consists of this many blocks of equal size, and index j of every
+            block belongs to the same column.
+        unit_norm: bool, whether the columns should have length 1. If False, only the products of
+            different columns are penalized, not the diagonal (Brock et al., 2019).
 
     Raises:
-        ValueError: for a bad argument, and, when it meets the weights, for an axis that they do
-            not have.
+        ValueError: if an argument is invalid, or, when the regularizer is applied, if the weights
+            do not have this axis.
 
     Example:
 
@@ -68,7 +69,7 @@ class Orthogonal(MatrixPenalty):
         rows, columns = matrix.shape
         if columns > rows:
             matrix = ops.transpose(matrix)
-        # Not `ops.matmul`, which computes in float32 on torch.
+        # `ops.matmul` computes in float32 on torch.
         gram = ops.transpose(matrix) @ matrix
         eye = ops.eye(min(rows, columns), dtype=gram.dtype)
         expected = eye if self.unit_norm else eye * gram
@@ -80,22 +81,25 @@ class Orthogonal(MatrixPenalty):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class ConvOrthogonal(Penalty):
-    """`factor * ||conv(K, K) - I||^2`: a convolution whose filters are orthogonal at every shift.
+    """`factor * ||conv(K, K) - I||^2`: orthogonal convolutions (Wang et al., 2020).
 
-    What `Orthogonal` is for a matrix, this is for the whole linear map that a convolution is, with
-    patches that overlap (Wang et al., 2020). The kernel slides over itself by multiples of
-    `strides`: each filter shall be of length 1, and orthogonal to every shift of every filter but
-    itself in place. Possible for at most `input * strides^2` (in 1-D `input * strides`) filters.
+    `Orthogonal` treats each patch separately. This penalty treats a convolution as one linear map
+    of the whole input, in which patches overlap. The kernel is convolved with itself in shifts of
+    `strides`. The penalty is zero if each filter has length 1 and is orthogonal to every shift of
+    every filter, except to itself at shift zero. This is possible for at most `input * strides^2`
+    filters (in 1-D, `input * strides`).
 
-    For the kernels of `Conv1D` and `Conv2D`, `(*window, input, output)`, without dilation. Has no
-    prox: `ProximalGradient` leaves it its gradient.
+    For the kernels of `Conv1D` and `Conv2D`, `(*window, input, output)`, without dilation. It has
+    no proximal operator: `ProximalGradient` leaves it in the loss, and its gradient trains the
+    weights.
 
     Args:
-        factor: finite and >= 0.
-        strides: that of the layer, the same in every direction.
+        factor: finite float >= 0, the regularization factor.
+        strides: int >= 1, the strides of the layer, equal in every direction.
 
     Raises:
-        ValueError: for a bad argument, and for weights that are not of rank 3 or 4.
+        ValueError: if an argument is invalid, or, when the regularizer is applied, if the weights
+            do not have rank 3 or 4.
 
     Example:
 
@@ -114,8 +118,8 @@ class ConvOrthogonal(Penalty):
         if len(shape) not in (3, 4):
             raise ValueError(
                 "`ConvOrthogonal` is for the kernels of Conv1D and Conv2D, of shape "
-                f"(*window, input, output). Received: {name} of shape {tuple(shape)}. For others, "
-                "use `Orthogonal`."
+                f"(*window, input, output). Received: {name} of shape {tuple(shape)}. For other "
+                "kernels, use `Orthogonal`."
             )
 
     def _value(self, weights):
@@ -126,7 +130,7 @@ class ConvOrthogonal(Penalty):
         overlaps = ops.conv(
             images, weights, self.strides, padding="valid", data_format="channels_last"
         )
-        # In place, where nothing is shifted, a filter overlaps with itself alone.
+        # At shift zero, only the product of a filter with itself may be non-zero.
         in_place = np.zeros(overlaps.shape)
         in_place[:, *shifts] = np.eye(filters)
         in_place = ops.convert_to_tensor(in_place, weights.dtype)

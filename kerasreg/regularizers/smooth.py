@@ -1,4 +1,4 @@
-"""Smooth substitutes of counts, and the spectral norm: penalties that have a gradient only."""
+"""Hoyer-Square and spectral norm: penalties without a proximal operator."""
 
 from typing import Any
 
@@ -19,20 +19,21 @@ from kerasreg.regularizers.orthogonal import MatrixPenalty
 
 @keras.saving.register_keras_serializable("kerasreg")
 class HoyerSquare(Penalty):
-    """`factor * (sum |w|)^2 / sum w^2`: counts weights, smoothly (DeepHoyer; Yang et al., 2020).
+    """`factor * (sum |w|)^2 / sum w^2`: a smooth number of weights (DeepHoyer; Yang et al., 2020).
 
-    From `factor`, for a single weight that is not zero, to `factor * size`, when all are equally
-    large; 0 when all are zero. The scale of the weights does not matter, so no layer can evade it
-    by becoming smaller while the next one grows.
+    The penalty is `factor` for a single non-zero weight, `factor * size` if all weights are equally
+    large, and 0 if all are zero. It does not depend on the scale of the weights. A layer therefore
+    cannot lower it by smaller weights that larger weights of the next layer compensate.
 
     The gradient, which grows as `1 / ||w||`, makes weights small but not exactly zero: prune them
-    afterwards. Has no prox: `ProximalGradient` leaves it its gradient.
+    after training. It has no proximal operator: `ProximalGradient` leaves it in the loss, and its
+    gradient trains the weights.
 
     Args:
-        factor: finite and >= 0.
+        factor: finite float >= 0, the regularization factor.
 
     Raises:
-        ValueError: for a factor that is negative, not finite, or not a number.
+        ValueError: if `factor` is negative or not a finite number.
 
     Example:
 
@@ -53,19 +54,20 @@ class HoyerSquare(Penalty):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class GroupHoyerSquare(GroupPenalty):
-    """`factor * (sum_g ||w_g||)^2 / sum w^2`: counts groups, smoothly (Yang et al., 2020).
+    """`factor * (sum_g ||w_g||)^2 / sum w^2`: a smooth number of groups (Yang et al., 2020).
 
-    As `HoyerSquare`, for units, filters, input features or heads. Has no prox: `ProximalGradient`
-    leaves it its gradient.
+    `HoyerSquare` of the norms of groups: units, filters, input features or attention heads. It has
+    no proximal operator: `ProximalGradient` leaves it in the loss, and its gradient trains the
+    weights.
 
     Args:
-        factor: finite and >= 0.
+        factor: finite float >= 0, the regularization factor.
         axis: int, tuple of ints, or a name for `kerasreg.attach`, as in `GroupLasso`.
         gates: as in `GroupLasso`.
 
     Raises:
-        ValueError: for a bad factor or axis, and, when it meets the weights, for an axis that
-            they do not have.
+        ValueError: if an argument is invalid, or, when the regularizer is applied, if the weights
+            do not have this axis.
 
     Example:
 
@@ -89,28 +91,31 @@ class GroupHoyerSquare(GroupPenalty):
 
 @keras.saving.register_keras_serializable("kerasreg")
 class SpectralNorm(MatrixPenalty):
-    """`factor * sigma^2`, `sigma` the largest singular value (Yoshida & Miyato, 2017).
+    """`factor * sigma^2`, the largest singular value squared (Yoshida & Miyato, 2017).
 
-    Bounds how much a layer amplifies its input, and so how sensitive the model is to noise. The
-    kernel, of any rank, is the matrix with one column per index of `axis`. (Of a convolution, this
-    bounds each patch: the gain of the whole map is at most `sqrt(size of the window)` times it.)
+    `sigma` bounds how much a layer amplifies its input, and hence how sensitive the model is to
+    noise. The kernel, of any rank, is a matrix with one column per index of `axis`. For a
+    convolution, `sigma` bounds the amplification of each patch; that of the whole input is at most
+    `sqrt(size of the window)` times larger.
 
-    `sigma` is found by power iteration from a fixed random start. It is never too large; the
-    relative error decays as `(sigma_2 / sigma)^(4 * power_iterations)`. For Gaussian matrices,
-    whose singular values are close to each other, the default is 1 % too small, at worst 5 %. The
-    gradient is that of `u^T W v`, with `u` and `v` the singular vectors. Has no prox:
-    `ProximalGradient` leaves it its gradient.
+    `sigma` is estimated by power iteration from a fixed random start. The estimate is never too
+    large; its relative error decays as `(sigma_2 / sigma)^(4 * power_iterations)`. For Gaussian
+    matrices, whose singular values are close to each other, it is 1 % too small with the default,
+    and at worst 5 %. The gradient is that of `u^T W v`, where `u` and `v` are the singular vectors.
+    It has no proximal operator: `ProximalGradient` leaves it in the loss, and its gradient trains
+    the weights.
 
     Args:
-        factor: finite and >= 0.
+        factor: finite float >= 0, the regularization factor.
         axis: int, tuple of ints, or a name for `kerasreg.attach`, as in `GroupLasso`.
         gates: as in `GroupLasso`.
-        power: 2, or 1 for `factor * sigma`.
-        power_iterations: of the power iteration, at least 1; each costs two products with a vector.
+        power: int, 2 for `factor * sigma^2` or 1 for `factor * sigma`.
+        power_iterations: int >= 1, the number of power iterations. Each costs two matrix-vector
+            products.
 
     Raises:
-        ValueError: for a bad argument, and, when it meets the weights, for an axis that they do
-            not have.
+        ValueError: if an argument is invalid, or, when the regularizer is applied, if the weights
+            do not have this axis.
 
     Example:
 
@@ -139,9 +144,10 @@ class SpectralNorm(MatrixPenalty):
         return self.factor * sigma**self.power
 
     def _singular_vectors(self, matrix):
-        # Not `ops.matmul`, which computes in float32 on torch.
+        # `ops.matmul` computes in float32 on torch.
         transposed = ops.transpose(matrix)
-        # A vector of a simple form may be orthogonal to that of a sparse or symmetric kernel.
+        # A regular start, such as ones, may be orthogonal to the singular vector of a sparse or
+        # symmetric kernel.
         start = np.random.default_rng(0).normal(size=(matrix.shape[0], 1))
         left = ops.convert_to_tensor(start, matrix.dtype)
         for _ in range(self.power_iterations):
@@ -159,13 +165,13 @@ class SpectralNorm(MatrixPenalty):
 
 
 def _hoyer_square(sizes):
-    """`(sum sizes)^2 / sum sizes^2`, with a zero gradient where all are zero."""
+    """Returns `(sum sizes)^2 / sum sizes^2`, with a zero gradient if all sizes are zero."""
     squares = ops.sum(ops.square(sizes))
     return ops.square(ops.sum(sizes)) / ops.where(squares == 0, ops.ones_like(squares), squares)
 
 
 def _scaled(weights):
-    """`weights / max|w|`, the scale a constant: their squares neither overflow nor vanish."""
+    """Returns `weights / max|w|`, with a constant scale, so that squares do not overflow."""
     scale = ops.stop_gradient(ops.max(ops.abs(weights)))
     return weights / ops.where(scale == 0, ops.ones_like(scale), scale)
 

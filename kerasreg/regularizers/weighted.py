@@ -1,4 +1,4 @@
-"""L1 with a factor for each weight."""
+"""L1 with one factor per weight: the adaptive lasso."""
 
 import functools
 from collections.abc import Callable
@@ -14,29 +14,29 @@ from kerasreg.regularizers.anchored import Anchored
 from kerasreg.regularizers.arrays import PackedArray, array_argument, unpacked
 from kerasreg.regularizers.base import absolute
 
-#: Pilot weights nearer to zero than this count as this large.
+#: Lower bound of the absolute pilot weights.
 TINY = 1e-8
 
 
 @keras.saving.register_keras_serializable("kerasreg")
 class WeightedL1(Anchored):
-    """`l1 * sum(weights * |w|)`: L1 with a factor for each weight (adaptive lasso; Zou, 2006).
+    """`l1 * sum(weights * |w|)`: L1 with one factor per weight (adaptive lasso; Zou, 2006).
 
-    Either the factors are given, or they are `1 / max(|pilot|, 1e-8)^gamma`: what is small in a
-    pilot model, trained without this penalty, is penalised more. `kerasreg.attach` takes the
-    present weights of the model as the pilot. Ones as weights are `L1`. The prox is soft
-    thresholding by `l1 * step * weights`.
+    The factors are either given, or `1 / max(|pilot|, 1e-8)^gamma`: weights that are small in a
+    pilot model, which was trained without this penalty, are penalized more. `kerasreg.attach` takes
+    the current weights of the model as the pilot. With `weights` of ones, it equals `L1`. The
+    proximal operator is soft thresholding with the threshold `l1 * step * weights`.
 
     Args:
-        l1: factor, finite and >= 0.
-        weights: array of the weights' shape, finite and >= 0.
-        pilot: array of the weights' shape, instead of `weights`. With neither, the penalty is for
-            `kerasreg.attach`.
-        gamma: power of the pilot, finite and > 0.
+        l1: finite float >= 0, the regularization factor.
+        weights: finite array >= 0 of the shape of the weights.
+        pilot: finite array of the shape of the weights, instead of `weights`. Pass neither of them
+            if `kerasreg.attach` is to take the weights of the model.
+        gamma: finite float > 0, the exponent of the pilot.
 
     Raises:
-        ValueError: for a bad argument, and, when it meets the weights, for arrays that are missing
-            or of another shape.
+        ValueError: if an argument is invalid, or, when the regularizer is applied, if the array is
+            missing or has another shape than the weights.
 
     Example:
 
@@ -58,11 +58,11 @@ class WeightedL1(Anchored):
         self.pilot = array_argument(pilot, "pilot")
         if self.weights is not None and self.pilot is not None:
             raise ValueError(
-                "`weights` and `pilot` exclude each other. Received: both, of shapes "
+                "Pass `weights` or `pilot`, not both. Received: both, of shapes "
                 f"{self.weights.shape} and {self.pilot.shape}"
             )
         if not any(isinstance(each, PackedArray) for each in (self.weights, self.pilot)):
-            _ = self._array  # For its errors.
+            _ = self._array  # Validates the values.
 
     @functools.cached_property
     def _array(self):
@@ -71,7 +71,7 @@ class WeightedL1(Anchored):
         weights = unpacked(self.weights)
         if weights is not None and (weights < 0).any():
             raise ValueError(
-                f"`weights` must not be negative. Received: a smallest one of {weights.min()}"
+                f"`weights` must not be negative. Received: weights with minimum {weights.min()}"
             )
         return weights
 
@@ -90,7 +90,7 @@ class WeightedL1(Anchored):
         if not self.l1:
             return weights
         factors = self._constant(weights)
-        # Without a factor no step does anything, not even an infinite one.
+        # 0 times an infinite step is NaN.
         threshold = ops.where(factors == 0, ops.zeros_like(factors), self.l1 * step * factors)
         return operators.soft_threshold(weights, threshold)
 

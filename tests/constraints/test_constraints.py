@@ -1,4 +1,4 @@
-"""Constraints in layers, their special cases, and what they refuse."""
+"""Constraints in layers, their special cases, and their errors."""
 
 import keras
 import numpy as np
@@ -32,7 +32,7 @@ def holds(constraint, kernel):
     ],
     ids=repr,
 )
-def test_training_saving_and_loading(constraint, tmp_path):
+def test_constraints_hold_in_training_and_after_loading(constraint, tmp_path):
     layer = keras.layers.Dense(3, kernel_constraint=constraint)
     model = keras.Sequential([keras.Input((6,)), layer])
     model.compile("adam", "mse")
@@ -49,7 +49,7 @@ def test_training_saving_and_loading(constraint, tmp_path):
     assert holds(constraint, array(loaded.layers[-1].kernel))
 
 
-def test_equal_weights_are_never_more_than_k():
+def test_ksparse_keeps_k_of_equal_weights():
     for k in range(1, 7):
         x = array(KSparse(k)(tensor(np.ones((2, 3)))))
         np.testing.assert_array_equal(x.ravel(), np.arange(6) < k)
@@ -58,13 +58,13 @@ def test_equal_weights_are_never_more_than_k():
         assert x[0, 1] == -2
 
 
-def test_steps_decide_what_is_small():
+def test_ksparse_compares_weights_relative_to_their_steps():
     z = np.array([1.0, 1.5, 2.0])
     x = array(KSparse(1).project(tensor(z), tensor([1.0, 4.0, 9.0])))
     np.testing.assert_array_equal(x, [1, 0, 0])
 
 
-def test_the_l1_ball_in_the_first_orthant_is_the_simplex():
+def test_the_l1_ball_of_positive_weights_is_the_simplex():
     rng = np.random.default_rng(0)
     z, t = tensor(1 + rng.uniform(size=(5, 4))), tensor(10.0 ** rng.uniform(-3, 3, (5, 4)))
     for axis in (None, 0, -1):
@@ -72,7 +72,7 @@ def test_the_l1_ball_in_the_first_orthant_is_the_simplex():
         np.testing.assert_array_equal(array(one), array(other))
 
 
-def test_many_weights():
+def test_projections_of_100000_weights():
     z = np.random.default_rng(0).normal(size=100_000)
     x = array(Simplex(1.0)(tensor(100 * z)))
     np.testing.assert_allclose(x.sum(), 1.0, rtol=1e-6)
@@ -85,13 +85,13 @@ def test_many_weights():
 
 @pytest.mark.parametrize("cls", [Simplex, L1Ball, L2Ball])
 @pytest.mark.parametrize("radius", [0.0, -1.0, np.inf, np.nan, "1", None, True])
-def test_radii_out_of_range(cls, radius):
+def test_radii_out_of_range_raise(cls, radius):
     with pytest.raises(ValueError, match=r"`radius` must be a finite number above 0.*radius="):
         cls(radius)
 
 
 @pytest.mark.parametrize("bound", [np.inf, np.nan, "0", True])
-def test_bounds_that_are_none(bound):
+def test_invalid_bounds_raise(bound):
     with pytest.raises(
         ValueError, match=r"`min_value` must be a finite number, or None.*min_value="
     ):
@@ -102,7 +102,7 @@ def test_bounds_that_are_none(bound):
         Box(0.0, bound)
 
 
-def test_empty_boxes():
+def test_empty_boxes_raise():
     with pytest.raises(ValueError, match=r"needs a `min_value`, a `max_value`, or both. Received"):
         Box()
     with pytest.raises(ValueError, match=r"`min_value` must not be above `max_value`.*min_value=2"):
@@ -110,30 +110,30 @@ def test_empty_boxes():
 
 
 @pytest.mark.parametrize("k", [0, -1, 1.0, "1", True])
-def test_counts_that_are_none(k):
+def test_invalid_counts_raise(k):
     with pytest.raises(ValueError, match=r"`k` must be an int of at least 1.*Received: k="):
         KSparse(k)
 
 
 @pytest.mark.parametrize("sparsity", [-0.1, 1.0, np.nan, "0.5", True])
-def test_sparsities_that_are_none(sparsity):
+def test_invalid_sparsities_raise(sparsity):
     with pytest.raises(ValueError, match=r"`sparsity` must be a finite number.*sparsity="):
         KSparse(sparsity=sparsity)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"k": 1, "sparsity": 0.5}])
-def test_k_or_sparsity(arguments):
-    with pytest.raises(ValueError, match=r"needs `k` or `sparsity`, not both. Received: k="):
+def test_ksparse_needs_exactly_one_of_k_and_sparsity(arguments):
+    with pytest.raises(ValueError, match=r"needs either `k` or `sparsity`. Received: k="):
         KSparse(**arguments)
 
 
-def test_k_above_the_size_of_a_group():
+def test_a_count_above_the_size_of_a_group_raises():
     with pytest.raises(ValueError, match=r"at most the number.*: 2 in weights with shape \(2, 3\)"):
         KSparse(3, axis=0)(tensor(np.ones((2, 3))))
 
 
 @pytest.mark.parametrize("cls", [Simplex, L1Ball, L2Ball, KSparse])
-def test_axes_and_gates(cls):
+def test_invalid_axes_and_gates_raise(cls):
     for axis in (1.5, "output", ()):
         with pytest.raises(ValueError, match=r"`axis` must be an int.*Received: axis="):
             cls(1, axis=axis)
@@ -144,12 +144,12 @@ def test_axes_and_gates(cls):
     with pytest.raises(ValueError, match=r"6 indices, which 4 gates do not divide"):
         cls(1, axis=0, gates=4).project(tensor(np.ones((2, 6))), 1.0)
     for axis, shape in ((0, (2, 3, 4)), ((0, 1), (2, 4))):
-        with pytest.raises(ValueError, match=r"leaves a single one.*gates=4"):
+        with pytest.raises(ValueError, match=r"contains all axes but one.*gates=4"):
             cls(1, axis=axis, gates=4)(tensor(np.ones(shape)))
 
 
-def test_the_axis_is_that_of_the_constraints_of_keras():
-    """`L2Ball` divides by the true norm, `MaxNorm` by one that is `epsilon` larger."""
+def test_the_axis_has_the_meaning_of_keras_constraints():
+    """The tolerance is for `MaxNorm`, which adds `epsilon` to the norm."""
     for shape, axis in (((5, 4), 0), ((5, 4), -1), ((3, 3, 2, 4), (0, 1, 2)), ((3, 2, 4), [0, 1])):
         weights = tensor(np.random.default_rng(0).normal(size=shape))
         given = tuple(axis) if isinstance(axis, list) else axis

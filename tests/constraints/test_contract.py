@@ -1,4 +1,4 @@
-"""What every constraint promises: the nearest point of its set, for any steps; its config."""
+"""The contract of every constraint: nearest points for any steps, configs, errors."""
 
 import json
 
@@ -23,7 +23,7 @@ def build(case):
 
 
 def project(case, z, t, dtype="float32"):
-    """`(weights, steps, projection)` in float64, as the projection in `dtype` saw and gave them."""
+    """Returns `(weights, steps, projection)`, computed in `dtype`, as float64 arrays."""
     weights = tensor(z, dtype)
     step = tensor(t, "float64" if dtype == "float64" else "float32")
     result = build(case).project(weights, step)
@@ -40,7 +40,7 @@ def check(case, z, t, dtype):
     for xg, zg, tg in case.each(x, z, t):
         rounding = 4 * EPSILON[dtype] * np.sqrt(xg.size)
         assert case.excess(xg) <= rounding
-        # Only ratios of steps matter: in units of the largest.
+        # Only ratios of steps matter: divide by the largest.
         tg = np.ones_like(tg) if tg.max() == 0 else tg / tg.max()
         if case.nearest is None:
             assert case.loss(xg, zg, tg) <= rounding * np.sum(zg**2 / tg)
@@ -48,7 +48,7 @@ def check(case, z, t, dtype):
             expected = case.nearest(zg, tg)
             limit = rounding * max(abs(zg).max(), abs(expected).max()) + 1e-37
             if abs(xg - expected).max() > limit:
-                # Where steps are very different, rounding moves the nearest point itself.
+                # For very different steps, rounding of the weights moves the nearest point.
                 moved = abs(case.nearest(zg * (1 + rounding), tg) - expected)
                 assert (abs(xg - expected) <= np.maximum(moved, limit)).all()
 
@@ -68,7 +68,7 @@ def steps(shape):
     return step.map(np.float64) | npst.arrays("float64", shape, elements=step)
 
 
-def test_every_public_constraint_is_in_the_table_and_registered():
+def test_every_public_constraint_has_a_case_and_is_registered():
     names = set(constraints.__all__) - {"Projection"}
     assert names == {case.name for case in CASES}
     for name in names:
@@ -77,7 +77,7 @@ def test_every_public_constraint_is_in_the_table_and_registered():
 
 
 @every_case
-def test_no_point_is_nearer_than_the_reference(case):
+def test_the_reference_is_the_nearest_point(case):
     rng = np.random.default_rng(0)
     for _ in range(20):
         z, t = rng.normal(size=case.shape), 10.0 ** rng.uniform(-1, 1, case.shape)
@@ -91,14 +91,14 @@ def test_no_point_is_nearer_than_the_reference(case):
 @every_case
 @settings(max_examples=settings().max_examples // 10)
 @given(data=st.data())
-def test_nearest_point(case, data):
+def test_the_projection_is_the_nearest_point(case, data):
     dtype = data.draw(st.sampled_from(DTYPES))
     check(case, data.draw(points(case.shape)), data.draw(steps(case.shape)), dtype)
 
 
 @every_case
 @loop(spread=[0, 1, 3])
-def test_nearest_point_of_usual_weights(case, spread):
+def test_the_projection_of_typical_weights_is_the_nearest_point(case, spread):
     rng = np.random.default_rng(0)
     for dtype in DTYPES:
         for size in (0.01, 1.0, 100.0):
@@ -107,7 +107,7 @@ def test_nearest_point_of_usual_weights(case, spread):
 
 
 @every_case
-def test_a_point_inside_stays_as_it_is(case):
+def test_points_inside_the_set_are_unchanged(case):
     rng = np.random.default_rng(0)
     _, t, inside = project(
         case, rng.normal(size=case.shape), 10.0 ** rng.uniform(-2, 2, case.shape)
@@ -132,7 +132,7 @@ def test_only_the_ratios_of_the_steps_matter(case):
 
 
 @every_case
-def test_steps_that_are_zero_or_infinite_are_limits(case):
+def test_zero_and_infinite_steps_are_limits(case):
     rng = np.random.default_rng(0)
     z = rng.normal(size=case.shape)
     some = np.arange(z.size).reshape(case.shape) % 2 == 0
@@ -148,7 +148,7 @@ def test_steps_that_are_zero_or_infinite_are_limits(case):
 
 @every_case
 @loop(dtype=["float32", "bfloat16"], fine=[False, True])
-def test_non_finite_weights_stay_visible_and_in_their_group(case, dtype, fine):
+def test_non_finite_weights_affect_only_their_group(case, dtype, fine):
     rng = np.random.default_rng(0)
     z = rng.normal(size=case.shape)
     t = 10.0 ** rng.uniform(-2, 2, case.shape if fine else ())
@@ -166,7 +166,7 @@ def test_non_finite_weights_stay_visible_and_in_their_group(case, dtype, fine):
 
 
 @every_case
-def test_large_and_small_weights(case):
+def test_very_large_and_very_small_weights(case):
     rng = np.random.default_rng(0)
     for size in (1e-30, 1e-20, 1e20):
         z = size * rng.normal(size=case.shape)
@@ -176,7 +176,7 @@ def test_large_and_small_weights(case):
 
 @by_class({c.name: c for c in CASES}.values())
 @pytest.mark.skipif(BACKEND == "torch", reason="torch runs eagerly")
-def test_compiles_once(case):
+def test_projections_compile_once(case):
     constraint = build(case)
     both, traces = compiled(lambda w, t: (constraint(w), constraint.project(w, t)))
     for seed in range(3):
@@ -191,7 +191,7 @@ def test_compiles_once(case):
 
 
 @every_case
-def test_config_and_serialization(case):
+def test_configs_and_serialization_build_an_equal_constraint(case):
     constraint = build(case)
     config = constraint.get_config()
     assert type(constraint).from_config(config).get_config() == config
@@ -207,12 +207,12 @@ def test_config_and_serialization(case):
 
 @by_class({c.name: c for c in CASES}.values())
 @loop(step=[-1.0, np.nan])
-def test_a_negative_step_is_an_error(case, step):
+def test_negative_steps_raise(case, step):
     with pytest.raises(ValueError, match=r"`step` must be a number >= 0.*Received: step="):
         build(case).project(tensor(np.ones(case.shape)), step)
 
 
 @by_class({c.name: c for c in CASES}.values())
-def test_steps_of_another_shape_are_an_error(case):
+def test_steps_of_another_shape_raise(case):
     with pytest.raises(ValueError, match=r"`step` must be a scalar or.*Received: a step of shape"):
         build(case).project(tensor(np.ones(case.shape)), np.ones((7, *case.shape), "float32"))

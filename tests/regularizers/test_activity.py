@@ -1,4 +1,4 @@
-"""Penalties of activations, through real layers."""
+"""Activity penalties: values, gradients, training, saving."""
 
 import keras
 import numpy as np
@@ -48,7 +48,7 @@ def test_the_loss_of_a_layer_is_the_divergence_of_the_mean(batch, shape):
     assert loss_of(layer, x) == pytest.approx(0.3 * kl(0.1, mean).sum(), rel=1e-5)
 
 
-def test_called_directly_it_is_that_times_the_batch_size():
+def test_a_direct_call_returns_the_loss_times_the_batch_size():
     x = np.random.default_rng(0).uniform(0.1, 0.9, (6, 4))
     value = array(ActivityKL(0.3)(tensor(x)))
     assert value == pytest.approx(6 * 0.3 * kl(0.05, x.mean(axis=0)).sum(), rel=1e-5)
@@ -57,25 +57,25 @@ def test_called_directly_it_is_that_times_the_batch_size():
     assert value == pytest.approx(0.3 * entropy(shares).sum(), rel=1e-5)
 
 
-def test_shares_do_not_depend_on_scale_or_sign():
+def test_entropy_does_not_depend_on_scale_or_sign():
     x = np.random.default_rng(0).normal(size=(6, 4))
     expected = array(ActivityEntropy()(tensor(x)))
     for factor in (-1, 1e-20, 1e20):
         assert array(ActivityEntropy()(tensor(factor * x))) == pytest.approx(expected, rel=1e-5)
 
 
-def test_what_is_not_active_gets_no_gradient_and_what_is_stays_finite():
+def test_inactive_features_get_no_gradient_and_others_a_finite_one():
     x = tensor([[0.0, 0.0, 0.0], [1e-30, 1.0, 0.0], [2.0, 2.0, 0.0]])
     slope = gradient(ActivityEntropy(1.0), x)
     assert np.isfinite(slope).all()
     assert (slope[0] == 0).all()
     assert (slope[:, 2] == 0).all()
-    # The small one shall become smaller, the large one not.
+    # The small activation must become smaller, the large one must not.
     assert slope[1, 0] > 0
     assert slope[1, 1] <= 0
 
 
-def test_divergence_at_the_ends():
+def test_divergence_of_activations_at_0_and_1():
     x = tensor([[0.0, 1.0, 0.5], [0.0, 1.0, 0.5]])
     slope = gradient(ActivityKL(1.0, rho=0.05), x)
     assert np.isfinite(array(ActivityKL(1.0)(x)))
@@ -96,7 +96,7 @@ def test_training_makes_activations_sparse(penalty):
     assert array(penalty(hidden(x))) < 0.7 * before
 
 
-def test_a_saved_model_has_it(tmp_path):
+def test_activity_penalties_survive_saving(tmp_path):
     penalties = [ActivityEntropy(0.1, from_logits=True), ActivityKL(0.1, rho=0.2)]
     stack = [layers.Dense(3, activity_regularizer=each) for each in penalties]
     keras.Sequential([keras.Input((4,)), *stack]).save(tmp_path / "model.keras")
@@ -107,7 +107,7 @@ def test_a_saved_model_has_it(tmp_path):
     ]
 
 
-def test_bad_arguments():
+def test_invalid_arguments_raise():
     for rho in (0.0, 1.0):
         with pytest.raises(
             ValueError,

@@ -1,4 +1,4 @@
-"""Penalties that know an array: how they get it, keep it, save it and train with it."""
+"""L1SP, L2SP, WeightedL1 and NonNegativeL1: arrays, values, saving, training."""
 
 import json
 
@@ -20,7 +20,7 @@ every_one = pytest.mark.parametrize("penalty", ANCHORED, ids=repr)
 
 
 def constant(penalty):
-    """The array that a penalty was given."""
+    """Returns the array argument of a penalty."""
     return penalty._arguments()[penalty._argument]
 
 
@@ -36,7 +36,7 @@ def weights_of(shape, seed=0):
 
 
 @every_one
-def test_unbound_it_says_what_to_do(penalty):
+def test_a_missing_array_raises_an_error_that_names_attach(penalty):
     message = (
         rf"`{type(penalty).__name__}` has no `(reference|pilot)` for .*\(4, 3\).*"
         r"`kerasreg.attach\(model, rules\)`.*Received: (reference|pilot)=None"
@@ -56,7 +56,7 @@ def test_unbound_it_says_what_to_do(penalty):
 
 @every_one
 @pytest.mark.parametrize("shape", [(3,), (3, 4), (4, 3, 1), (1, 3), ()])
-def test_an_array_of_another_shape(penalty, shape):
+def test_an_array_of_another_shape_raises(penalty, shape):
     bound = bind(penalty, np.ones(shape))
     message = (
         r"`(reference|pilot)` must have the shape of .*\(4, 3\). Received: (reference|pilot) of"
@@ -74,7 +74,7 @@ def test_an_array_of_another_shape(penalty, shape):
 
 
 @every_one
-def test_attach_takes_the_present_weights_of_each_variable(penalty):
+def test_attach_takes_the_current_weights_of_each_variable(penalty):
     model = architectures.custom()
     before = {variable.path: ops.convert_to_numpy(variable) for variable in model.weights}
     attached = kerasreg.attach(model, {"mixing|kernel": penalty})
@@ -84,14 +84,14 @@ def test_attach_takes_the_present_weights_of_each_variable(penalty):
     for path, own in attached.items():
         np.testing.assert_array_equal(constant(own), before[path])
     assert penalty._array is None
-    # An array that is given stays.
+    # A given array is kept.
     (path, *_) = attached
     rules = {f"^{path}$": bind(penalty, np.ones(before[path].shape))}
     own = kerasreg.attach(model, rules)[path]
     np.testing.assert_array_equal(own._array, 1.0)
 
 
-def test_attach_refuses_weights_that_are_not_finite():
+def test_attach_rejects_non_finite_weights():
     model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
     model.layers[0].kernel.assign([[np.nan], [1.0]])
     with pytest.raises(ValueError, match=r"`reference` must be finite"):
@@ -114,7 +114,7 @@ def test_attach_refuses_weights_that_are_not_finite():
     ],
     ids=repr,
 )
-def test_equal_in_the_limit(one, same, step):
+def test_special_cases_equal_simpler_penalties(one, same, step):
     rng = np.random.default_rng(0)
     weights = tensor(rng.normal(size=(4, 6)))
     step = tensor(rng.uniform(0, 5, (4, 6)) if step == "per weight" else step)
@@ -124,7 +124,7 @@ def test_equal_in_the_limit(one, same, step):
     np.testing.assert_array_equal(x == 0, expected == 0)
 
 
-def test_weights_without_a_factor_are_free():
+def test_weights_with_factor_zero_are_not_changed():
     factors = np.array([0.0, 1.0, 0.0, 2.0])
     weights = tensor([1.0, -1.0, 1e20, 0.5])
     for step in (0.1, 1e8, tensor(np.inf), tensor([np.inf, np.inf, np.inf, 0.0])):
@@ -133,7 +133,7 @@ def test_weights_without_a_factor_are_free():
         assert np.isfinite(x).all()
 
 
-def test_a_pilot_of_zeros_keeps_its_zeros():
+def test_zeros_of_the_pilot_stay_zero():
     penalty = WeightedL1(0.1, pilot=[0.0, -2.0, TINY / 10], gamma=2.0)
     np.testing.assert_allclose(penalty._array, [TINY**-2, 0.25, TINY**-2])
     x = array(penalty.prox(tensor([5.0, 5.0, -5.0]), 1e-4))
@@ -143,7 +143,7 @@ def test_a_pilot_of_zeros_keeps_its_zeros():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("step", [1.0, 1e3, 1e8, np.inf])
-def test_what_stays_is_the_reference_bit_by_bit(dtype, step):
+def test_unchanged_weights_are_bitwise_equal_to_the_reference(dtype, step):
     reference = tensor(weights_of((50,)), dtype)
     weights = reference + tensor(0.01 * weights_of((50,), 1), dtype)
     x = L1SP(0.1, reference).prox(weights, tensor(step))
@@ -171,17 +171,17 @@ def test_a_large_array_is_one_constant(penalty):
 # Arguments
 
 
-def test_weights_and_pilot_exclude_each_other():
-    with pytest.raises(ValueError, match=r"`weights` and `pilot` exclude.*Received: both"):
+def test_weights_and_pilot_together_raise():
+    with pytest.raises(ValueError, match=r"Pass `weights` or `pilot`, not both. Received: both"):
         WeightedL1(0.1, weights=np.ones(3), pilot=np.ones(3))
 
 
-def test_weights_are_not_negative():
+def test_negative_weights_raise():
     with pytest.raises(ValueError, match=r"`weights` must not be negative. Received.*-1e-30"):
         WeightedL1(0.1, weights=np.array([1.0, -1e-30]))
 
 
-def test_a_power_that_overflows():
+def test_an_overflowing_gamma_raises():
     np.testing.assert_allclose(WeightedL1(0.1, pilot=[0.0], gamma=4.0)._array, [1e32])
     with pytest.raises(ValueError, match=r"`gamma` is too large.*Received: gamma=5.0"):
         WeightedL1(0.1, pilot=[0.0], gamma=5.0)
@@ -202,14 +202,14 @@ def test_repr_is_readable():
 
 
 def exotic(shape):
-    """Float32 numbers that decimal digits would lose."""
+    """Returns float32 numbers that a decimal representation would not keep exactly."""
     values = weights_of(shape) / 3
     values.flat[0], values.flat[1] = 1e-42, np.nextafter(np.float32(1), np.float32(2))
     return values
 
 
 @every_one
-def test_layer_arguments_in_files(penalty, tmp_path):
+def test_layer_arguments_survive_saving(penalty, tmp_path):
     bound = bind(penalty, exotic((4, 3)))
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3, kernel_regularizer=bound)])
     json.loads(model.to_json())
@@ -224,7 +224,7 @@ def test_layer_arguments_in_files(penalty, tmp_path):
 
 @every_one
 @pytest.mark.parametrize("name", ["custom", "functional", "attention"])
-def test_attached_ones_in_files(penalty, name, tmp_path):
+def test_attached_penalties_survive_saving(penalty, name, tmp_path):
     model = getattr(architectures, name)()
     for variable in model.trainable_variables:
         if np.prod(variable.shape) > 1:
@@ -240,7 +240,7 @@ def test_attached_ones_in_files(penalty, name, tmp_path):
     for one, other in zip(found, expected, strict=True):
         assert one.get_config() == other.get_config()
         assert constant(one).tobytes() == constant(other).tobytes()
-    # An unbound one stays unbound in its config.
+    # The config of a penalty without an array has no array.
     assert type(penalty).from_config(penalty.get_config())._array is None
 
 
@@ -293,7 +293,7 @@ def test_nonnegative_training_reaches_the_known_optimum():
     assert (w >= 0).all()
 
 
-def test_nonnegative_without_a_factor_is_the_projection():
+def test_nonnegative_l1_with_factor_zero_is_the_projection():
     penalty = kerasreg.regularizers.NonNegativeL1(0.0)
     for step in (0.0, 1.0, 1e8, tensor(np.inf)):
         x = array(penalty.prox(tensor([-2.0, -0.0, 0.0, 1.0, 1e20]), step))

@@ -1,4 +1,4 @@
-"""Bad input is a `ValueError` that says what was expected and what was received."""
+"""Invalid arguments of penalties raise a `ValueError` with expected and received values."""
 
 import inspect
 import re
@@ -61,7 +61,7 @@ SHAPES = [
 
 @pytest.mark.parametrize(("penalty", "name"), FACTORS)
 @pytest.mark.parametrize("value", [-1.0, -1e-300, float("nan"), float("inf"), -np.inf])
-def test_factors_out_of_range(penalty, name, value):
+def test_factors_out_of_range_raise(penalty, name, value):
     message = rf"`{name}` must be a finite number of at least 0.*Received: {name}="
     with pytest.raises(ValueError, match=message):
         penalty(**{name: value})
@@ -69,14 +69,14 @@ def test_factors_out_of_range(penalty, name, value):
 
 @pytest.mark.parametrize(("penalty", "name"), FACTORS)
 @pytest.mark.parametrize("value", ["0.1", True, False, np.True_, [0.1], 1j, np.ones(2), object()])
-def test_factors_that_are_no_numbers(penalty, name, value):
+def test_factors_that_are_not_numbers_raise(penalty, name, value):
     message = rf"`{name}` must be a finite number of at least 0.*Received: {name}="
     with pytest.raises(ValueError, match=message):
         penalty(**{name: value})
 
 
 @pytest.mark.parametrize(("penalty", "name"), [each for each in FACTORS if each[0] is not L1L2])
-def test_none_is_no_factor(penalty, name):
+def test_none_as_a_factor_raises(penalty, name):
     with pytest.raises(ValueError, match=rf"`{name}` must be.*Received: {name}=None"):
         penalty(**{name: None})
 
@@ -87,7 +87,7 @@ def test_none_is_no_factor(penalty, name):
     [None, "3", True, np.True_, [3.0], 3j, np.ones(2), float("nan"), float("inf"), -1.0, "least"],
     ids=repr,
 )
-def test_shapes_out_of_range(penalty, name, least, value):
+def test_shape_parameters_out_of_range_raise(penalty, name, least, value):
     value = least if isinstance(value, str) and value == "least" else value
     message = rf"`{name}` must be a finite number above {least}\. Received: {name}="
     with pytest.raises(ValueError, match=message):
@@ -95,7 +95,7 @@ def test_shapes_out_of_range(penalty, name, least, value):
     assert getattr(penalty(**{name: np.float32(2.5)}), name) == 2.5
 
 
-def test_l1_ratio_above_one():
+def test_an_l1_ratio_above_one_raises():
     with pytest.raises(ValueError, match=r"`l1_ratio` must be.*at most 1.*Received: l1_ratio=1\.5"):
         SparseGroupLasso(0.1, l1_ratio=1.5)
 
@@ -106,20 +106,20 @@ def test_l1_ratio_above_one():
     ["units", "", (), [], None, True, (0, True), 1.0, (0, 1.0), np.ones(2), [[0, 1]], {0}, "-1"],
     ids=repr,
 )
-def test_axes_that_are_none(penalty, axis):
+def test_axes_that_are_not_integers_raise(penalty, axis):
     message = r"`axis` must be an int.*'output', 'input', 'head'.*Received: axis="
     with pytest.raises(ValueError, match=message):
         penalty(axis=axis)
 
 
 @pytest.mark.parametrize("axis", [(0, 0), (1, 0, 1), (-1, -1)])
-def test_duplicate_axes(axis):
+def test_duplicate_axes_raise(axis):
     with pytest.raises(ValueError, match=rf"different axes.*Received: axis={re.escape(str(axis))}"):
         GroupLasso(axis=axis)
 
 
 @pytest.mark.parametrize("axis", [2, -3, (0, 2), (0, -3), (1, -1)])
-def test_axes_that_the_weights_do_not_have(axis):
+def test_missing_axes_raise(axis):
     message = r"different axes.*shape \(4, 3\) are \[0, 1\].*\[-2, -1\].*Received: axis="
     regularizer, weights = GroupLasso(axis=axis), np.ones((4, 3), "float32")
     with pytest.raises(ValueError, match=message):
@@ -128,18 +128,18 @@ def test_axes_that_the_weights_do_not_have(axis):
         regularizer.prox(weights, 0.1)
 
 
-def test_a_scalar_has_no_axes():
+def test_scalar_weights_raise():
     with pytest.raises(ValueError, match=r"shape \(\) are \[\]"):
         GroupLasso(axis=0)(np.float32(1.0))
 
 
 @pytest.mark.parametrize("gates", [0, -1, 1.5, "4", True, None, (4,)], ids=repr)
-def test_gates_that_are_none(gates):
+def test_invalid_gates_raise(gates):
     with pytest.raises(ValueError, match=r"`gates` must be an int of at least 1.*gates="):
         GroupLasso(axis=-1, gates=gates)
 
 
-def test_integers_of_numpy_are_integers():
+def test_numpy_integers_are_accepted():
     config = GroupLasso(axis=(np.int64(0), np.int32(1))).get_config()
     assert config["axis"] == (0, 1)
     gates = GroupLasso(axis=np.int64(-1), gates=np.int64(4)).get_config()["gates"]
@@ -147,12 +147,12 @@ def test_integers_of_numpy_are_integers():
 
 
 @pytest.mark.parametrize("axis", [(0, 1), "output"])
-def test_gates_need_one_axis(axis):
+def test_gates_with_several_axes_raise(axis):
     with pytest.raises(ValueError, match=r"`gates` needs a single int `axis`.*gates=4"):
         GroupLasso(axis=axis, gates=4)
 
 
-def test_gates_that_do_not_divide():
+def test_gates_that_do_not_divide_the_axis_raise():
     regularizer, weights = GroupLasso(axis=-1, gates=4), np.ones((2, 6), "float32")
     message = r"Axis -1 of weights with shape \(2, 6\) has 6 indices, which 4 gates do not divide"
     with pytest.raises(ValueError, match=message):
@@ -162,7 +162,7 @@ def test_gates_that_do_not_divide():
 
 
 @pytest.mark.parametrize("role", ["output", "input", "head"])
-def test_names_need_attach(role):
+def test_axis_names_without_attach_raise(role):
     regularizer, weights = GroupLasso(axis=role), np.ones((2, 6), "float32")
     message = rf"`axis='{role}'` is a name that only `kerasreg.attach` can translate.*\[0, 1\]"
     with pytest.raises(ValueError, match=message):
@@ -176,7 +176,7 @@ def test_names_need_attach(role):
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 4), (1, 1, 1), (2, 2, 3), (0,)])
-def test_steps_of_another_shape(shape):
+def test_steps_of_another_shape_raise(shape):
     for regularizer in (L1(0.1), GroupLasso(0.1)):
         message = rf"`step` must be a scalar or.*\(2, 6\).*Received.*{re.escape(str(shape))}"
         with pytest.raises(ValueError, match=message):
@@ -184,7 +184,7 @@ def test_steps_of_another_shape(shape):
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (6,), (2, 1), (1, 6), (2, 6)])
-def test_steps_that_broadcast(shape):
+def test_steps_that_broadcast_are_accepted(shape):
     weights = np.random.default_rng(0).normal(size=(2, 6)).astype("float32")
     for regularizer in (L1(0.1), GroupLasso(0.1), SparseGroupLasso(0.1)):
         step = np.full(shape, 2.0, "float32")
@@ -202,7 +202,7 @@ def test_the_base_class_is_abstract():
 
 
 @pytest.mark.parametrize("role", ["output", "input", "head"])
-def test_a_name_in_a_layer_is_an_error_when_it_is_built(role):
+def test_an_axis_name_in_a_layer_raises_at_build(role):
     regularizers = kerasreg.regularizers
     penalties = [
         getattr(regularizers, name)

@@ -1,4 +1,4 @@
-"""What `attach` refuses, and that nothing is attached then."""
+"""Invalid rules of `attach` raise an error, and nothing is attached."""
 
 import architectures
 import keras
@@ -59,7 +59,7 @@ def test_bad_rules_attach_nothing(rules, message):
     unchanged(architectures.sequential(), rules, message)
 
 
-def test_frozen_variables_take_no_penalty():
+def test_rules_for_frozen_variables_raise():
     model = architectures.sequential()
     model.layers[0].trainable = False
     unchanged(model, {"hidden": L1()}, r"hidden/kernel', .*hidden/bias'\].*not trainable")
@@ -68,20 +68,20 @@ def test_frozen_variables_take_no_penalty():
     model.trainable = False
     with pytest.raises(ValueError, match="not trainable"):
         kerasreg.attach(model, {"kernel": L1()})
-    # What is frozen has no part in the loss, and can still be detached.
+    # A penalty of a frozen variable is not in the loss, and can still be detached.
     assert model.losses == []
     assert len(kerasreg.detach(model)) == 1
 
 
 @pytest.mark.parametrize("function", [lambda m: kerasreg.attach(m, {"": L1()}), kerasreg.detach])
-def test_unbuilt_models(function):
+def test_unbuilt_models_raise(function):
     for model in (keras.Sequential([layers.Dense(3)]), architectures.Subclassed()):
         with pytest.raises(ValueError, match=r"needs a built model.*not built.*keras\.Input"):
             function(model)
 
 
 @pytest.mark.parametrize("model", [None, "model", layers.Dense(3)])
-def test_what_is_no_model(model):
+def test_objects_that_are_not_models_raise(model):
     for function in (lambda m: kerasreg.attach(m, {"": L1()}), kerasreg.detach):
         with pytest.raises(ValueError, match="model"):
             function(model)

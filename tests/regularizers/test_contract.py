@@ -1,4 +1,4 @@
-"""What every penalty promises: its value, its gradient, its config. `test_prox.py` has the prox."""
+"""The contract of every penalty: values, gradients, configs. For the prox, see `test_prox.py`."""
 
 import json
 
@@ -32,7 +32,7 @@ def random(case, seed=0):
     return np.random.default_rng(seed).normal(size=case.shape)
 
 
-def test_every_public_penalty_is_in_the_table():
+def test_every_public_penalty_has_a_case():
     public = set(regularizers.__all__) - {"Regularizer"}
     assert public == {case.name for case in CASES}
 
@@ -45,7 +45,7 @@ def test_every_public_penalty_is_registered_under_its_own_name():
 
 @every_case
 @loop(dtype=DTYPES)
-def test_value(case, dtype):
+def test_the_value_equals_the_reference(case, dtype):
     weights = tensor(random(case), dtype)
     value = build(case)(weights)
     expected_dtype = dtype if dtype == "float64" else "float32"
@@ -56,7 +56,7 @@ def test_value(case, dtype):
 
 
 @every_case
-def test_value_of_numpy_and_of_a_variable(case):
+def test_numpy_arrays_and_variables_have_the_same_value(case):
     weights = random(case).astype("float32")
     expected = case.value(weights.astype("float64"))
     variable = keras.Variable(weights)
@@ -69,7 +69,7 @@ def test_value_of_numpy_and_of_a_variable(case):
 
 
 @every_case
-def test_value_at_zero(case):
+def test_the_value_at_zero_equals_the_reference(case):
     zeros = np.zeros(case.shape)
     np.testing.assert_allclose(array(build(case)(tensor(zeros))), case.value(zeros), rtol=1e-6)
 
@@ -91,7 +91,7 @@ def test_gradient_at_zero_is_a_subgradient(case, dtype, where):
 
 
 @every_case
-def test_gradient(case):
+def test_the_gradient_equals_finite_differences(case):
     weights = np.sign(random(case)) * (0.1 + abs(random(case)))
     expected = np.zeros(case.shape)
     for index in np.ndindex(case.shape):
@@ -103,7 +103,7 @@ def test_gradient(case):
 
 
 @every_case
-def test_nan_and_infinity_are_never_hidden(case):
+def test_nan_and_infinity_give_a_non_finite_value(case):
     for bad in (np.nan,) if case.name in BOUNDED else (np.nan, np.inf, -np.inf):
         weights = random(case)
         weights[(0,) * weights.ndim] = bad
@@ -112,7 +112,7 @@ def test_nan_and_infinity_are_never_hidden(case):
 
 
 @every_case
-def test_config_round_trip(case):
+def test_the_config_builds_an_equal_penalty(case):
     regularizer = build(case)
     config = regularizer.get_config()
     assert type(regularizer).from_config(config).get_config() == config
@@ -123,7 +123,7 @@ def test_config_round_trip(case):
 
 @every_case
 @loop(through=["serialize", "regularizers.get", "json"])
-def test_serialization(case, through):
+def test_serialization_keeps_the_penalty(case, through):
     regularizer = build(case)
     config = keras.saving.serialize_keras_object(regularizer)
     if through == "regularizers.get":
@@ -140,7 +140,7 @@ def test_serialization(case, through):
 
 
 @every_case
-def test_repr_builds_the_same(case):
+def test_repr_builds_an_equal_penalty(case):
     regularizer = build(case)
     if "<" in repr(regularizer):
         return  # The numbers of an array are too many to read.
@@ -154,7 +154,7 @@ def test_repr_is_readable():
 
 
 @by_class([c for c in CASES if c.name in KERAS_OWN])
-def test_drop_in_for_keras(case):
+def test_values_and_configs_equal_those_of_keras(case):
     ours, theirs = build(case), getattr(keras.regularizers, case.name)(**case.arguments)
     weights = tensor(random(case))
     np.testing.assert_allclose(array(ours(weights)), array(theirs(weights)), rtol=1e-6)
@@ -166,20 +166,20 @@ def test_drop_in_for_keras(case):
 
 
 @pytest.mark.parametrize("arguments", [{"l1": None, "l2": 0.5}, {"l1": 0.5, "l2": None}])
-def test_l1l2_takes_none_as_keras_does(arguments):
+def test_l1l2_accepts_none_like_keras(arguments):
     ours = regularizers.L1L2(**arguments)
     assert ours.get_config() == keras.regularizers.L1L2(**arguments).get_config()
 
 
 @given(st.floats(0, 1e30))
-def test_a_factor_stays_the_float_that_was_given(factor):
+def test_factors_are_stored_exactly(factor):
     assert regularizers.L1(factor).get_config() == {"l1": factor}
     assert regularizers.GroupLasso(np.float64(factor)).factor == factor
     assert type(regularizers.L2(np.float32(0.5)).l2) is float
 
 
 @by_class([c for c in CASES if len(c.shape) == 2])
-def test_as_layer_argument(case):
+def test_penalties_work_as_layer_arguments(case):
     layer = keras.layers.Dense(case.shape[1], kernel_regularizer=build(case))
     model = keras.Sequential([keras.Input(case.shape[:1]), layer])
     (loss,) = model.losses
@@ -229,7 +229,7 @@ def test_prox_compiles_once(case, fine):
     ],
     ids=repr,
 )
-def test_equal_in_the_limit(one, same, step):
+def test_special_cases_equal_simpler_penalties(one, same, step):
     rng = np.random.default_rng(0)
     weights = tensor(rng.normal(size=(4, 6)))
     step = tensor(rng.uniform(0, 5, (4, 6))) if step == "per weight" else step
@@ -255,7 +255,7 @@ def test_factor_or_step_zero_is_the_identity(case, dtype):
         np.testing.assert_array_equal(array(regularizer.prox(weights, step)), array(weights))
 
 
-def test_a_penalty_of_ones_own_needs_three_methods():
+def test_a_custom_penalty_needs_three_methods():
     class Cubic(kerasreg.regularizers.Regularizer):
         def _value(self, weights):
             return ops.sum(ops.abs(weights) ** 3)

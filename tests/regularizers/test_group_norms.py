@@ -1,4 +1,4 @@
-"""Penalties of groups by other norms: equalities, optimality, many weights."""
+"""Penalties of groups by other norms: special cases and optimality."""
 
 import keras
 import numpy as np
@@ -33,7 +33,7 @@ from kerasreg.regularizers import (
     ],
     ids=repr,
 )
-def test_equal_in_the_limit(one, same, step):
+def test_special_cases_equal_simpler_penalties(one, same, step):
     rng = np.random.default_rng(0)
     weights = tensor(rng.normal(size=(4, 6)))
     step = tensor(rng.uniform(0, 5, (1, 6))) if step == "per group" else step
@@ -43,8 +43,8 @@ def test_equal_in_the_limit(one, same, step):
     )
 
 
-def test_optimality_of_many_weights():
-    """The maximum is the same wherever a group is clipped; the exclusive sum is its own."""
+def test_the_prox_of_many_weights_is_optimal():
+    """Checks the optimality conditions of clipped groups and of the exclusive lasso."""
     rng = np.random.default_rng(0)
     z, t = rng.normal(size=(3000, 5)), 10.0 ** rng.uniform(-3, 1, (3000, 5))
     threshold = t * np.sum(abs(z) / t, axis=0) / 10.0 ** rng.uniform(0.1, 2, 5)
@@ -61,7 +61,7 @@ def test_optimality_of_many_weights():
     np.testing.assert_allclose(x, expected, atol=1e-5)
 
 
-def test_groups_die_but_exclusive_ones_never_do():
+def test_linfinity1_makes_groups_zero_and_exclusive_lasso_does_not():
     z = tensor(np.random.default_rng(0).normal(size=(4, 6)))
     assert (array(LInfinity1(1e3).prox(z, 1.0)) == 0).all()
     assert (array(GroupL0(1e3).prox(z, 1.0)) == 0).all()
@@ -70,14 +70,14 @@ def test_groups_die_but_exclusive_ones_never_do():
 
 
 @pytest.mark.parametrize("penalty", [GroupMCP(0.3), GroupSCAD(0.3)], ids=repr)
-def test_large_groups_keep_their_size(penalty):
+def test_large_groups_are_not_shrunk(penalty):
     z = tensor(10 + np.random.default_rng(0).uniform(size=(4, 6)))
     for step in (0.1, 10.0):
         np.testing.assert_array_equal(array(penalty.prox(z, step)), array(z))
 
 
 @pytest.mark.parametrize("gates", [1, 3])
-def test_steps_of_groups_and_of_weights(gates):
+def test_common_step_gives_one_step_per_group(gates):
     penalty = GroupMCP(0.3, axis=-1, gates=gates)
     step = tensor(np.random.default_rng(0).uniform(size=(4, 6)))
     common = penalty.common_step(step, (4, 6))
@@ -89,13 +89,13 @@ def test_steps_of_groups_and_of_weights(gates):
 
 @pytest.mark.parametrize(("penalty", "name"), [(GroupMCP, "gamma"), (GroupSCAD, "a")])
 @pytest.mark.parametrize("value", [0.0, -1.0, np.inf, np.nan, "3", None, True])
-def test_shapes_out_of_range(penalty, name, value):
+def test_shape_parameters_out_of_range_raise(penalty, name, value):
     with pytest.raises(ValueError, match=rf"`{name}` must be a finite number above.*{name}="):
         penalty(**{name: value})
 
 
 @pytest.mark.parametrize("penalty", [LInfinity1, ExclusiveLasso, GroupL0, GroupMCP, GroupSCAD])
-def test_bad_factors_and_axes(penalty):
+def test_invalid_factors_and_axes_raise(penalty):
     with pytest.raises(ValueError, match=r"`factor` must be a finite number of at least 0"):
         penalty(-1.0)
     with pytest.raises(ValueError, match=r"different axes.*shape \(2, 3\) are \[0, 1\]"):

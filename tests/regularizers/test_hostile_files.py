@@ -1,4 +1,4 @@
-"""Configs and records that nobody wrote: clear errors, and no memory."""
+"""Malicious and damaged configs and records: clear errors, and little memory."""
 
 import base64
 import copy
@@ -21,7 +21,7 @@ LARGE = (2048, 2100)  # 17 MB
 
 
 def bomb(shape):
-    """A config of zeros in this shape, that takes little memory to write."""
+    """Returns the config of an array of zeros, without creating the array."""
     pack = zlib.compressobj(9)
     left, parts = 4 * int(np.prod(shape, dtype="int64")), []
     while left:
@@ -55,7 +55,7 @@ def test_an_array_of_another_shape_is_never_unpacked():
     tracemalloc.stop()
 
 
-def test_a_large_array_is_what_it_was():
+def test_a_large_array_survives_saving():
     reference = np.random.default_rng(0).normal(size=LARGE).astype("float32")
     given = L2SP(0.5, reference=reference)
     penalty = L2SP.from_config(json.loads(json.dumps(given.get_config())))
@@ -75,7 +75,7 @@ def test_a_large_array_is_what_it_was():
 @pytest.mark.parametrize(
     "shape", [[-1, -4], [2**62, 2**62], [0, 2**62], [1.0], [True], [1] * 65, [[1]], None, {}]
 )
-def test_shapes_that_no_weights_have(shape):
+def test_impossible_shapes_raise(shape):
     config = {**encode(np.ones(1, "float32")), "shape": shape}
     with pytest.raises(ValueError, match=r"`reference` must be an array.*Received: reference="):
         L1SP(0.1, reference=config)
@@ -103,7 +103,7 @@ RECORDS = [
 
 
 @pytest.mark.parametrize(("record", "message"), RECORDS, ids=repr)
-def test_broken_records_name_what_is_broken(record, message):
+def test_errors_of_broken_records_name_the_broken_part(record, message):
     model = attached()
     config = model.get_config()
     known = {"L1": config["regularizers"]["0"], "L2SP": config["regularizers"]["1"]}
@@ -115,7 +115,7 @@ def test_broken_records_name_what_is_broken(record, message):
         type(model).from_config({"regularizers": record})
 
 
-def test_records_changed_at_random_load_right_or_say_why():
+def test_randomly_changed_records_load_correctly_or_raise_a_clear_error():
     model = attached()
     config = json.loads(json.dumps(model.get_config()))
     rng = random.Random(0)

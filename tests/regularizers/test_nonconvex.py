@@ -1,4 +1,4 @@
-"""What the penalties that are not convex become in their limits, and in a training."""
+"""Non-convex elementwise penalties: special cases and training."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ LIMITS = [
     (TransformedL1(0.3, a=LARGE), L1(0.3)),
     (LogSum(0.3 * LARGE, epsilon=LARGE), L1(0.3)),
     (TransformedL1(0.3, a=1e-9), L0(0.3)),
-    # A cap so low that only its height counts.
+    # A cap so low that the penalty counts weights.
     (CappedL1(0.3e9, theta=1e-9), L0(0.3)),
     (MCP(0.6e9, gamma=1 / (0.6 * LARGE * LARGE)), L0(0.3)),
 ]
@@ -24,7 +24,7 @@ LIMITS = [
 
 @pytest.mark.parametrize("fine", [False, True], ids=["one step", "per weight"])
 @pytest.mark.parametrize(("one", "same"), LIMITS, ids=repr)
-def test_equal_in_the_limit(one, same, fine):
+def test_special_cases_equal_simpler_penalties(one, same, fine):
     rng = np.random.default_rng(0)
     weights = tensor(rng.normal(size=(4, 6)))
     step = tensor(10.0 ** rng.uniform(-3, 2, (4, 6)) if fine else 0.7)
@@ -56,8 +56,8 @@ def test_gradients_are_finite_and_zero_at_zero(penalty, dtype):
 
 
 @pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
-def test_large_weights_shrink_less(penalty):
-    """L1 would take 0.01 off all of these weights."""
+def test_large_weights_are_shrunk_less(penalty):
+    """L1 shrinks each of these weights by 0.01."""
     weights = tensor([1.0, 10.0, 100.0])
     moved = array(weights) - array(penalty.prox(weights, 0.1))
     assert (moved < 0.0095).all()
@@ -75,7 +75,7 @@ def sparse_problem():
 
 
 def least_squares(x, y):
-    """The weights of one who knows which three they are."""
+    """Returns the least-squares weights of the three true inputs."""
     w = np.zeros((20, 1))
     w[:3] = np.linalg.lstsq(x[:, :3], y, rcond=None)[0]
     return w
@@ -83,7 +83,7 @@ def least_squares(x, y):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("penalty", PENALTIES[1:], ids=repr)
-def test_training_ends_where_the_objective_is_stationary(penalty, optimizer):
+def test_training_reaches_a_stationary_point(penalty, optimizer):
     x, y, truth = sparse_problem()
     model = linear(20, penalty)
     steps = {"sgd": keras.optimizers.SGD(0.05), "adam": keras.optimizers.Adam(0.05)}
@@ -98,7 +98,7 @@ def test_training_ends_where_the_objective_is_stationary(penalty, optimizer):
 
 
 def test_l0_finds_the_best_subset():
-    """With a long step: for L0 every set of weights is a local minimum."""
+    """The step is long, because for L0 every set of non-zero weights is a local minimum."""
     x, y, _ = sparse_problem()
     model = linear(20, L0(0.1))
     model.compile(keras.optimizers.SGD(0.3), "mse")
@@ -108,7 +108,7 @@ def test_l0_finds_the_best_subset():
     np.testing.assert_allclose(w, least_squares(x, y), atol=1e-5)
 
 
-def test_l0_does_nothing_without_its_prox():
+def test_l0_has_no_effect_without_the_prox():
     x, y, _ = sparse_problem()
     weights = []
     for penalty in (L0(0.1), None):
@@ -120,11 +120,11 @@ def test_l0_does_nothing_without_its_prox():
 
 
 @pytest.mark.parametrize("p", [0.3, 1, 1.0, 0, 0.667, "0.5", None, True, float("nan"), [0.5]])
-def test_other_powers_have_no_prox(p):
+def test_other_powers_raise(p):
     with pytest.raises(ValueError, match=r"`p` must be 1/2 or 2/3.*Received: p="):
         Lp(0.1, p=p)
 
 
-def test_a_power_stays_the_float_that_it_was():
+def test_powers_are_stored_exactly():
     assert Lp(0.1, p=np.float64(2 / 3)).get_config() == {"factor": 0.1, "p": 2 / 3}
     assert type(Lp(0.1, p=np.float64(0.5)).p) is float

@@ -1,4 +1,4 @@
-"""The prox of every penalty, against brute force in float64 and by its own properties."""
+"""The proximal operator of every penalty against brute force in float64, and its properties."""
 
 import keras
 import numpy as np
@@ -42,7 +42,7 @@ def points(draw, shape):
 
 
 def steps(case):
-    """Exactly 0, or from 1e-12 to 1e8: one, or the finest that the prox takes."""
+    """Steps that are 0 or between 1e-12 and 1e8: one, or the finest that the prox supports."""
     exponents = st.floats(-12, 8) | st.floats(-2, 2)
     step = st.just(0.0) | exponents.map(lambda exponent: 10.0**exponent)
     finest = build(case).step_shape(case.shape)
@@ -50,12 +50,12 @@ def steps(case):
 
 
 def random_steps(case, rng, low, high, fine=True):
-    """One step, or the finest that the prox takes, spread evenly over the exponents."""
+    """Returns one step, or the finest that the prox supports, with a log-uniform distribution."""
     return 10.0 ** rng.uniform(low, high, build(case).step_shape(case.shape) if fine else ())
 
 
 def per_weight(case, step):
-    """Each weight's step, where `step` may be one per group."""
+    """Returns one step per weight, from steps that may be one per group."""
     step = np.asarray(step)
     if case.steps == "group" and step.ndim:
         return step.ravel()[case.groups]
@@ -63,9 +63,9 @@ def per_weight(case, step):
 
 
 def fast(case):
-    """`build(case)` with a compiled prox where it has a loop: those are slow eagerly.
+    """Returns `build(case)`, with a compiled prox if it has a loop, which is slow in eager mode.
 
-    On JAX they are compiled anyway.
+    On JAX, loops are always compiled.
     """
     if BACKEND != "tensorflow" or case.name not in LOOPS:
         return build(case)
@@ -110,16 +110,16 @@ def check(case, z, t, dtype):
         assert (x * np.sign(z) >= 0).all()
         assert (abs(x) <= abs(z) * (1 + 4 * EPSILON[dtype]) + TINY[dtype]).all()
     assert (x[t == 0] == case.allowed(z)[t == 0]).all() or dtype != "float64"
-    # The objective at the point is not above that of brute force, but for rounding.
+    # Up to rounding, the objective is not above that of brute force.
     allowed = np.where(t > 0, rounding**2 / np.where(t > 0, t, 1), 0).sum() + case.value(rounding)
     if not case.convex:
-        # Where two minimisers are equally good, rounding decides between them.
+        # If two minimizers are equally good, rounding decides between them.
         allowed += 64 * EPSILON[dtype] * np.where(t > 0, z**2 / np.where(t > 0, 2 * t, 1), 0).sum()
     reached, best = objective(case, np.where(t > 0, x, z), z, t), objective(case, expected, z, t)
     assert reached <= best * (1 + 1e-12) + allowed
     if case.margin is None:
         return
-    # The condition for zero, with room for the rounding of both of its sides.
+    # The condition for zero, with a tolerance for the rounding of both sides.
     margin = case.margin(z, t)
     off = margin < 1 - 16 * EPSILON["float64" if dtype == "float64" else "float32"]
     assert (x[off] == 0).all()
@@ -132,14 +132,14 @@ def check(case, z, t, dtype):
 @every_case
 @settings(max_examples=settings().max_examples // 10)
 @given(data=st.data())
-def test_against_brute_force(case, data):
+def test_the_prox_equals_brute_force(case, data):
     dtype = data.draw(st.sampled_from(DTYPES))
     check(case, data.draw(points(case.shape)), data.draw(steps(case)), dtype)
 
 
 @every_case
 @loop(fine=[False, True])
-def test_against_brute_force_on_usual_weights(case, fine):
+def test_the_prox_equals_brute_force_for_typical_weights(case, fine):
     rng = np.random.default_rng(0)
     for dtype in DTYPES:
         for size in (0.01, 1.0, 100.0):
@@ -148,7 +148,7 @@ def test_against_brute_force_on_usual_weights(case, fine):
 
 
 @every_case
-def test_nothing_near_or_far_is_better_than_the_reference(case):
+def test_no_other_point_is_better_than_the_reference(case):
     rng = np.random.default_rng(0)
     for _ in range(20):
         z = rng.normal(size=case.shape)
@@ -162,7 +162,7 @@ def test_nothing_near_or_far_is_better_than_the_reference(case):
 
 
 @every_case
-def test_same_step_for_every_weight_is_the_scalar_step(case):
+def test_equal_steps_equal_the_scalar_step(case):
     rng = np.random.default_rng(0)
     for step in (1e-12, 1e-3, 0.5, 3.0, 1e8):
         z = rng.normal(size=case.shape)
@@ -175,7 +175,7 @@ def test_same_step_for_every_weight_is_the_scalar_step(case):
 @by_class([c for c in PROXIMAL if c.convex])
 @settings(max_examples=settings().max_examples // 16)
 @given(data=st.data())
-def test_firmly_nonexpansive(case, data):
+def test_convex_proxes_are_firmly_nonexpansive(case, data):
     step = data.draw(st.floats(-12, 8).map(lambda exponent: 10.0**exponent))
     a, _, prox_a = prox(case, data.draw(points(case.shape)), step, "float32")
     b, _, prox_b = prox(case, data.draw(points(case.shape)), step, "float32")
@@ -187,7 +187,7 @@ def test_firmly_nonexpansive(case, data):
 
 @every_case
 @loop(dtype=["float32", "bfloat16"], fine=[False, True])
-def test_non_finite_weights_stay_visible_and_in_their_group(case, dtype, fine):
+def test_non_finite_weights_affect_only_their_group(case, dtype, fine):
     rng = np.random.default_rng(0)
     z = rng.normal(size=case.shape)
     t = random_steps(case, rng, -2, 2, fine)
@@ -203,7 +203,7 @@ def test_non_finite_weights_stay_visible_and_in_their_group(case, dtype, fine):
 
 @every_case
 @loop(fine=[False, True])
-def test_an_infinite_step_minimises_the_penalty_alone(case, fine):
+def test_an_infinite_step_minimizes_the_penalty(case, fine):
     z = np.random.default_rng(0).normal(size=case.shape)
     t = np.full(build(case).step_shape(case.shape) if fine else (), np.inf)
     _, _, x = prox(case, z, t, "float32")
@@ -232,11 +232,11 @@ def test_python_numpy_and_tensor_steps_agree(case):
 
 
 @by_class([c for c in PROXIMAL if c.steps != "weight"])
-def test_finer_steps_than_the_prox_takes_are_an_error(case):
+def test_steps_of_a_finer_shape_raise(case):
     regularizer = build(case)
     with pytest.raises(ValueError, match=r"`step` must be.*Received: a step of shape"):
         regularizer.prox(tensor(np.ones(case.shape)), np.ones(case.shape, "float32"))
-    # What an optimizer with such steps uses instead lies between the smallest and the mean.
+    # The common step is between the smallest step and the mean.
     rng = np.random.default_rng(0)
     steps = 10.0 ** rng.uniform(-3, 3, case.shape)
     common = array(regularizer.common_step(tensor(steps), case.shape))
@@ -251,6 +251,6 @@ def test_finer_steps_than_the_prox_takes_are_an_error(case):
 
 @by_class({c.name: c for c in PROXIMAL}.values())
 @loop(step=[-1.0, -1e-12, np.nan, np.float32(-1), -1])
-def test_a_negative_step_is_an_error(case, step):
+def test_negative_steps_raise(case, step):
     with pytest.raises(ValueError, match=r"`step` must be a number >= 0.*Received: step="):
         build(case).prox(tensor(np.ones(case.shape)), step)

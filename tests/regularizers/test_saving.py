@@ -1,4 +1,4 @@
-"""Saved files in processes of their own: with kerasreg, and with stock Keras alone."""
+"""Saved files in new processes: with kerasreg, and with stock Keras alone."""
 
 import json
 import os
@@ -18,14 +18,14 @@ from kerasreg.regularizers import L1, L2, GroupLasso
 
 TESTS = Path(__file__).parent.parent
 COMPILED = ["attention", "custom", "nested", "sequential", "subclassed"]
-#: These need no class of the tests: `import keras, kerasreg` is all.
+#: These models load with `import keras, kerasreg` alone, without classes of the tests.
 PLAIN = ["functional", "sequential", "pretrained", "attention", "recurrent", "convolutional"]
 PLAIN += ["arguments"]
 OWN = sorted(MODELS.keys() - set(PLAIN))
 
 
 def in_a_new_process(folder, code):
-    """Run `code` and read what it put into `result`."""
+    """Runs `code` in a new process and returns its variable `result`."""
     code = (
         textwrap.dedent(code) + "\nimport json; open('result.json', 'w').write(json.dumps(result))"
     )
@@ -47,7 +47,7 @@ def approximately(description):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """`(folder, {name: what was saved})`: the same models attached, and detached again."""
+    """Returns `(folder, {name: expected})`: models saved with penalties and after `detach`."""
     folder = tmp_path_factory.mktemp("saved")
     attached, detached = {}, {}
     for name in MODELS:
@@ -94,7 +94,7 @@ result = {name: architectures.describe(model) for name, model in models.items()}
 
 @pytest.fixture(scope="module")
 def loaded(saved):
-    """What a new process finds in the files, and another one in what the first saved again."""
+    """Returns what a new process loads, and what another one loads after saving it again."""
     folder = saved[0]
 
     return [

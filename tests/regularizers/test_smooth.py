@@ -1,4 +1,4 @@
-"""Penalties that have a gradient only: what they are for, and that they have no prox."""
+"""Penalties without a proximal operator: their effect, accuracy and errors."""
 
 import keras
 import numpy as np
@@ -35,21 +35,22 @@ every_penalty = pytest.mark.parametrize("penalty", ALL, ids=lambda each: type(ea
 
 
 def descended(penalty, weights, rate, steps=300):
-    """The weights after gradient descent on the penalty alone."""
+    """Returns the weights after gradient descent on the penalty alone."""
     for _ in range(steps):
         weights = weights - rate * gradient(penalty, tensor(weights))
     return weights
 
 
 @every_penalty
-def test_there_is_no_prox(penalty):
+def test_smooth_penalties_have_no_prox(penalty):
     assert not hasattr(penalty, "prox")
     assert not isinstance(penalty, Regularizer)
     assert with_prox(penalty) is None
-    assert "Has no prox: `ProximalGradient` leaves it" in " ".join(type(penalty).__doc__.split())
+    documentation = " ".join(type(penalty).__doc__.split())
+    assert "It has no proximal operator: `ProximalGradient` leaves it" in documentation
 
 
-def test_proximal_training_leaves_them_their_gradient():
+def test_proximal_training_keeps_the_gradient_of_smooth_penalties():
     x, y = diabetes()
     models = []
     for callbacks in ([], [ProximalGradient()]):
@@ -64,14 +65,14 @@ def test_proximal_training_leaves_them_their_gradient():
     np.testing.assert_allclose(plain, proximal, atol=1e-6)
 
 
-def test_a_model_with_nothing_else_has_nothing_proximal():
+def test_a_model_with_smooth_penalties_only_raises():
     model = keras.Sequential([keras.Input((10,)), layers.Dense(1, kernel_regularizer=ALL[0])])
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"with a gradient only on .*kernel"):
         model.fit(*diabetes(), verbose=0, callbacks=[ProximalGradient()])
 
 
-def test_attach_translates_names_and_detach_takes_all_off(tmp_path):
+def test_attach_translates_axis_names_and_detach_removes_all(tmp_path):
     inputs = keras.Input((8, 8, 3))
     x = layers.Conv2D(4, 3, name="conv", activity_regularizer=ActivityEntropy(0.1))(inputs)
     x = layers.Reshape((36, 4))(x)
@@ -102,7 +103,7 @@ def test_attach_translates_names_and_detach_takes_all_off(tmp_path):
     assert loaded.get_layer("conv").activity_regularizer is None
 
 
-def test_a_name_without_attach_is_an_error():
+def test_an_axis_name_without_attach_raises():
     with pytest.raises(ValueError, match=r"only `kerasreg.attach` can translate"):
         Orthogonal(axis="output")(np.ones((2, 2), "float32"))
 
@@ -115,7 +116,7 @@ def test_descent_makes_columns_or_rows_orthonormal(shape):
     np.testing.assert_allclose(values, 1, atol=1e-4)
 
 
-def test_descent_makes_directions_orthogonal_and_leaves_lengths():
+def test_descent_without_unit_norm_makes_columns_orthogonal_and_keeps_lengths():
     weights = np.random.default_rng(0).normal(size=(8, 3))
     before = np.linalg.norm(weights, axis=0)
     weights = descended(Orthogonal(1.0, unit_norm=False), weights, 0.01)
@@ -125,8 +126,8 @@ def test_descent_makes_directions_orthogonal_and_leaves_lengths():
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_descent_makes_a_convolution_that_keeps_lengths(stride):
-    """With orthogonal rows, the transposed convolution keeps the norm of whatever it is given."""
+def test_descent_makes_a_norm_preserving_convolution(stride):
+    """With orthogonal rows, the transposed convolution preserves the norm of its input."""
     rng = np.random.default_rng(0)
     kernel = descended(ConvOrthogonal(1.0, strides=stride), rng.normal(size=(3, 3, 4, 3)) / 6, 0.05)
     signal = tensor(rng.normal(size=(1, 6, 6, 3)))
@@ -166,7 +167,7 @@ def test_very_small_and_very_large_weights(penalty, size, dtype):
         assert array(penalty(weights)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_hoyer_square_does_not_see_scale_and_its_gradient_does_not_change_the_norm():
+def test_hoyer_square_is_scale_invariant_with_a_gradient_orthogonal_to_the_weights():
     weights = np.random.default_rng(0).normal(size=(4, 5))
     for penalty in (HoyerSquare(0.1), GroupHoyerSquare(0.1)):
         value = array(penalty(tensor(weights)))
@@ -195,7 +196,7 @@ def test_more_iterations_are_more_accurate_at_the_stated_rate():
 
 
 def test_the_spectral_norm_of_block_and_symmetric_kernels():
-    """A start of ones, or a column of the kernel, would miss the largest value of these."""
+    """A start of ones, or a column of the kernel, would miss the largest singular value."""
     blocks = np.zeros((5, 5))
     blocks[0, 0], blocks[1:, 1:] = 2.0, 0.75
     symmetric = np.array([[1.0, -1.0], [-1.0, 1.0]])
@@ -214,14 +215,14 @@ def test_the_gradient_of_the_spectral_norm_is_of_rank_one():
 @pytest.mark.parametrize(
     ("penalty", "name"), [(ConvOrthogonal, "strides"), (SpectralNorm, "power")]
 )
-def test_counts(penalty, name, count):
+def test_invalid_counts_raise(penalty, name, count):
     with pytest.raises(
         ValueError, match=rf"`{name}` must be an int of at least 1.*Received: {name}="
     ):
         penalty(**{name: count})
 
 
-def test_other_arguments():
+def test_invalid_arguments_raise():
     with pytest.raises(ValueError, match=r"`power` must be .*at most 2. Received: power=3"):
         SpectralNorm(power=3)
     with pytest.raises(ValueError, match=r"`axis` chooses between rows and columns.*'rows'"):
