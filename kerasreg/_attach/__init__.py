@@ -1,1 +1,1 @@
-"""Penalties of a built model: set, saved with it, and checked."""
+"""Regularizers of a built model: setting, saving and checking them."""

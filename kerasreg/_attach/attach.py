@@ -1,4 +1,4 @@
-"""Put regularizers on the variables of a finished model, and take them off."""
+"""Attaches regularizers to the variables of a built model, and removes them."""
 
 import re
 from collections.abc import Mapping
@@ -22,32 +22,33 @@ from kerasreg.regularizers.base import Penalty
 
 
 def attach(model: keras.Model, rules: Mapping[str, Any]) -> dict[str, Any]:
-    """Put regularizers on variables of a built model, by their paths.
+    """Attaches regularizers to variables of a built model, selected by their paths.
 
-    Works on pretrained, nested and subclassed models, and on variables whose layer has no
-    argument for a regularizer. The regularizers survive `model.save("model.keras")` and
+    It supports pretrained, nested and subclassed models, and variables whose layer has no argument
+    for a regularizer. The regularizers are saved by `model.save("model.keras")` and restored by
     `keras.models.load_model` in a process that has imported kerasreg. A compiled model stays
-    compiled. `keras.models.clone_model` copies the layers by their configs: it keeps what these
-    hold, but not what is on custom layers and on projections inside of attention.
-    `kerasreg.shrink` keeps all of them.
+    compiled. `keras.models.clone_model` copies layers by their configs: it loses regularizers that
+    are not part of a config, which are those on custom layers and on the projections inside
+    attention layers. `kerasreg.shrink` keeps all of them.
 
     Args:
         model: a built Keras model.
-        rules: dict from regular expression to regularizer. A rule takes the trainable variables in
-            whose path the expression is found (`re.search`) and that no rule before it took; it
-            replaces the regularizer that they had. Regularizers are ours, Keras' (also as a name
-            or a config), or any function of the weights. In ours, `axis` may be `"output"`,
-            `"input"` or `"head"`.
+        rules: dict from regular expression to regularizer. A rule applies to each trainable
+            variable whose path matches (`re.search`) and that no earlier rule matches. It replaces
+            the regularizer of the variable. A regularizer is one of `kerasreg.regularizers`, one of
+            Keras (also its name or config), or a function of the weights. In those of kerasreg,
+            `axis` may be `"output"`, `"input"` or `"head"`.
 
     Returns:
-        `{path: regularizer}` of what was attached.
+        A dict from variable path to attached regularizer.
 
     Raises:
-        ValueError: for an unbuilt model, a rule that is none or applies to no trainable variable,
-            or an axis that a matched variable does not have. Nothing is attached then.
-        RuntimeError: in a `fit` or loop in which `ProximalGradient`, `PenaltySchedule` or
-            `kerasreg.proximal` trains the penalties. In any other, a callback may call it: it
-            holds from the next batch on.
+        ValueError: if the model is not built, if a rule is invalid or applies to no trainable
+            variable, or if a matched variable does not have the axis. In this case, nothing is
+            attached.
+        RuntimeError: during a `fit` or loop with `ProximalGradient`, `PenaltySchedule` or
+            `kerasreg.proximal`. During any other `fit`, a callback may call `attach`; the
+            regularizers apply from the next batch.
 
     Example:
 
@@ -65,22 +66,22 @@ def attach(model: keras.Model, rules: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def detach(model: keras.Model) -> dict[str, Any]:
-    """Take every regularizer of kerasreg, and every one that `attach` put there, off a model.
+    """Removes the regularizers of kerasreg, and those attached by `attach`, from a model.
 
-    That includes those of layer arguments (`kernel_regularizer=`, `activity_regularizer=`), and
-    constraints of `kerasreg.constraints` go too. What is saved afterwards opens in stock Keras,
-    without kerasreg. (`kerasreg.save(model, filepath, detach=True)` writes such a file of a model
-    that keeps them.)
+    This includes regularizers in layer arguments (`kernel_regularizer=`, `activity_regularizer=`)
+    and constraints of `kerasreg.constraints`. If the model is then saved, the file loads in stock
+    Keras, without kerasreg. (`kerasreg.save(model, filepath, detach=True)` writes such a file
+    without changing the model.)
 
     Args:
         model: a built Keras model.
 
     Returns:
-        `{path: regularizer}` of what was taken off variables.
+        A dict from variable path to removed regularizer.
 
     Raises:
-        ValueError: for an unbuilt model.
-        RuntimeError: as `attach`.
+        ValueError: if the model is not built.
+        RuntimeError: as in `attach`.
 
     Example:
 
@@ -104,7 +105,7 @@ def detach(model: keras.Model) -> dict[str, Any]:
     for layer in all_layers(model):
         if isinstance(layer, keras.Model):
             save_recorded(layer)
-        # Layers hand regularizers on to sublayers, and keep them under names of their own.
+        # Layers pass regularizers to sublayers, and store them in attributes of different names.
         for name, value in list(vars(layer).items()):
             ours = {"regularizer": Penalty, "constraint": Projection}
             if any(name.endswith(end) and isinstance(value, ours[end]) for end in ours):
@@ -114,7 +115,7 @@ def detach(model: keras.Model) -> dict[str, Any]:
 
 
 def put(model, regularizers):
-    """Set `[(variable, regularizer)]` so that they survive saving."""
+    """Sets `[(variable, regularizer)]` such that saving keeps them."""
     layer_of = owners(model)
     for variable, regularizer in regularizers:
         _set(layer_of[id(variable)], variable, regularizer)
@@ -123,7 +124,7 @@ def put(model, regularizers):
 
 
 def _match(model, rules):
-    """`[(variable, regularizer)]`, each fitted to its variable."""
+    """Returns `[(variable, regularizer)]`, with axis names replaced for each variable."""
     if not isinstance(rules, dict) or not rules:
         raise ValueError(
             "`rules` must be a dict from regular expression to regularizer, such as "
@@ -149,14 +150,14 @@ def _regularizer(pattern, value):
     validation.expression(pattern, "rules", is_key=True)
     try:
         regularizer = keras.regularizers.get(value)
-        # Keras 3.10 takes no plain functions; this says so before anything is attached.
+        # Keras 3.10 rejects plain functions here, before anything is attached.
         keras.Variable(0.0).regularizer = regularizer
     except (TypeError, ValueError):
         regularizer = None
     if regularizer is None or isinstance(regularizer, keras.constraints.Constraint):
         raise ValueError(
             f"`rules[{pattern!r}]` must be a regularizer, or the name or config of one. Received: "
-            f"{value!r}. To take regularizers off, use `kerasreg.detach(model)`."
+            f"{value!r}. To remove regularizers, use `kerasreg.detach(model)`."
         )
     return regularizer
 
@@ -165,10 +166,10 @@ def _matches_nothing(model, pattern):
     found = [v for v in model.weights if re.search(pattern, v.path)]
     trainable = [variable.path for variable in model.trainable_variables]
     if any(variable.trainable for variable in found):
-        reason = "every variable that it matches was taken by a rule before it"
+        reason = "an earlier rule applies to every variable that it matches"
     elif found:
         paths = [variable.path for variable in found]
-        reason = f"it matches {paths[:5]}, which are not trainable, so no penalty would reach them"
+        reason = f"it matches {paths[:5]}, which are not trainable and get no penalty"
     else:
         reason = nearest(pattern, trainable, "trainable variables")
     return f"The rule {pattern!r} applies to no trainable variable of '{model.name}': {reason}."

@@ -1,10 +1,10 @@
-"""How attached regularizers survive saving.
+"""Saves attached regularizers together with the model.
 
-Most layers of Keras save their regularizers in their config, and nothing else is needed. What no
-config carries (custom layers, the projections inside of attention, subclassed models) is saved
-with the model as a whole: while such a regularizer is attached, the class of the model is a
-subclass whose config is the plain model's and, beside it, the regularizers by position. (Paths
-are no keys: Keras changes them when it loads.)
+Most Keras layers save their regularizers in their configs. Regularizers that are in no config (on
+custom layers, on projections inside attention layers, in subclassed models) are saved in the config
+of the model. While such a regularizer is attached, the class of the model is a subclass whose
+config contains the config of the original model and the regularizers by position of the variable.
+(Paths cannot be the keys, because Keras changes them when it loads a model.)
 """
 
 import functools
@@ -15,24 +15,24 @@ from kerasreg._common.warn import warn
 from kerasreg._graph.families import DEPTHWISE
 from kerasreg.regularizers.base import Penalty
 
-#: A variable remembers here what was attached to it; its `regularizer` changes while it trains.
+#: The attribute of a variable with the attached regularizer. (`regularizer` changes in training.)
 _ATTACHED = "_kerasreg_attached"
 
 
 def record(variable, regularizer):
-    """Remember that `attach` put this on a variable, or, with None, that it is off again."""
+    """Records the regularizer that `attach` set for a variable, or None if it was removed."""
     variable.__dict__.pop(_ATTACHED, None)
     if regularizer is not None:
         variable.__dict__[_ATTACHED] = regularizer
 
 
 def recorded(variable):
-    """What `attach` put on a variable, or None."""
+    """Returns the regularizer that `attach` set for a variable, or None."""
     return variable.__dict__.get(_ATTACHED)
 
 
 def save_recorded(model):
-    """Give the model the class that saves what its layers do not, or its own one again."""
+    """Sets the class of the model that saves all regularizers, or restores the original one."""
     carried = _carried_by_config(model)
     lost = [v for v in model.weights if recorded(v) is not None and id(v) not in carried]
     plain = _plain_class(model)
@@ -40,7 +40,7 @@ def save_recorded(model):
 
 
 def regularizer_attribute(layer, variable):
-    """The name under which a layer keeps the regularizer of a variable, or None."""
+    """Returns the name of the layer attribute with the regularizer of a variable, or None."""
     name = variable.name
     depthwise = isinstance(layer, DEPTHWISE)
     for stem in (name, name.removesuffix("_kernel"), *(["depthwise"] if depthwise else [])):
@@ -51,28 +51,28 @@ def regularizer_attribute(layer, variable):
 
 @keras.saving.register_keras_serializable("kerasreg", name="Attached")
 class _Attached:
-    """A model class that saves the regularizers which its layers do not."""
+    """A model class that saves the regularizers that are in no config of a layer."""
 
     def __new__(cls, *args, **kwargs):
-        # `keras.models.clone_model` makes a model of the same class: it has nothing attached.
+        # `keras.models.clone_model` creates a model of the same class, with nothing attached.
         warn(
-            "The new model has no penalty where `kerasreg.attach` put one that no layer keeps in "
-            "its config (on custom layers, on projections inside of attention). Call "
-            "`kerasreg.attach` for it too."
+            "The new model does not have the regularizers that `kerasreg.attach` put on custom "
+            "layers and on projections inside attention layers, because they are in no config "
+            "of a layer. Call `kerasreg.attach` for the new model too."
         )
         return _plain_class_of(cls)(*args, **kwargs)
 
     def save(self, filepath, *args, **kwargs):
         if str(filepath).endswith((".h5", ".hdf5")):
             raise ValueError(
-                f"The legacy HDF5 format cannot hold what `kerasreg.attach` put on '{self.name}'. "
-                "Save to a path that ends in `.keras`, or call `kerasreg.detach(model)` before. "
-                f"Received: {filepath}"
+                "The legacy HDF5 format cannot store the regularizers that `kerasreg.attach` "
+                f"put on '{self.name}'. Save to a path that ends in `.keras`, or call "
+                f"`kerasreg.detach(model)` first. Received: {filepath}"
             )
         return super().save(filepath, *args, **kwargs)
 
     def __reduce__(self):
-        # Pickle finds classes by their names; this one has the name of another.
+        # Pickle finds classes by their names, and this class has the name of the original one.
         load, arguments = super().__reduce__()
         return getattr(_plain_class(self), load.__name__), arguments
 
@@ -83,7 +83,7 @@ class _Attached:
             model = keras.saving.serialize_keras_object(self)
         finally:
             self.__class__ = attached
-        # Keras compiles the result, and leaves it out on request.
+        # Keras compiles the result from its own config, unless `compile=False`.
         model.pop("compile_config", None)
         regularizers = {
             str(position): keras.saving.serialize_keras_object(recorded(variable))
@@ -97,29 +97,29 @@ class _Attached:
         from kerasreg._attach.attach import put
 
         if not isinstance(config, dict) or not {"model", "regularizers"} <= config.keys():
-            raise _broken(f"not both `model` and `regularizers`, but {_excerpt(config)}")
+            raise _broken(f"a config without `model` or `regularizers`: {_excerpt(config)}")
         model = keras.saving.deserialize_keras_object(config["model"], custom_objects)
         if not isinstance(model, keras.Model):
-            raise _broken(f"no model, but {_excerpt(config['model'])}")
+            raise _broken(f"an object that is not a model: {_excerpt(config['model'])}")
         put(model, _read(config["regularizers"], model.weights, custom_objects))
         return model
 
 
 def _read(regularizers, weights, custom_objects):
-    """`[(variable, regularizer)]` of a record."""
+    """Returns `[(variable, regularizer)]` of a record."""
     if not isinstance(regularizers, dict):
-        raise _broken(f"no dict of regularizers, but {_excerpt(regularizers)}")
+        raise _broken(f"regularizers that are not a dict: {_excerpt(regularizers)}")
     places = {str(place): variable for place, variable in enumerate(weights)}
     found = []
     for place, config in regularizers.items():
         if place not in places:
             raise _broken(
-                f"a regularizer for variable {_excerpt(place)}; the model has {len(weights)}, from "
-                "0 on"
+                f"a regularizer for variable {_excerpt(place)} of a model with {len(weights)} "
+                "variables, counted from 0"
             )
         regularizer = keras.saving.deserialize_keras_object(config, custom_objects)
         if not callable(regularizer) or isinstance(regularizer, keras.constraints.Constraint):
-            raise _broken(f"no regularizer for variable {place}, but {_excerpt(config)}")
+            raise _broken(f"an invalid regularizer for variable {place}: {_excerpt(config)}")
         if isinstance(regularizer, Penalty):
             regularizer.check(places[place].shape, places[place].path)
         found.append((places[place], regularizer))
@@ -128,7 +128,7 @@ def _read(regularizers, weights, custom_objects):
 
 def _broken(received):
     return ValueError(
-        "The record of what `kerasreg.attach` put on this model is broken: it was changed, or "
+        "The saved regularizers of `kerasreg.attach` cannot be read: the file was changed, or "
         f"written by another version of kerasreg. Received: {received}."
     )
 
@@ -140,7 +140,7 @@ def _excerpt(value):
 
 @functools.cache
 def _attached_class(plain):
-    # The name stays: Keras and TensorBoard tell functional models by it.
+    # The class name is kept, because Keras and TensorBoard recognize functional models by it.
     attached = type(plain.__name__, (_Attached, plain), {"__doc__": plain.__doc__})
     return keras.saving.register_keras_serializable("kerasreg", name="Attached")(attached)
 
@@ -154,7 +154,7 @@ def _plain_class_of(cls):
 
 
 def _carried_by_config(model):
-    """The ids of the variables whose regularizer the config of the model carries."""
+    """Returns the ids of the variables whose regularizers are in the config of the model."""
     plain = _plain_class(model)
     if plain.__name__ not in ("Functional", "Sequential") or not _is_of_keras(plain):
         return set()

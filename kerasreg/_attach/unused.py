@@ -1,4 +1,4 @@
-"""Regularizers that a layer names and no variable trains with."""
+"""Finds regularizers in attributes of layers that have no effect in training."""
 
 import keras
 
@@ -9,10 +9,10 @@ from kerasreg._train_step import plain
 
 
 def on_unused_regularizers(model: keras.Model) -> str | None:
-    """A text about layers whose regularizer was set after they were built; None without one.
+    """Returns a text about layers whose regularizer was set after they were built, or None.
 
-    Keras hands the arguments of a layer on to its variables when it is built, and never again: what
-    is set later does nothing until the model is saved and loaded.
+    Keras passes the regularizers of a layer to its variables only when the layer is built. An
+    attribute that is set later has no effect until the model is saved and loaded.
     """
     found: dict[int, str | None] = {}
     for layer in all_layers(model):
@@ -21,17 +21,17 @@ def on_unused_regularizers(model: keras.Model) -> str | None:
             if name is not None and variable.trainable:
                 wanted, trained = getattr(layer, name), plain(variable.regularizer)
                 text = f"{variable.path} trains with {_shown(trained)}, {name} is {_shown(wanted)}"
-                # One of the layers that share a variable is enough.
+                # For a shared variable, it is enough that one of its layers names the regularizer.
                 note = None if _are_same(wanted, trained) else text
                 found[id(variable)] = note and found.get(id(variable), note)
     texts = [note for note in found.values() if note is not None]
     if not texts:
         return None
     return (
-        f"These do not train with the regularizers that their layers name: {listed(texts)}. Keras "
-        "reads the arguments of a layer when it is built, and again when the model is loaded; what "
-        "is set in between does nothing. Put a regularizer on with "
-        '`kerasreg.attach(model, {"kernel": penalty})`, or take it off with '
+        f"These variables do not train with the regularizers of their layers: {listed(texts)}. "
+        "Keras reads the regularizers of a layer when it is built and when the model is loaded. "
+        "An attribute that is set in between has no effect. Add a regularizer with "
+        '`kerasreg.attach(model, {"kernel": penalty})`, or remove it with '
         "`kerasreg.detach(model)`."
     )
 
@@ -43,7 +43,7 @@ def _are_same(wanted, trained):
         wanted = keras.regularizers.get(wanted)
         return type(wanted) is type(trained) and _config(wanted) == _config(trained)
     except Exception:
-        # What cannot be compared is not advised about.
+        # Regularizers that cannot be compared give no advice.
         return True
 
 

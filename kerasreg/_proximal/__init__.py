@@ -1,1 +1,1 @@
-"""How a penalty becomes exact zeros."""
+"""Proximal training: regularizers that make weights exactly zero."""

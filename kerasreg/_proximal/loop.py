@@ -1,4 +1,4 @@
-"""Proximal training in a loop of one's own."""
+"""Proximal training in a custom training loop."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,25 +10,28 @@ from kerasreg._proximal.session import ProximalSession
 
 @contextlib.contextmanager
 def proximal(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
-    """Proximal training for a loop of one's own.
+    """Context manager for proximal training in a custom training loop.
 
-    Inside, every `optimizer.apply` ends with the prox of each variable's regularizer, taken with
-    the effective step of the optimizer, and the penalties in `model.losses` keep their value but
-    have no gradient. On leaving, also through an exception, all is as before.
+    Inside the context, every `optimizer.apply` ends with the proximal operator of each variable's
+    regularizer, with the effective step size of the optimizer. The penalties in `model.losses` keep
+    their values but have no gradient. When the context ends, also by an exception, model and
+    optimizer train as before.
 
-    Trace your train step (its first call under `tf.function`, `jax.jit`) inside of the context. A
-    step that was traced in it keeps its prox: do not use it outside.
+    With `tf.function` or `jax.jit`, trace the train step (its first call) inside the context. Do
+    not call a step outside the context that was traced inside, because it still applies the
+    proximal operator.
 
     Args:
         model: a built Keras model. At least one trainable variable needs a regularizer with a
-            prox (ours, or Keras' `L1`, `L2` and `L1L2`), or a constraint of ours. Others keep their
-            gradient.
-        optimizer: the Keras optimizer that the loop applies; it is built if it is not.
+            proximal operator (of kerasreg, or Keras' `L1`, `L2` and `L1L2`) or a constraint of
+            kerasreg. Other regularizers are trained by their gradients.
+        optimizer: the Keras optimizer that the loop applies. It is built if necessary.
 
     Raises:
-        ValueError: unbuilt model, unsupported optimizer, or nothing to do.
-        RuntimeError: on leaving, if the optimizer went on but no prox ever ran, because the
-            step was traced before.
+        ValueError: if the model is not built, the optimizer is not supported, or no variable has a
+            regularizer with a proximal operator.
+        RuntimeError: at the end of the context, if the optimizer made steps but no proximal
+            operator ran, because the train step was traced before.
 
     Example:
 

@@ -1,7 +1,6 @@
-"""Clear the false non-zeros of mini-batch noise: large-batch prox steps after training."""
+"""Polishing: full-batch proximal steps after training, which remove false non-zeros."""
 
 import contextlib
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +9,11 @@ import numpy as np
 from keras import ops
 
 from kerasreg._common import validation
-from kerasreg._common.batches import Batches, samples_in
+from kerasreg._common.batches import Batches
 from kerasreg._common.report import Report
 from kerasreg._common.sheet import Sheet, left, right
-from kerasreg._common.snapshot import Snapshot, unchanged_by_errors
 from kerasreg._graph.variables import require_built, require_compiled
+from kerasreg._proximal.descent import descend, require_targets
 from kerasreg._proximal.frozen_steps import FrozenSteps, present_steps
 from kerasreg._proximal.loop import proximal
 from kerasreg._proximal.proximal_variables import proximal_variables
@@ -27,13 +26,14 @@ _NAME = "kerasreg.polish"
 
 @dataclass(frozen=True)
 class Polished(Report):
-    """What `kerasreg.polish` did.
+    """The result of `kerasreg.polish`.
 
     Attributes:
-        zeros_before, zeros_after: exact zeros in the variables that have a prox.
-        objective_before, objective_after: loss and penalties over the data, in training mode,
-            before debiasing.
-        steps: the steps that lowered the objective, those of debiasing included.
+        zeros_before, zeros_after: int, the number of exact zeros in the variables with a proximal
+            operator.
+        objective_before, objective_after: float, loss plus penalties over the data, in training
+            mode. `objective_after` is that before debiasing.
+        steps: int, the number of steps that lowered the objective, including debiasing.
     """
 
     zeros_before: int
@@ -64,37 +64,42 @@ def polish(
     debias_epochs: int = 0,
     learning_rate: float | None = None,
 ) -> Polished:
-    """Take a few prox steps with the gradient of all data, to clear false non-zeros.
+    """Makes proximal steps with the gradient of all data, which removes false non-zeros.
 
-    The noise of mini-batches keeps weights alive that the optimum has at exactly zero. Each step
-    here takes the mean gradient of all of `x` (in micro-batches, so memory does not grow), the
-    effective step sizes that the model's optimizer has now, and the prox. A step that raises the
-    objective is taken back and repeated with a quarter of its size; one that lowers it doubles the
-    next. The model's optimizer and its state are left as they are.
+    The noise of mini-batches keeps weights non-zero that are exactly zero at the optimum. Each step
+    uses the mean gradient of all data (accumulated over micro-batches, so that memory does not
+    grow), the current effective step sizes of the model's optimizer, and the proximal operator. A
+    step that raises the objective is undone and repeated with a quarter of its size. After a step
+    that lowers the objective, the next one has twice its size. The optimizer of the model and its
+    state do not change.
 
     Args:
-        model: a built and compiled Keras model with penalties that have a prox.
-        x, y, sample_weight: the training data, as arrays or nested structures of arrays, or `x`
-            alone as batches: whatever `fit` takes, if it ends.
-        batch_size: samples per micro-batch of arrays; None is all in one.
-        epochs: passes over the data, each one proximal step.
-        debias_epochs: passes after those without the penalties that have a prox, in which zeros
-            stay zeros: the refit that removes the shrinkage of the weights that are left.
-        learning_rate: plain gradient steps of this size, in place of those of the optimizer. Where
-            the optimizer's own rate has come to 0, the mean rate of its schedule is taken.
+        model: a built and compiled Keras model with at least one regularizer that has a proximal
+            operator.
+        x, y, sample_weight: the training data, as in `fit`: arrays or nested structures of arrays,
+            or `x` alone as a finite dataset of batches.
+        batch_size: int, number of samples per micro-batch for arrays. None for one batch.
+        epochs: int >= 0, number of passes over the data. Each pass makes one proximal step.
+        debias_epochs: int >= 0, number of additional passes without the penalties that have a
+            proximal operator. Zeros stay zero. This refit removes the shrinkage of the remaining
+            weights.
+        learning_rate: float > 0, the step size of plain gradient steps, instead of the effective
+            step sizes of the optimizer. If it is None and the learning rate of the optimizer has
+            decayed to 0, the mean of its schedule is used.
 
-    The objective is that of training, on the same batches: in a model with Dropout it is a random
-    number, and so is the decision to take a step back. BatchNormalization goes on averaging.
+    The objective is computed in training mode: in a model with Dropout it is random, and so is the
+    decision to undo a step. BatchNormalization continues to update its moving averages.
 
     Returns:
-        `Polished`, with the zeros and the objective before and after.
+        A `kerasreg.results.Polished`, with the zeros and the objective before and after.
 
     Raises:
-        ValueError: for a model that is not built or compiled or has no penalty with a prox, for
-            data without targets or without a length, or for an optimizer with a learning rate of
-            zero that has no schedule.
-        RuntimeError: in a `fit` or loop in which something of kerasreg trains this model. The
-            weights are then as before, as after every error.
+        ValueError: if the model is not built or compiled, or has no regularizer with a proximal
+            operator, if the data have no targets or no known length, or if the learning rate of the
+            optimizer is 0 and it has no schedule.
+        RuntimeError: during a `fit` or loop in which kerasreg trains this model.
+
+    If an exception occurs, the weights are restored.
 
     Example:
 
@@ -113,7 +118,7 @@ def polish(
 
 
 class Polishing:
-    """The arguments of `polish`, checked, and what it does with them.
+    """One call of `polish`. The constructor validates the arguments.
 
     Args:
         data: `(x, y, sample_weight, batch_size)`.
@@ -121,7 +126,7 @@ class Polishing:
     The other arguments are those of `polish`.
 
     Raises:
-        ValueError: as `polish`, for what can be told before.
+        ValueError: as in `polish`, for everything that can be checked in advance.
     """
 
     def __init__(self, model, data, epochs, debias_epochs, learning_rate):
@@ -136,28 +141,29 @@ class Polishing:
         self._learning_rate = learning_rate
         self._data = Batches(*data, _NAME)
         if self._data.are_arrays:
-            _require_targets(model, data[1])
+            require_targets(model, data[1])
         self._targets = [target.variable for target in proximal_variables(model, _NAME)]
         self._build_optimizer()
 
     def run(self, last_rates=None):
-        """Polish.
+        """Polishes the model.
 
         Args:
-            last_rates: what `positive_rates` gave before, for a learning rate that is 0 now.
+            last_rates: the result of an earlier `positive_rates`, used for learning rates that
+                are 0 now.
 
         Returns:
-            `Polished`.
+            A `Polished`.
         """
         model = self._model
         with _borrowed(model, self._data, self._learning_rate, last_rates or {}) as optimizer:
             zeros = _zeros(self._targets)
             with proximal(model, optimizer):
-                before, after, taken = _descend(model, optimizer, self._data, self._epochs)
+                before, after, taken = descend(model, optimizer, self._data, self._epochs)
             if self._debias_epochs:
                 optimizer.scale.assign(1.0)
                 with _unpenalised(model, optimizer, self._targets):
-                    _, _, more = _descend(model, optimizer, self._data, self._debias_epochs)
+                    _, _, more = descend(model, optimizer, self._data, self._debias_epochs)
                 taken += more
         return Polished(zeros, _zeros(self._targets), before, after, taken)
 
@@ -171,62 +177,8 @@ class Polishing:
         finally:
             hook.release()
         if self._learning_rate is None:
-            # Some optimizers have no step size that is known without a gradient.
+            # For some optimizers, the step size cannot be computed without a gradient.
             present_steps(optimizer, variables)
-
-
-def _descend(model, optimizer, data, epochs):
-    """`(objective before, after, steps that lowered it)`; weights are as before if it fails."""
-    with unchanged_by_errors(model.trainable_variables) as kept:
-        return _descended(model, optimizer, data, epochs, kept)
-
-
-def _descended(model, optimizer, data, epochs, kept):
-    taken, first = 0, None
-    best = first = _pass(model, data)
-    if not math.isfinite(first):
-        raise ValueError(
-            f"The objective of '{model.name}' is {first} before any step of polishing: "
-            "look for NaN or infinity in weights and data."
-        )
-    for _ in range(epochs):
-        # What the last pass has made; this pass computes its objective and goes on from it.
-        candidate = Snapshot(model.trainable_variables)
-        objective = _pass(model, data)
-        if objective <= best:
-            kept, best, taken = candidate, objective, taken + 1
-            optimizer.scale.assign(2.0 * optimizer.scale)
-        else:
-            kept.restore()
-            optimizer.scale.assign(0.25 * optimizer.scale)
-            _pass(model, data)
-    kept.restore()
-    return first, best, taken
-
-
-def _pass(model, data):
-    """The objective of the present weights; ends with one step of the optimizer."""
-    total, samples = 0.0, 0
-    for batch in data:
-        _require_targets(model, batch[1] if len(batch) > 1 else None)
-        model.reset_metrics()
-        loss = model.train_on_batch(*batch, return_dict=True)["loss"]
-        size = samples_in(batch)
-        total, samples = total + size * float(loss), samples + size
-    return total / samples
-
-
-def _require_targets(model, y):
-    """Raise unless the loss of the model has something to compare the outputs with."""
-    is_own = any(
-        getattr(type(model), name) is not getattr(keras.Model, name)
-        for name in ("train_step", "compute_loss")
-    )
-    if y is None and model.loss is not None and not is_own:
-        raise ValueError(
-            f"`{_NAME}` needs targets, `y`, because '{model.name}' was compiled with the loss "
-            f"{model.loss!r}. Received: y=None. Pass `y`, or batches `(x, y)`."
-        )
 
 
 def _zeros(variables):
@@ -235,7 +187,7 @@ def _zeros(variables):
 
 @contextlib.contextmanager
 def _borrowed(model, data, learning_rate, last_rates):
-    """The model with an optimizer of ours in place of its own."""
+    """Replaces the optimizer of the model inside the context."""
     own, variables = model.optimizer, model.trainable_variables
     if learning_rate is None:
         with without_zero_rates(own, last_rates):
@@ -244,7 +196,7 @@ def _borrowed(model, data, learning_rate, last_rates):
         steps, bounds = [np.float32(learning_rate)] * len(variables), None
     if not any(np.any(step > 0) for step in steps):
         raise ValueError(
-            "`kerasreg.polish` takes the present learning rate of the optimizer, which is 0. "
+            "`kerasreg.polish` uses the current learning rate of the optimizer, which is 0. "
             "Pass `learning_rate`, such as `learning_rate=0.01`."
         )
     scale = float(own.dynamic_scale) if hasattr(own, "dynamic_scale") else None
@@ -259,7 +211,7 @@ def _borrowed(model, data, learning_rate, last_rates):
 
 @contextlib.contextmanager
 def _unpenalised(model, optimizer, variables):
-    """Without the penalties of `variables`, and with their zeros held."""
+    """Switches the penalties of `variables` off and holds their zeros inside the context."""
     hook, hold = UpdateHook.of(optimizer), HoldUpdate(variables)
     hook.add(hold)
     hold.hold()

@@ -1,4 +1,4 @@
-"""Which variables of a model get a prox, and which one."""
+"""The variables of a model that get a proximal step."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from kerasreg.regularizers.keras_own import with_prox
 
 @dataclass(frozen=True)
 class ProximalVariable:
-    """A variable with a penalty that has a prox, a constraint of ours, or both."""
+    """A variable with a penalty that has a proximal operator, a projection, or both."""
 
     variable: keras.Variable
     penalty: Regularizer | None
@@ -25,16 +25,16 @@ class ProximalVariable:
 
     @property
     def takes_one_step_per_weight(self):
-        """Whether the prox is exact for any steps of an optimizer."""
+        """Whether the proximal operator supports one step size per weight."""
         shape = tuple(self.variable.shape)
         return self.penalty is None or self.penalty.step_shape(shape) == shape
 
     def prox(self, old, new, step, scale, bound=None):
-        """The weights after the optimizer's step from `old` to `new`, with `scale * penalty`.
+        """Returns the weights after the optimizer's step from `old` to `new`.
 
-        `scale * penalty` with a step is the penalty with `scale * step`. `old` may be None where
-        one step per weight is taken and there is no `bound`, see `within_reach`. A projection has
-        none: its weights are feasible after each step.
+        The penalty is multiplied by `scale`, which is the same as multiplying `step`. `old` may be
+        None if the penalty takes one step per weight and `bound` is None (see `within_reach`).
+        The bound does not apply to a projection, so that the weights are always feasible.
         """
         if self.penalty is not None:
             if old is not None:
@@ -44,7 +44,7 @@ class ProximalVariable:
         return new if self.constraint is None else self.constraint.project(new, step)
 
     def prox_of_signs(self, old, gradient, step, scale, bound):
-        """As `prox`, in place of the optimizer's step; see `sign_steps.py`."""
+        """Returns the weights after a step that replaces the optimizer's. See `sign_steps.py`."""
         old = float32(old)
         new, common = self._with_common_step(old, old - step * gradient, step)
         proxed = self.penalty.prox(new, common if scale is None else scale * common)
@@ -52,27 +52,27 @@ class ProximalVariable:
         return new if self.constraint is None else self.constraint.project(new, step)
 
     def _with_common_step(self, old, new, step):
-        """`(new, step)` as if the optimizer had made steps which the prox can take.
+        """Returns `(new, step)` of the same gradient with a step size that the prox supports.
 
-        `(old - new) / step` is the gradient that the optimizer follows. Going the same way with
-        steps that are equal keeps the optimum where it is; a prox with another step than that of
-        the weights would not.
+        `(old - new) / step` is the gradient that the optimizer follows. Following it with the
+        common step size does not change the optimum. A proximal operator with another step size
+        than the gradient step would change it.
         """
         shape = tuple(self.variable.shape)
         common = self.penalty.common_step(step, shape)
         if common is step:
             return new, step
         moves = ops.cast(old, "float32") - ops.cast(new, "float32")
-        # Where the step is zero or infinite, so is the move or the gradient.
+        # A step size of zero or infinity must not give 0 * infinity, which is NaN.
         ratio = ops.where(step > 0, self.penalty.expand_step(common, shape) / step, 0.0)
         return ops.cast(old, "float32") - ops.where(moves == 0, 0.0, ratio * moves), common
 
 
 def proximal_variables(model, caller):
-    """The variables of a model that get a prox.
+    """Returns the `ProximalVariable`s of a model.
 
     Raises:
-        ValueError: if there is none, or a penalty does not fit its variable.
+        ValueError: if there are none, or if a penalty does not support its variable.
     """
     found = []
     for variable in model.trainable_variables:
@@ -89,12 +89,12 @@ def proximal_variables(model, caller):
             unused = on_unused_regularizers(model)
         others = [v.path for v in model.trainable_variables if v.regularizer is not None]
         raise ValueError(
-            f"`{caller}` found no trainable variable with a regularizer that has a prox in "
-            f"'{model.name}'. Expected one of `kerasreg.regularizers` with a prox, or Keras' L1, "
-            "L2, L1L2 (or a constraint of `kerasreg.constraints`); received "
+            f"`{caller}` found no trainable variable in '{model.name}' whose regularizer has a "
+            "proximal operator. Expected a regularizer of `kerasreg.regularizers` that has one, "
+            "Keras' L1, L2 or L1L2, or a constraint of `kerasreg.constraints`. Received: "
             + (
-                f"regularizers with a gradient only on {listed(others)}, which train without "
-                f"`{caller}`."
+                f"regularizers without a proximal operator on {listed(others)}, which train "
+                f"without `{caller}`."
                 if others
                 else "no regularizer at all. Pass `kernel_regularizer=` to the layers, or use "
                 "`kerasreg.attach(model, rules)`."

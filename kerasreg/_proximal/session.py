@@ -1,4 +1,4 @@
-"""Proximal training in the train step of one optimizer."""
+"""Proximal steps in the train step of one optimizer."""
 
 import keras
 from keras import ops
@@ -11,37 +11,38 @@ from kerasreg._train_step import Coverage, TrainedPenalty, UpdateSession, other_
 
 
 class ProximalSession(UpdateSession):
-    """The prox of every target in the train step of one optimizer.
+    """Adds the proximal operator of every `ProximalVariable` to the train step of one optimizer.
 
     The arguments are those of `Session`.
     """
 
     @property
     def variables(self):
-        """The variables that get a prox."""
+        """The variables that get a proximal step."""
         return [target.variable for target in self._targets]
 
     def start(self, remember=False):
-        """Begin, when weights and optimizer are those that training begins with."""
+        """Starts the session, when weights and optimizer have their values at the start."""
         self._update.settle()
         super().start(remember)
 
     def require_all_steps(self):
-        """Raise, or warn, at the end of a loop, if the optimizer made steps without a prox."""
+        """Raises or warns at the end of a loop if the optimizer made steps without a prox."""
         self.require_entered()
         self.coverage.look_back(strict=True)
-        # Everywhere else, an optimizer that was not applied is one that did not train.
+        # On other backends, an optimizer without steps did not train.
         if keras.backend.backend() != "jax" or self.coverage.advanced:
             return
         if not self._update.calls:
             self.coverage.require_advanced(
-                "a loop without a step; or one that was compiled before, with the optimizer's "
-                "variables of before; or one that does not write its state back."
+                "a loop without a step; a train step that was compiled before the context, with "
+                "the optimizer's variables at that time; or a loop that does not write its state "
+                "back."
             )
         warn(
-            f"`{self._caller}`: the optimizer made no update as far as its variables say, and so "
-            "it is unknown whether all had a prox. Write the state (weights and optimizer) back "
-            "before leaving the context."
+            f"`{self._caller}`: the variables of the optimizer show no update, so that it cannot "
+            "be checked whether every update had a proximal step. Write the state (weights and "
+            "optimizer) back before the context ends."
         )
 
     @property
@@ -57,8 +58,8 @@ class ProximalSession(UpdateSession):
     def _make_coverage(self):
         return Coverage(
             *(self._optimizer, self.variables, self._update, self._caller, "a prox"),
-            "the weights are trained without their penalties' zeros",
-            f"{other_optimizers(self._model)}Give every part the optimizer that trains it, around "
+            "the penalties make no weight exactly zero",
+            f"{other_optimizers(self._model)}Put a context for each part and its optimizer around "
             "the loop or the `fit`: `with kerasreg.proximal(part, its_optimizer):`",
         )
 
@@ -73,7 +74,7 @@ class ProximalSession(UpdateSession):
     def _add_penalties(self):
         penalised = [each.variable for each in self._targets if each.penalty is not None]
         own = [TrainedPenalty.of(variable, self._active).has_gradient for variable in penalised]
-        # A context around this one, for another optimizer, may have been first.
+        # An outer context, for another optimizer, may have removed the gradient already.
         self._silenced = [variable for variable, it in zip(penalised, own, strict=True) if it]
         for variable in self._silenced:
             variable.regularizer.has_gradient = False
@@ -93,7 +94,7 @@ class _ProxUpdate(SteppedUpdate):
         self._targets = {hook.index(target.variable): target for target in targets}
 
     def before(self, hook, variable, gradient):
-        # On torch a tensor of a variable is the variable.
+        # On torch, the tensor of a variable shares its memory.
         old = ops.copy(ops.convert_to_tensor(variable)) if self._needs_old(hook, variable) else None
         if self._takes_signs(hook, variable):
             return old, mean_gradient(*hook.part_of(variable), variable, gradient)
@@ -114,7 +115,7 @@ class _ProxUpdate(SteppedUpdate):
             old, *kept = before
         step = self.step(variable, learning_rate, kept)
         bound = self.bound(variable, learning_rate, kept)
-        # A tensor for the prox: TensorFlow calls this with variables of its own.
+        # The prox needs a tensor, and TensorFlow calls this with `tf.Variable`s.
         return target.prox(old, ops.copy(variable), step, scale, bound)
 
     def _takes_signs(self, hook, variable):

@@ -1,4 +1,4 @@
-"""`attach` and `detach`: which variables get what, and what it changes."""
+"""`attach` and `detach`: which variables get which regularizer, and the effect on the loss."""
 
 import copy
 import json
@@ -19,7 +19,7 @@ every_model = pytest.mark.parametrize("name", MODELS)
 
 
 @every_model
-def test_attach_and_detach(name):
+def test_attach_sets_regularizers_and_detach_restores_the_model(name):
     model, rules = build(name)
     before, plain = penalty(model), type(model)
     attached = kerasreg.attach(model, rules)
@@ -57,7 +57,7 @@ def test_the_first_rule_wins():
     }
 
 
-def test_attach_replaces_and_adds():
+def test_attach_replaces_and_adds_regularizers():
     model = architectures.custom()
     kerasreg.attach(model, {"mixing": L1(0.1), "head/kernel": L1(0.1)})
     kerasreg.attach(model, {"mixing": L2(0.2)})
@@ -79,7 +79,7 @@ def test_attach_replaces_and_adds():
     ],
     ids=["name", "config", "instance", "class"],
 )
-def test_regularizers_of_keras_in_every_form(value):
+def test_rules_accept_names_and_configs_of_keras_regularizers(value):
     model = architectures.sequential()
     plain = model.get_config()
     attached = kerasreg.attach(model, {"hidden/kernel": value})
@@ -89,7 +89,7 @@ def test_regularizers_of_keras_in_every_form(value):
     assert model.get_config() == plain
 
 
-def test_any_function_of_the_weights():
+def test_rules_accept_functions_of_the_weights():
     @keras.saving.register_keras_serializable("tests")
     def cubes(weights):
         return ops.sum(ops.abs(weights) ** 3)
@@ -108,14 +108,14 @@ def test_any_function_of_the_weights():
     assert list(kerasreg.detach(model).values()) == [cubes]
 
 
-def test_names_become_axes_of_each_variable():
+def test_axis_names_become_axes_of_each_variable():
     model = architectures.recurrent()
     kerasreg.attach(model, {"lstm|rnn/cell/kernel": GroupLasso(0.1, axis="output")})
     assert texts(model)["0/kernel"] == "GroupLasso(factor=0.1, axis=-1, gates=4)"
     assert texts(model)["3/kernel"] == "GroupLasso(factor=0.1, axis=-1, gates=3)"
 
 
-def test_penalties_of_layer_arguments_are_detached_too():
+def test_detach_removes_penalties_of_layer_arguments():
     inputs = keras.Input((5, 4))
     x = layers.MultiHeadAttention(2, 3, kernel_regularizer=L1(0.1), bias_regularizer="l2")(
         inputs, inputs
@@ -126,14 +126,14 @@ def test_penalties_of_layer_arguments_are_detached_too():
     removed = kerasreg.detach(model)
     assert {type(each) for each in removed.values()} == {L1, L1L2, GroupLasso}
     assert "kerasreg" not in json.dumps(keras.saving.serialize_keras_object(model))
-    # What is Keras' own and was not attached, stays.
+    # Keras' own regularizers that were not attached remain.
     assert {type(each) for each in regularizers(model).values()} == {
         keras.regularizers.L1,
         keras.regularizers.L2,
     }
 
 
-def test_a_fitted_model_has_the_new_penalty_in_its_loss():
+def test_a_penalty_attached_after_fit_is_in_the_loss():
     model = architectures.custom()
     model.compile("sgd", "mse")
     x, y = inputs_of(model), np.zeros((8, 1), "float32")

@@ -1,4 +1,4 @@
-"""Attached regularizers in copies, configs and files; `test_saving.py` opens them elsewhere."""
+"""Attached regularizers in copies, configs and files. See also `regularizers/test_saving.py`."""
 
 import contextlib
 import copy
@@ -19,7 +19,7 @@ from kerasreg.regularizers import L1, L2
 
 
 @pytest.mark.parametrize("name", sorted(MODELS.keys() - {"pretrained"}))
-def test_in_memory_copies_keep_what_is_attached(name):
+def test_copies_keep_attached_regularizers(name):
     model, rules = build(name, compiled=name in ("attention", "sequential", "subclassed"))
     kerasreg.attach(model, rules)
     expected = describe(model)
@@ -33,12 +33,12 @@ def test_in_memory_copies_keep_what_is_attached(name):
     }
     for kind, other in rebuilt.items():
         assert describe(other)["regularizers"] == expected["regularizers"], kind
-    # Asking for all of this changed nothing.
+    # Copying did not change the model.
     assert describe(model) == expected
 
 
 @pytest.mark.parametrize("name", ["functional", "sequential", "recurrent", "convolutional"])
-def test_clones_keep_what_the_layers_hold(name):
+def test_clones_keep_regularizers_in_layer_configs(name):
     model, rules = build(name)
     kerasreg.attach(model, rules)
     clone = keras.models.clone_model(model)
@@ -46,12 +46,12 @@ def test_clones_keep_what_the_layers_hold(name):
 
 
 @pytest.mark.parametrize("name", ["attention", "nested", "custom", "own_functional"])
-def test_clones_of_what_no_layer_holds_are_plain_models(name):
+def test_clones_lose_other_regularizers_with_a_warning(name):
     model, rules = build(name)
     plain = type(model)
     kerasreg.attach(model, rules)
-    # Keras makes the clone of a Sequential without asking its class.
-    warns = pytest.warns(UserWarning, match=r"The new model has no penalty where `kerasreg.attach`")
+    # Keras clones a Sequential without using its class.
+    warns = pytest.warns(UserWarning, match=r"The new model does not have the reg.* for the new")
     with contextlib.nullcontext() if name == "custom" else warns:
         clone = keras.models.clone_model(model)
     assert type(clone) is plain
@@ -89,7 +89,7 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_every_variable_of_every_layer_survives_its_config(name):
+def test_regularizers_of_every_layer_survive_its_config(name):
     layer, shape = LAYERS[name]
     config = layer.get_config()
     integers = {"dtype": "int32"} if name == "Embedding" else {}
@@ -105,7 +105,7 @@ def test_every_variable_of_every_layer_survives_its_config(name):
         kerasreg.attach(model, {f"^{re.escape(path)}$": L1(0.125)})
         expected = texts(model)
         assert list(expected.values()) == ["L1(l1=0.125)"]
-        # Where its config carries everything, the model stays what it is.
+        # If its config contains all regularizers, the class of the model does not change.
         assert (type(model) is keras.Sequential) == (
             name not in ("Bidirectional", "RMSNormalization")
         )
@@ -145,14 +145,14 @@ def test_custom_objects_reach_the_layers_and_the_regularizers(tmp_path):
         assert texts(same) == {"0/gain": "Squares()"}
 
 
-def test_nested_models_stay_consistent():
+def test_attach_and_detach_on_nested_models():
     base = architectures.custom()
     kerasreg.attach(base, {"scale": "l1"})
     inputs = keras.Input((4,))
     outer = keras.Model(inputs, layers.Dense(1, name="top")(base(inputs)))
     same = copy.deepcopy(outer)
     assert len(regularizers(same)) == 2
-    # On the outside again, and off on the inside.
+    # Attached to the outer model again, and detached from the inner one.
     kerasreg.attach(outer, {"mixing": L1(0.7)})
     assert penalty(copy.deepcopy(outer)) == pytest.approx(penalty(outer))
     assert texts(copy.deepcopy(base))["1/mixing"] == "L1(l1=0.7)"
@@ -161,14 +161,14 @@ def test_nested_models_stay_consistent():
     kerasreg.detach(base)
     assert type(base) is keras.Sequential
     assert regularizers(copy.deepcopy(outer)) == {}
-    # All off from the outside.
+    # Everything is detached from the outer model.
     kerasreg.attach(base, {"scale": L1(0.1)})
     assert len(kerasreg.detach(outer)) == 2
     assert "kerasreg" not in outer.to_json() + base.to_json()
     assert type(outer) is keras.Model or type(outer).__name__ == "Functional"
 
 
-def test_attached_weights_are_saved_while_a_fit_trains_them(tmp_path):
+def test_attached_regularizers_are_saved_during_fit(tmp_path):
     model = architectures.custom()
     kerasreg.attach(model, {"mixing": L1(0.25)})
     model.compile("sgd", "mse")
@@ -181,10 +181,10 @@ def test_attached_weights_are_saved_while_a_fit_trains_them(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model.hdf5"])
-def test_the_legacy_format_is_refused_before_it_loses_anything(name, tmp_path):
+def test_saving_in_the_legacy_format_raises(name, tmp_path):
     model = architectures.custom()
     kerasreg.attach(model, {"mixing": L1()})
-    with pytest.raises(ValueError, match=r"HDF5 format cannot hold.*`\.keras`.*detach.*Received"):
+    with pytest.raises(ValueError, match=r"HDF5 format cannot store.*`\.keras`.*detach.*Received"):
         model.save(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
     model.save_weights(tmp_path / "model.weights.h5")

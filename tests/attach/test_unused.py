@@ -1,4 +1,4 @@
-"""A regularizer that is set after a layer was built trains nothing, and that is said."""
+"""A regularizer that is set after a layer was built has no effect, and a warning says so."""
 
 import keras
 import numpy as np
@@ -53,7 +53,7 @@ SET_LATER = {
 
 
 @pytest.mark.parametrize("name", SET_LATER)
-def test_what_is_set_after_build(name):
+def test_a_regularizer_set_after_build_is_reported(name):
     make, shape, attribute, variable = SET_LATER[name]
     layer = make()
     inner = stacked(layer, shape=shape)
@@ -66,7 +66,7 @@ def test_what_is_set_after_build(name):
         text = on_unused_regularizers(model)
         assert f"/{variable} trains with none, {attribute} is " in text
         assert "kerasreg.attach(model" in text
-    # It names what helps.
+    # The text names the functions that help.
     owner_path = next(v.path for v in model.trainable_variables if v.name == variable)
     kerasreg.attach(model, {owner_path: L1(0.1)})
     assert on_unused_regularizers(model) is None
@@ -76,7 +76,7 @@ def test_what_is_set_after_build(name):
     )
 
 
-def test_what_is_set_before_build_or_means_the_same_is_fine():
+def test_a_regularizer_set_before_build_or_an_equal_one_is_not_reported():
     layer = layers.Dense(2)
     layer.kernel_regularizer = keras.regularizers.L1(0.1)
     model = stacked(layer)
@@ -87,7 +87,7 @@ def test_what_is_set_before_build_or_means_the_same_is_fine():
     assert "trains with L1, kernel_regularizer is L1" in on_unused_regularizers(model)
 
 
-def test_no_false_alarm():
+def test_supported_uses_are_not_reported():
     shared = layers.Dense(6, kernel_regularizer=GroupLasso(0.1, axis=-1), name="shared")
     attention = layers.MultiHeadAttention(2, 3, kernel_regularizer="l1")
     x = keras.Input((4, 6))
@@ -108,7 +108,7 @@ def test_no_false_alarm():
     assert on_unused_regularizers(model) is None
 
 
-def test_a_fit_says_so():
+def test_fit_warns_about_unused_regularizers():
     x, y = np.ones((4, 6)), np.ones((4, 2))
     model = stacked(layers.Dense(2, kernel_regularizer=L1(0.01), name="a"))
     model.layers[0].bias_regularizer = L1(0.1)
@@ -120,6 +120,6 @@ def test_a_fit_says_so():
     model.layers[0].kernel_regularizer = L1(0.1)
     with pytest.warns(UserWarning, match="net/a/kernel trains with none"):
         model.fit(x, y, verbose=0, callbacks=[kerasreg.callbacks.SparsityLogger(log_dir=False)])
-    message = r"no regularizer at all.*layers name: net/a/kernel trains with none"
+    message = r"no regularizer at all.*of their layers: net/a/kernel trains with none"
     with pytest.raises(ValueError, match=message):
         model.fit(x, y, verbose=0, callbacks=[ProximalGradient()])

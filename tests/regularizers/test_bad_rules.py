@@ -21,7 +21,10 @@ def unchanged(model, rules, message):
     ("rules", "message"),
     [
         ({"nothing": L1()}, r"'nothing' applies to no trainable variable.*hidden/kernel'"),
-        ({"kernel": L1(), "hidden/kernel": L1()}, r"taken by a rule before it"),
+        (
+            {"kernel": L1(), "hidden/kernel": L1()},
+            r"an earlier rule applies to every variable",
+        ),
         ({"kernel": L1(), "Kernel": L1()}, r"'Kernel' applies to no"),
         ({}, r"`rules` must be a dict.*Received: rules=\{\}"),
         (None, r"`rules` must be a dict.*Received: rules=None"),

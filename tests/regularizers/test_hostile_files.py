@@ -88,17 +88,17 @@ def attached():
 
 
 RECORDS = [
-    ({"-1": "L1"}, r"variable '-1'; the model has 4"),
-    ({"4": "L1"}, r"variable '4'; the model has 4"),
+    ({"-1": "L1"}, r"variable '-1' of a model with 4"),
+    ({"4": "L1"}, r"variable '4' of a model with 4"),
     ({"00": "L1"}, r"variable '00'"),
     ({" 1": "L1"}, r"variable ' 1'"),
     ({"1_0": "L1"}, r"variable '1_0'"),
     ({"x": "L1"}, r"variable 'x'"),
     ({"0": "L2SP"}, r"must have the shape of"),
-    ({"0": None}, r"no regularizer for variable 0, but None"),
-    ({"0": 3}, r"no regularizer for variable 0, but 3"),
-    ([], r"no dict of regularizers"),
-    (None, r"no dict of regularizers"),
+    ({"0": None}, r"an invalid regularizer for variable 0: None"),
+    ({"0": 3}, r"an invalid regularizer for variable 0: 3"),
+    ([], r"regularizers that are not a dict"),
+    (None, r"regularizers that are not a dict"),
 ]
 
 
@@ -111,7 +111,7 @@ def test_errors_of_broken_records_name_the_broken_part(record, message):
         record = {place: known.get(each, each) for place, each in record.items()}
     with pytest.raises(ValueError, match=message):
         type(model).from_config({**config, "regularizers": record})
-    with pytest.raises(ValueError, match=r"is broken.*not both `model` and"):
+    with pytest.raises(ValueError, match=r"cannot be read.*without `model` or `regularizers`"):
         type(model).from_config({"regularizers": record})
 
 

@@ -68,7 +68,7 @@ def test_proximal_training_keeps_the_gradient_of_smooth_penalties():
 def test_a_model_with_smooth_penalties_only_raises():
     model = keras.Sequential([keras.Input((10,)), layers.Dense(1, kernel_regularizer=ALL[0])])
     model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match=r"with a gradient only on .*kernel"):
+    with pytest.raises(ValueError, match=r"without a proximal operator on .*kernel"):
         model.fit(*diabetes(), verbose=0, callbacks=[ProximalGradient()])
 
 

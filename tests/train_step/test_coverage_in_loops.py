@@ -225,7 +225,7 @@ def test_an_old_trace_with_an_old_state(written):
 def test_a_state_that_is_written_back_too_late():
     model, optimizer = net(), optimizers.SGD(0.1)
     with (
-        warning(r"made no update as far as its variables say.*before le"),
+        warning(r"show no update.*before the context ends"),
         kerasreg.proximal(model, optimizer),
     ):
         loop = Loop(model, optimizer)
