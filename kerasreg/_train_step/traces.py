@@ -28,9 +28,11 @@ def forget_traces(model):
 
 
 def _models():
-    """Every model that was compiled or used, by way of the classes that they are instances of."""
+    """Every model that has a compiled step."""
     kinds = _with_subclasses(keras.Model)
-    found = [each for each in gc.get_referrers(*kinds) if type(each) in kinds]
+    # Not `gc.get_referrers`: it looks into every object there is, also into those of C libraries
+    # that are half destroyed, and crashed.
+    found = [each for each in gc.get_objects() if type(each) in kinds]
     names = "train_function", "test_function"
     return [each for each in found if any(each.__dict__.get(name) for name in names)]
 

@@ -97,9 +97,9 @@ def bidirectional():
 
 def attention():
     x = keras.Input((3, 6))
-    layer = layers.MultiHeadAttention(2, 3, value_dim=4, name="a")
+    layer = layers.MultiHeadAttention(2, 4, value_dim=4, name="a")
     model = randomize(keras.Model(x, layers.Dense(2)(layer(x, x))))
-    # A number of the score goes in both heads, by the query or by the key.
+    # A number of the score goes in both heads, by the query or by the key; `shrink` leaves two.
     without(layer._query_dense.kernel, 1)
     without(layer._query_dense.bias, 1)
     without(layer._key_dense.kernel, 1, 2)
@@ -193,7 +193,7 @@ def test_what_is_left_by_index_and_by_name():
     model, _ = attention()
     rows = kerasreg.statistics(model)
     query, value = rows["a/query/kernel"], rows["a/value/kernel"]
-    assert query.left() == [0, 3]
+    assert query.left() == [0, 3, 4, 7]
     assert value.left() == [1, 2, 3, 5, 6, 7]
     assert value.left("head") == [0, 1]
     assert value.left("input", names="abcdef") == list("abcdef")

@@ -68,10 +68,10 @@ def test_compiled_zeros_are_the_same_zeros():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"sequence": "oscar"}, r"`sequence` must be one of"),
-        ({"q": 0.0}, r"`q` must be between 0 and 1"),
-        ({"q": 1.0}, r"`q` must be between 0 and 1"),
-        ({"last": 1.5}, r"`last` must be at most 1"),
+        ({"sequence": "oscar"}, r"`sequence` must be"),
+        ({"q": 0.0}, r"`q` must be a finite number above 0 and below 1"),
+        ({"q": 1.0}, r"`q` must be a finite number above 0 and below 1"),
+        ({"last": 1.5}, r"`last` must be a finite number of at least 0 and at most 1"),
     ],
 )
 def test_bad_arguments(arguments, message):

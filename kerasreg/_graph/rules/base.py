@@ -18,7 +18,25 @@ _HARMLESS = {"build", "get_config", "from_config", "compute_output_shape", "comp
 
 
 class Rule:
-    """What an operation does to labels and constants. This one knows nothing, so all must stay."""
+    """What an operation does to labels and constants. The base class keeps everything.
+
+    Example:
+
+    >>> class Reversed(keras.layers.Layer):
+    ...     def call(self, inputs):
+    ...         return keras.ops.flip(inputs, axis=-1)
+    >>> @kerasreg.shrinking.rule_for(Reversed)
+    ... class ReversedRule(kerasreg.shrinking.Rule):
+    ...     def label(self, call, analysis):
+    ...         (tensor,), (output,) = call.inputs, call.outputs
+    ...         if tensor.label(-1) is not None:
+    ...             output.labels = {output.rank - 1: tensor.label(-1)[::-1]}
+    >>> stack = [keras.layers.Dense(8), Reversed(), keras.layers.Dense(1)]
+    >>> model = keras.Sequential([keras.Input((4,)), *stack])
+    >>> plan = kerasreg.prune(model, 0.5, pattern="unit", exclude="dense_1")
+    >>> kerasreg.shrink(model)[0].layers[0].units
+    4
+    """
 
     def label(self, call: Call, analysis: Analysis) -> None:
         """Give the outputs of a call their labels, and say which variables have them."""
@@ -58,7 +76,15 @@ class Rule:
 
 
 def rule_for(*classes: type) -> Callable:
-    """Register a `Rule` class for these layers, and for what inherits their `call`."""
+    """Register a `Rule` class for these layers, and for what inherits their `call`.
+
+    Example:
+
+    >>> class Halved(keras.layers.Layer):
+    ...     def call(self, inputs):
+    ...         return inputs / 2
+    >>> rule = kerasreg.shrinking.rule_for(Halved)(kerasreg.shrinking.Elementwise)
+    """
 
     def register(rule):
         _RULES.update(dict.fromkeys(classes, rule()))

@@ -53,7 +53,22 @@ _LOOK_AT_MASKS = (layers.Maximum, layers.Minimum, layers.Multiply)
 @rule_for(*_UNARY_LAYERS)
 @rule_for_ops(*_UNARY_OPS)
 class Elementwise(Rule):
-    """One tensor in, one of the same shape out, every number by itself, without weights."""
+    """The rule of a layer without weights that maps each number by itself, to the same shape.
+
+    Example:
+
+    >>> class Doubled(keras.layers.Layer):
+    ...     def call(self, inputs):
+    ...         return 2 * inputs
+    >>> @kerasreg.shrinking.rule_for(Doubled)
+    ... class DoubledRule(kerasreg.shrinking.Elementwise):
+    ...     pass
+    >>> stack = [keras.layers.Dense(8), Doubled(), keras.layers.Dense(1)]
+    >>> model = keras.Sequential([keras.Input((4,)), *stack])
+    >>> plan = kerasreg.prune(model, 0.5, pattern="unit", exclude="dense_1")
+    >>> kerasreg.shrink(model)[0].layers[0].units
+    4
+    """
 
     def label(self, call: Call, analysis: Analysis) -> None:
         if type(self) is Elementwise and getattr(call.operation, "weights", None):
