@@ -33,7 +33,7 @@ class Rule:
     ...             output.labels = {output.rank - 1: tensor.label(-1)[::-1]}
     >>> stack = [keras.layers.Dense(8), Reversed(), keras.layers.Dense(1)]
     >>> model = keras.Sequential([keras.Input((4,)), *stack])
-    >>> plan = kerasreg.prune(model, 0.5, pattern="unit", exclude="dense_1")
+    >>> plan = kerasreg.prune(model, 0.5, pattern="input", include="dense_1/kernel")
     >>> kerasreg.shrink(model)[0].layers[0].units
     4
     """
