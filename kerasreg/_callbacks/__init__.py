@@ -1,1 +1,1 @@
-"""What callbacks have in common: a session, the order in one fit, and the count of steps."""
+"""What the callbacks share: a session, their order in a fit, and the step counter."""

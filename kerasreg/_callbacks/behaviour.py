@@ -1,13 +1,13 @@
-"""What a callback does in a fit, as far as the order of callbacks depends on it.
+"""The properties of callbacks that determine their order in a fit.
 
-A callback declares it by attributes with these names, of its class or of its own:
+A callback declares them as attributes of its class or of the instance:
 
-- `changes_weights`: it may set weights. Unknown callbacks may.
-- `prunes_weights`: it sets weights to zero. What saves or logs weights runs after it.
-- `reads_logs`: it reads everything in the logs. A callback with a `monitor` reads that name.
-- `restore_best_weights`: it sets earlier weights when the fit ends, as `EarlyStopping` does.
+- `changes_weights`: it may set weights. Default: True.
+- `prunes_weights`: it sets weights to zero. Callbacks that save or log weights run after it.
+- `reads_logs`: it reads all of the logs. A callback with a `monitor` reads that name only.
+- `restore_best_weights`: it sets earlier weights at the end of the fit, as `EarlyStopping` does.
 
-Keras' own callbacks declare nothing: a table says it for them.
+Keras' own callbacks do not declare these attributes; a table contains theirs.
 """
 
 from collections.abc import Collection
@@ -27,27 +27,27 @@ _OF_KERAS = {
 
 
 def reads_logs(callback: callbacks.Callback, names: Collection[str]) -> bool:
-    """Whether a callback reads one of these names in the logs."""
+    """Returns whether a callback reads one of these names in the logs."""
     return _declared(callback, "reads_logs", False) or getattr(callback, "monitor", None) in names
 
 
 def restores_weights(callback: callbacks.Callback) -> bool:
-    """Whether a callback sets earlier weights when the fit ends."""
+    """Returns whether a callback sets earlier weights at the end of the fit."""
     return bool(getattr(callback, "restore_best_weights", False))
 
 
 def prunes_weights(callback: callbacks.Callback) -> bool:
-    """Whether a callback sets weights to zero."""
+    """Returns whether a callback sets weights to zero."""
     return bool(_declared(callback, "prunes_weights", False))
 
 
 def only_reads(callback: callbacks.Callback, names: Collection[str]) -> bool:
-    """Whether a callback reads one of these names in the logs, and sets no weights."""
+    """Returns whether a callback reads one of these names in the logs and restores no weights."""
     return reads_logs(callback, names) and not restores_weights(callback)
 
 
 def may_change_weights(callback: callbacks.Callback, names: Collection[str]) -> bool:
-    """Whether a callback may set weights; one that only reads these names does not."""
+    """Returns whether a callback may set weights; callbacks that only read these names do not."""
     is_harmless = not _declared(callback, "changes_weights", True)
     return not is_harmless and not only_reads(callback, names)
 

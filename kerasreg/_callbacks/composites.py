@@ -1,4 +1,4 @@
-"""Callbacks that hold other callbacks, and call them by themselves."""
+"""Composites: callbacks that contain other callbacks and call them."""
 
 from collections.abc import Iterator
 
@@ -6,24 +6,26 @@ from keras.callbacks import Callback, CallbackList
 
 
 def members(callback: Callback, others: list[Callback]) -> list[Callback]:
-    """The callbacks inside of one, at any depth: in its attributes, and in lists and dicts there.
+    """Returns the callbacks inside a composite, at any depth.
+
+    They are found in its attributes, and in the containers among these.
 
     Args:
-        callback: a callback of a user, or a `CallbackList`. Those of Keras and kerasreg hold none.
-        others: the callbacks of the fit. A reference to one of these makes no composite.
+        callback: any callback. Other than `CallbackList`, those of Keras and kerasreg contain none.
+        others: the callbacks of the fit. A reference to one of them does not make a composite.
     """
     return [each for each, _ in _walk(callback, {id(each) for each in [callback, *others]})]
 
 
 def all_of(callbacks: list[Callback]) -> list[Callback]:
-    """The callbacks of a fit, each followed by those inside of it."""
+    """Returns the callbacks of a fit, each followed by those inside it."""
     return [each for outer in callbacks for each in [outer, *members(outer, callbacks)]]
 
 
 def lists_around(callback: Callback, callbacks: list[Callback]) -> list[list]:
-    """The lists in which a callback stands, in that of the fit and in composites, outermost first.
+    """Returns the lists of the fit and of composites that contain a callback, outermost first.
 
-    What is no list (attributes, tuples) has an order of its own.
+    Other containers (attributes, tuples) are left out, because their order cannot be changed.
     """
     found = [callbacks]
     for outer in callbacks:
@@ -36,12 +38,12 @@ def lists_around(callback: Callback, callbacks: list[Callback]) -> list[list]:
 
 
 def stands_for(outer: Callback, callback: Callback, callbacks: list[Callback]) -> bool:
-    """Whether an element of the list of the fit is a callback, or holds it."""
+    """Returns whether `outer`, an element of the list of the fit, is or contains `callback`."""
     return outer is callback or callback in members(outer, callbacks)
 
 
 def _walk(callback, seen) -> Iterator[tuple[Callback, object]]:
-    """`(callback, what it stands in)` of all that are inside of one."""
+    """Yields `(callback, its container)` for all callbacks inside a composite."""
     if not _may_hold(callback):
         return
     for value in list(vars(callback).values()):

@@ -1,4 +1,4 @@
-"""The numbers of a model in the middle of a fit, with what the sessions of this fit know."""
+"""The numbers that are logged during a fit."""
 
 from kerasreg._proximal.coupled_session import CoupledSession
 from kerasreg._proximal.scale import ScaleSession
@@ -7,12 +7,12 @@ from kerasreg._report.logged import measure
 
 
 def numbers_of_fit(model, include, sessions):
-    """The `Logged` numbers of a model.
+    """Returns the current `Logged` numbers of a model.
 
     Args:
         model: a built Keras model.
-        include: regular expression of the paths that count, or None.
-        sessions: those of the fit, see `FitScope.sessions_of`.
+        include: regular expression, searched in the paths of the variables to measure, or None.
+        sessions: the sessions of the fit, see `FitScope.sessions_of`.
     """
     prunings = [each for each in sessions if isinstance(each, PruningSession)]
     scales, coupled = _penalties(sessions, include or "")
@@ -27,7 +27,7 @@ def numbers_of_fit(model, include, sessions):
 
 
 def _penalties(sessions, include):
-    """`{id(variable): scale}` and `{name of a coupled group: penalty}`."""
+    """Returns `{id(variable): scale}` and `{name of a coupled group: scaled penalty}`."""
     lassos = [each for each in sessions if isinstance(each, CoupledSession)]
     groups = [group for each in lassos for group in each.coupled_groups]
     scales, scales_of_groups, penalties = {}, {}, {}

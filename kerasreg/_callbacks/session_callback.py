@@ -1,4 +1,4 @@
-"""What callbacks have in common that drive a `Session` in the compiled train step."""
+"""The base class of callbacks that drive a `Session` in the compiled train step."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -15,14 +15,15 @@ from kerasreg._train_step import FitScope, Session, UpdateHook
 
 @contextlib.contextmanager
 def ending(callback: keras.callbacks.Callback, task: str) -> Iterator[None]:
-    """Make what fails in `on_train_end` a warning: Keras returns no `History` past an exception.
+    """Turns exceptions inside `on_train_end` into warnings, so that `fit` returns its `History`.
 
-    One rule for all callbacks: what makes a training wrong is an error as early as it can be known,
-    in the first batches or at the end of an epoch. When the fit is over, nothing is an error.
+    This is one rule for all callbacks: what makes a training wrong is an error as early as
+    possible, in the first batches or at the end of an epoch. At the end of the fit, nothing is an
+    error.
 
     Args:
-        callback: whose `on_train_end` it is.
-        task: what it does there, for the warning: "could not ...".
+        callback: the callback that is ending.
+        task: what it does, for the warning "could not {task} when the fit ended".
     """
     try:
         yield
@@ -41,7 +42,7 @@ class SessionCallback(keras.callbacks.Callback):
     `on_epoch_end`, and `leave` in `on_train_end`.
     """
 
-    #: Whether it has updates in the optimizer. Their state is in checkpoints.
+    #: Whether it has updates in the optimizer, whose state is saved in checkpoints.
     has_updates = True
     #: The `Session` of the last fit.
     _session: Any = None
@@ -50,7 +51,7 @@ class SessionCallback(keras.callbacks.Callback):
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
-        # Before any `on_train_begin`: BackupAndRestore may load our state there, in any order.
+        # Before any `on_train_begin`, where BackupAndRestore may load the state of the updates.
         if self.has_updates and getattr(model, "optimizer", None) is not None:
             UpdateHook.of(model.optimizer)
 
@@ -63,7 +64,7 @@ class SessionCallback(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         if not self._is_started:
             return
-        # Batches end in a thread of their own, if all callbacks allow it; here is the main one.
+        # `on_train_batch_end` may run in another thread, but this method runs in the main one.
         if self._batches and self._session.coverage.is_time():
             self.synchronize()
             with self.undone_by_errors():
@@ -71,7 +72,7 @@ class SessionCallback(keras.callbacks.Callback):
         self._batches += 1
 
     def enter(self, make_session: Callable[[FitScope], Session]) -> None:
-        """Enter the train step with the session that a function of the fit's scope makes."""
+        """Enters the train step with the session that `make_session(scope)` returns."""
         scope = FitScope.of(self.model)
         self._is_started, self._batches = False, 0
         with self.undone_by_errors():
@@ -79,7 +80,7 @@ class SessionCallback(keras.callbacks.Callback):
             self._session.enter()
 
     def start_once(self, *arguments: Any) -> bool:
-        """Start the session in the first epoch of the fit; returns whether it is that."""
+        """Starts the session in the first epoch of the fit. Returns whether it did."""
         if self._is_started:
             return False
         with self.undone_by_errors():
@@ -88,9 +89,9 @@ class SessionCallback(keras.callbacks.Callback):
         return True
 
     def check(self) -> None:
-        """Raise at the end of an epoch if weights were trained without the session, or none were.
+        """Raises at the end of an epoch if the updates of the session were not applied.
 
-        A warning says so where only some updates were made without it.
+        If only some optimizer updates were made without them, it warns.
         """
         coverage = self._session.coverage
         with self.undone_by_errors():
@@ -103,15 +104,15 @@ class SessionCallback(keras.callbacks.Callback):
                 )
 
     def leave(self) -> None:
-        """Leave the train step."""
+        """Leaves the train step."""
         self._session.leave()
 
     def synchronize(self) -> None:
-        """Bring the state of training into the variables: on JAX, asking for the model does it."""
+        """Copies the training state into the variables: on JAX, reading `self.model` does this."""
         _ = self.model
 
     def warn_of_nonfinite(self, epoch: int) -> None:
-        """Warn at the end of an epoch if weights of the session are NaN or infinite."""
+        """Warns at the end of an epoch if weights of the session are NaN or infinite."""
         broken = []
         with noted("The search for NaN and infinite weights"):
             broken = nonfinite_paths(self._session.variables)
@@ -123,7 +124,7 @@ class SessionCallback(keras.callbacks.Callback):
             )
 
     def require_known_variables(self) -> None:
-        """Raise a `ValueError` where Keras' train step would meet variables it cannot train."""
+        """Raises a `ValueError` if the optimizer was built without some trainable variables."""
         model = self.model
         is_built = getattr(model.optimizer, "built", False)
         if is_built and type(model).train_step is keras.Model.train_step:
@@ -131,7 +132,7 @@ class SessionCallback(keras.callbacks.Callback):
 
     @contextlib.contextmanager
     def undone_by_errors(self) -> Iterator[None]:
-        """Where Keras will not get as far as `on_train_end`, leave the model as it was."""
+        """Leaves the train step on exceptions, because Keras then skips `on_train_end`."""
         try:
             yield
         except (RuntimeError, ValueError):
@@ -140,6 +141,6 @@ class SessionCallback(keras.callbacks.Callback):
             raise
 
     def _release_hook(self):
-        """Forget the hook if nothing is in it: `evaluate` and `predict` take callbacks too."""
+        """Removes the hook if it has no updates: `evaluate` and `predict` take callbacks too."""
         if self.has_updates and getattr(self.model, "optimizer", None) is not None:
             UpdateHook.of(self.model.optimizer).release()

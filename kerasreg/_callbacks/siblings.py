@@ -1,28 +1,31 @@
-"""The other callbacks of the same `fit`, and the order in which Keras calls them."""
+"""The other callbacks of the same `fit`, and their order."""
 
 from kerasreg._callbacks.composites import all_of, lists_around, members, stands_for
 from kerasreg._train_step.frames import calling_lists
 
 
 def callback_list(callback):
-    """The `CallbackList` that is calling `callback` right now, or None.
+    """Returns the `CallbackList` that is currently calling `callback`, or None.
 
-    A callback inside of a composite belongs to the list that has the composite in it.
+    A callback inside a composite belongs to the list that contains the composite.
     """
     found = callback
     for each in calling_lists():
-        # Beyond the first, only lists count that are around it: a callback may call `fit`.
+        # Further lists must contain the first one: others are of an outer `fit`.
         if each is not found and any(stands_for(c, found, each.callbacks) for c in each.callbacks):
             found = each
     return None if found is callback else found
 
 
 def run_after(callback, depends):
-    """Move the callbacks for which `depends` is true behind `callback`; returns all of them.
+    """Moves the callbacks for which `depends` is true behind `callback`.
 
-    A composite moves if one that it holds depends. Inside of one, the callbacks move that stand in
-    a list; others are called in the order of the composite. Keras is in the middle of the list,
-    and goes on behind `callback`, so that the new order holds from the next event on.
+    A composite moves if `depends` is true for a callback inside it. Inside composites, callbacks in
+    lists are moved; others keep their order. Keras is iterating over the list and continues behind
+    `callback`, so the new order holds from the next event on.
+
+    Returns:
+        All callbacks of the fit, including those inside composites.
     """
     owner = callback_list(callback)
     if owner is None:
@@ -42,13 +45,13 @@ def _move_behind(callbacks, callback, siblings, depends):
 
 
 def put_off(callback, until, together_with=lambda each: False):
-    """In `on_train_end`: re-queue `callback` behind every later one for which `until` is true.
+    """Re-queues `callback`, in `on_train_end`, behind all later ones for which `until` is true.
 
-    Those for which `together_with` is true stay behind `callback`. Keras is iterating over this
-    list, and calls the callback a second time: by itself, if it is inside of a composite.
+    Those for which `together_with` is true stay behind `callback`. Keras is iterating over the list
+    and therefore calls `callback` a second time, directly if it is inside a composite.
 
     Returns:
-        Whether there is a later one, so that `callback` will be called again.
+        Whether `callback` will be called again.
     """
     owner = callback_list(callback)
     if owner is None:
@@ -70,7 +73,7 @@ def put_off(callback, until, together_with=lambda each: False):
     if not ends:
         return False
     between = callbacks[here : ends[-1] + 1]
-    # A composite may hold callbacks of both kinds: it is waited for, and only once.
+    # A composite may contain callbacks of both kinds; then `callback` runs after it.
     behind = [
         each
         for each in between
@@ -82,7 +85,7 @@ def put_off(callback, until, together_with=lambda each: False):
 
 
 def _place_of(callback, callbacks, siblings):
-    """Where a list has a callback, or the composite that holds it."""
+    """Returns the index of a callback, or of the composite that contains it, in a list."""
     if callback in callbacks:
         return callbacks.index(callback)
     return next(i for i, each in enumerate(callbacks) if stands_for(each, callback, siblings))

@@ -1,4 +1,4 @@
-"""The step of a training."""
+"""The number of the current step of a training."""
 
 import weakref
 
@@ -7,10 +7,10 @@ from keras import ops
 
 
 class StepCounter:
-    """Iterations of the optimizer of `compile`, or batches where it is not the one that is applied.
+    """Counts optimizer iterations, or batches if the optimizer of `compile` is not applied.
 
-    Every method that asks the optimizer is given the model anew: on JAX, the property `model` of a
-    callback brings the state of training into the variables.
+    Methods that read the optimizer take the model as an argument: on JAX, reading `callback.model`
+    copies the training state into the variables.
     """
 
     def __init__(self, model):
@@ -18,43 +18,43 @@ class StepCounter:
         self._batches, self._by_batches = 0, False
 
     def is_of(self, model):
-        """Whether this counts the steps of a model."""
+        """Returns whether this counts the steps of a model."""
         return self._model() is model
 
     def begin(self, steps_per_epoch):
-        """A fit begins."""
+        """Call when a fit begins."""
         self._steps, self._begun_at = steps_per_epoch, None
         self._has_begun = False
 
     def begin_epoch(self, model, epoch):
-        """An epoch begins."""
+        """Call when an epoch begins."""
         if not self._has_begun:
             self._has_begun = True
-            # A fit may go on with one of another process.
+            # The fit may continue one of another process.
             self._batches = max(self._batches, epoch * (self._steps or 0))
             self._begun_at = _iterations(model)
             self._by_batches = self._by_batches or self._begun_at is None
         self._before = self._batches
 
     def end_batch(self, batch):
-        """A batch ends; with `steps_per_execution` its number may be beyond the last one."""
+        """Call when a batch ends; its number may be too high with `steps_per_execution`."""
         self._batches = self._before + min(batch + 1, self._steps or batch + 1)
 
     def end_epoch(self, model):
-        """An epoch ends."""
+        """Call when an epoch ends."""
         self._by_batches = self._by_batches or _iterations(model) == self._begun_at
 
     def step_after_batch(self, model):
-        """The step at the end of a batch."""
+        """Returns the step at the end of a batch."""
         optimizer = getattr(model, "optimizer", None)
-        # These do not count every batch; at the end of an epoch it is known.
+        # These optimizers do not count every batch, so only the end of an epoch is conclusive.
         accumulates = getattr(optimizer, "gradient_accumulation_steps", None)
         if not accumulates and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             self.end_epoch(model)
         return self.step(model)
 
     def step(self, model):
-        """The step now."""
+        """Returns the current step."""
         return self._batches if self._by_batches else _iterations(model)
 
 

@@ -1,4 +1,4 @@
-"""What scores learn from data: gradients of the loss, and norms of the inputs of layers."""
+"""Measurements on data for scores: gradients of the loss, and norms of the inputs of layers."""
 
 import contextlib
 
@@ -13,9 +13,10 @@ from kerasreg._pruning.gradients import gradients_of
 
 
 def loss_gradients(model, variables, x, y=None, batch_size=128):
-    """The mean gradient of the loss over data, in training mode: a float32 array per variable.
+    """Returns the mean gradient of the loss over data, as one float32 array per variable.
 
-    The model is left as it was, the averages of BatchNormalization included.
+    The loss is computed in training mode. The model is not changed, including the moving averages
+    of BatchNormalization.
     """
     require_compiled(model, "kerasreg.scores.SNIP")
     data = Batches(x, y, None, batch_size, "kerasreg.scores.SNIP")
@@ -56,9 +57,9 @@ def _loss(model, x, y=None, sample_weight=None):
 
 
 def input_norms(model, variables, x, batch_size=128):
-    """`{id(variable): ||x||}`: norms over the data, in a shape that broadcasts to the weights.
+    """Returns the norms of inputs over data as `{id(variable): ||x||}`.
 
-    Variables whose input is not known are left out.
+    The shape of each norm broadcasts to the weights. Variables whose input is unknown are left out.
     """
     data = Batches(x, None, None, batch_size, "kerasreg.scores.Activation")
     layer_of = owners(model)
@@ -87,7 +88,7 @@ def _watched(layer, variables, squares, hidden):
                 try:
                     norm = _squared_norm(layer, variable, inputs)
                 except (TypeError, NotImplementedError):
-                    # A loop that the backend traces (recurrent cells on JAX) shows no values.
+                    # Tensors in a traced loop (recurrent cells on JAX) have no values.
                     norm = hidden.add(id(variable))
                 if norm is not None:
                     squares[id(variable)] = squares.get(id(variable), 0.0) + norm
@@ -97,7 +98,7 @@ def _watched(layer, variables, squares, hidden):
 
 
 def _squared_norm(layer, variable, inputs):
-    """The sum of squares of what each weight is multiplied with, or None where it is unknown."""
+    """Returns the sum of squares of the input of each weight, or None if it is unknown."""
     rank = len(variable.shape)
     if variable.name not in ("kernel", "depthwise_kernel"):
         return None
@@ -130,7 +131,7 @@ def _einsum_norm(equation, inputs):
     shared = [letter for letter in kernel if letter in places]
     kept = [places[letter] % array.ndim for letter in shared]
     sums = array.sum(axis=tuple(a for a in range(array.ndim) if a not in kept))
-    # What is left has the order of the input; the kernel may have another.
+    # The remaining axes are in the order of the input, not of the kernel.
     sums = sums.transpose(np.argsort(np.argsort(kept)))
     sizes = iter(sums.shape)
     return sums.reshape([next(sizes) if letter in places else 1 for letter in kernel])

@@ -1,4 +1,4 @@
-"""The gradient of a scalar, outside of any train step: Keras has none, so each backend's own."""
+"""The gradient of a scalar, for each backend, because Keras has no function for it."""
 
 import keras
 import numpy as np
@@ -6,10 +6,10 @@ from keras import ops
 
 
 def gradients_of(function, variables):
-    """The gradients of `function()` with respect to Keras variables: float32 arrays.
+    """Returns the gradients of `function()` with respect to Keras variables, as float32 arrays.
 
-    Zeros where the function does not depend on a variable. Assignments in the function may be
-    lost.
+    They are zero if the function does not depend on a variable. Assignments to variables in the
+    function may be lost.
     """
     gradients = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
     found = gradients[keras.backend.backend()](function, variables)
@@ -28,7 +28,7 @@ def _tensorflow(function, variables):
         result = function()
     zero = tf.UnconnectedGradients.NONE
     gradients = tape.gradient(result, [variable.value for variable in variables], None, zero)
-    # Those of embeddings are a list of rows.
+    # Gradients of embeddings are `IndexedSlices`.
     return [None if each is None else tf.convert_to_tensor(each) for each in gradients]
 
 

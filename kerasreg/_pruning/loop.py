@@ -1,4 +1,4 @@
-"""Pruning in a loop of one's own."""
+"""Pruning in a custom training loop."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -14,19 +14,19 @@ from kerasreg._pruning.timeline import Run, Schedule
 
 
 class PruningLoop:
-    """What `kerasreg.pruning` gives: call `step()` after every step of the optimizer."""
+    """The value of the context `kerasreg.pruning`: call `step()` after every optimizer step."""
 
     def __init__(self, session):
         self._session = session
 
     def step(self):
-        """Prune if it is time to, and return whether it was."""
+        """Prunes if the schedule is due, and returns whether it was."""
         self._session.look()
         return self._session.step()
 
     @property
     def pruned(self) -> dict[int, float]:
-        """`{step: sparsity}` of every pruning, over the weights that are pruned."""
+        """The prunings so far, as `{step: sparsity of the pruned variables}`."""
         return self._session.pruned
 
 
@@ -48,28 +48,32 @@ def pruning(
     steps: int | None = None,
     steps_per_epoch: int | None = None,
 ) -> Iterator[Any]:
-    """Pruning in a loop of one's own.
+    """A context for pruning in a custom training loop.
 
-    Inside, every `optimizer.apply` keeps the pruned weights at zero. Call `step()` after each of
-    them, outside of the compiled function: it prunes when it is time to. On leaving, also through
-    an exception, optimizer and model are as before; the zeros stay.
+    Inside the context, every `optimizer.apply` keeps the pruned weights at zero. Call `step()`
+    after each of them, outside the compiled function; it prunes when the schedule is due. When the
+    context ends, also by an exception, optimizer and model work as before, and the zeros remain.
 
-    Trace your train step (its first call under `tf.function`, `jax.jit`) inside of the context, and
-    let it read the optimizer's variables, `optimizer.variables`: the masks are among them. A
-    stateless loop on JAX writes its state back before `step()` and reads it again behind it.
+    Trace the train step (its first call under `tf.function` or `jax.jit`) inside the context, and
+    let it use `optimizer.variables`, which include the masks. A stateless loop on JAX must write
+    its state back to the variables before `step()`, and read it again afterwards.
 
     Args:
         model: a built Keras model.
-        optimizer: the Keras optimizer that the loop applies; it is built if it is not.
+        optimizer: the Keras optimizer that the loop applies. It is built if necessary.
         schedule, pattern, score, scope, include, exclude, hold, regrow, regrow_fraction, min_units:
             see `kerasreg.callbacks.Pruning`.
-        steps: how many steps of the optimizer the loop will make, if the schedule needs it.
-        steps_per_epoch: for schedules in epochs.
+        steps: the number of optimizer steps of the loop, if the schedule needs it.
+        steps_per_epoch: the number of optimizer steps per epoch, for schedules in epochs.
+
+    Yields:
+        An object with the method `step()`, and with `pruned`, which is
+        `{step: sparsity of the pruned variables}`.
 
     Raises:
-        ValueError: as `Pruning`.
-        RuntimeError: on leaving, if the optimizer went on without masks because the step was
-            traced before, or if `step()` was never called.
+        ValueError: as `kerasreg.callbacks.Pruning`.
+        RuntimeError: at the end of the context, if updates were made without masks because the step
+            was traced before the context, or if `step()` was never called.
 
     Example:
 

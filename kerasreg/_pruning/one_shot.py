@@ -1,4 +1,4 @@
-"""Prune at once, without training, and go back to earlier weights."""
+"""Pruning in one shot, and rewinding to earlier weights."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -31,23 +31,26 @@ def prune(
     *,
     min_units: int = 1,
 ) -> Plan:
-    """Set the weights that matter least to exactly zero, at once.
+    """Prunes a model in one shot: sets the weights with the lowest scores to exactly zero.
 
-    What is zero already counts, and is not pruned a second time. Other variables are left as they
-    are; a compiled model stays compiled.
+    Weights that are zero already count towards the sparsity. Other variables are not changed. A
+    compiled model stays compiled. To keep the zeros in later training, use
+    `kerasreg.callbacks.Pruning(kerasreg.schedules.Hold())`.
 
     Args:
         model: a built Keras model.
-        sparsity: the fraction of the weights that is zero afterwards, from 0.0 to 1.0, to the
-            nearest unit of the pattern. None is the sparsity of an N:M pattern.
+        sparsity: the fraction of the weights that is zero afterwards, from 0.0 to 1.0, rounded to
+            the nearest unit of the pattern. None is allowed for N:M patterns, and means their
+            sparsity.
         pattern, score, scope, include, exclude, min_units: see `kerasreg.callbacks.Pruning`.
 
     Returns:
-        A `Plan`: what was pruned, and what not and why. `print()` it.
+        A `kerasreg.results.Plan` of what was pruned and what was skipped, with the reasons. Its
+        `print()` shows a table.
 
     Raises:
-        ValueError: for bad arguments, an unbuilt model, an expression that matches nothing, or NaN
-            or infinite weights; then nothing is pruned.
+        ValueError: for invalid arguments, an unbuilt model, an expression that matches nothing, or
+            NaN or infinite weights. The model is then not changed.
 
     Example:
 
@@ -65,12 +68,12 @@ def prune(
     targets, skipped = selection.find(model, "kerasreg.prune")
     variables = variables_of(targets)
     selection.score.prepare(model, variables)
-    # What is zero goes first, whatever its score.
+    # Zeros count as pruned, whatever their score.
     alive = {id(variable): host_view(variable) != 0 for variable in variables}
     scores = selection.scores(targets, alive)
     counts = selection.counts(targets, scores, sparsity, sparsity)
     chosen = selection.choose(targets, scores, counts)
-    # More weights may be zero than N:M asks for.
+    # A row may have more zeros than N:M requires.
     masks = {key: mask & alive[key] for key, mask in chosen.items()}
     rows = planned(targets, counts, masks, selection.bound)
     selection.warn_of_floor("kerasreg.prune", sparsity)
@@ -82,23 +85,24 @@ def prune(
 
 
 def rewind(model: keras.Model, weights: Sequence[np.ndarray] | str | os.PathLike) -> int:
-    """Set earlier weights, and keep the zeros of now: the lottery ticket.
+    """Sets earlier weights and keeps the current zeros, as for lottery tickets.
 
-    The zeros of all trainable variables but biases, other vectors and adapters, which begin there.
-    Prune a trained model, rewind it to what it was at initialisation or early in training, and
-    train it again with `kerasreg.schedules.Hold()`.
+    The zeros of all trainable variables are kept, except those of biases, other 1-D variables and
+    adapters, which may be zero at initialization. Prune a trained model, rewind it to its weights
+    at initialization or early in training, and train it again with
+    `kerasreg.callbacks.Pruning(kerasreg.schedules.Hold())`.
 
     Args:
         model: a built Keras model.
-        weights: what `model.get_weights()` returned earlier; or the path of a file that
-            `model.load_weights` reads.
+        weights: a list of arrays that `model.get_weights()` returned earlier, or the path of a file
+            that `model.load_weights` reads.
 
     Returns:
-        The number of weights that are zero.
+        The number of weights that are kept at zero.
 
     Raises:
-        ValueError: for weights that do not fit the model or are not finite; then the model is left
-            as it was.
+        ValueError: for weights that do not fit the model, cannot be read or are not finite. The
+            model is then not changed.
 
     Source: Frankle & Carbin (2019), "The Lottery Ticket Hypothesis".
 
@@ -111,7 +115,7 @@ def rewind(model: keras.Model, weights: Sequence[np.ndarray] | str | os.PathLike
     24
     """
     require_built(model, "kerasreg.rewind")
-    # Others begin at zero, which is no pruning.
+    # Other variables, such as biases, may be zero without pruning.
     kernels = {id(variable) for variable in prunable(model)}
     before = Snapshot(model.weights)
     dead = [
@@ -127,7 +131,7 @@ def rewind(model: keras.Model, weights: Sequence[np.ndarray] | str | os.PathLike
         if broken:
             raise ValueError(
                 "`weights` must be finite. Received: NaN or infinite weights for "
-                f"{listed(broken)}. Take weights of an earlier moment."
+                f"{listed(broken)}. Pass weights from an earlier step."
             )
         for variable, mask in zip(model.weights, dead, strict=True):
             if mask is not None:
@@ -139,8 +143,8 @@ def rewind(model: keras.Model, weights: Sequence[np.ndarray] | str | os.PathLike
         if isinstance(error, ValueError) or not isinstance(error, Exception):
             raise
         raise ValueError(
-            "`kerasreg.rewind` could not set these weights, and left the model as it was: "
-            f"{error}. Expected what `model.get_weights()` returned, or the path of a file that "
+            f"`kerasreg.rewind` could not set these weights, and did not change the model: {error}. "
+            "Pass what `model.get_weights()` returned, or the path of a file that "
             "`model.load_weights` reads."
         ) from error
     return sum(int(np.count_nonzero(mask)) for mask in dead if mask is not None)

@@ -1,24 +1,24 @@
-"""What a run of pruning has reached, beside what it was asked for."""
+"""The result of a pruning run, compared with its schedule."""
 
 from dataclasses import dataclass
 
 from kerasreg._common.warn import warn
 
-#: Shares of zeros are sums over at most so many weights.
+#: The tolerance of fractions of zeros, which are sums over many weights.
 _EXACT = 1e-9
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run was to reach, and what it reached.
+    """The sparsity that a run should reach, and the one that it reached.
 
     Attributes:
-        caller: who pruned.
-        step: the last step in which the run was to prune.
-        asked: the sparsity that it was to reach there.
-        done: how many steps the run had.
+        caller: the name of the callback or function that prunes, for messages.
+        step: the last optimizer step after which the schedule prunes.
+        asked: the sparsity that the schedule has there.
+        done: the number of optimizer steps of the run.
         reached: the sparsity of the schedule in the last pruning.
-        held: the fraction of zeros that pruning had made when the last step was over.
+        held: the fraction of zeros due to pruning at the end of the last step.
     """
 
     caller: str
@@ -29,19 +29,19 @@ class Outcome:
     held: float
 
     def warn(self, zeros, remedy, restored=None):
-        """Warn unless the weights have the zeros that were asked for.
+        """Warns if the weights have fewer zeros than the schedule asks for.
 
         Args:
-            zeros: the fraction of zeros in them.
-            remedy: what to do where the run ended too early.
-            restored: what to do where weights of an earlier moment were set.
+            zeros: the fraction of zeros in the weights.
+            remedy: the advice for a run that ended too early.
+            restored: the advice for weights that were restored from before a pruning.
         """
         is_early = self.reached < self.asked - _EXACT
         is_older = zeros < self.held - _EXACT
         if not is_early and not is_older:
             return
         text = (
-            f"`{self.caller}` was to make {self.asked:.1%} zeros, and the model has {zeros:.1%}: "
+            f"`{self.caller}` should reach {self.asked:.1%} zeros, but the model has {zeros:.1%}: "
         )
         if is_early:
             text += (
@@ -50,7 +50,7 @@ class Outcome:
             )
         if is_older:
             text += (
-                f"weights were set that come from before the last pruning, which had made "
-                f"{self.held:.1%} zeros. They stay as they were set. {restored}"
+                "another callback set weights from before the last pruning, after which there were "
+                f"{self.held:.1%} zeros. They are left unchanged. {restored}"
             )
         warn(text.strip())

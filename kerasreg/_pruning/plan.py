@@ -1,4 +1,4 @@
-"""What is pruned, how far and when, and what is not: numbers and a table."""
+"""The plan of a pruning: what is pruned, to which sparsity and when, and what is skipped."""
 
 from dataclasses import dataclass
 
@@ -13,17 +13,18 @@ _COLUMNS = (*left("variable"), *right("shape", "weights", "units", "pruned", "sp
 
 @dataclass(frozen=True)
 class PlannedVariable:
-    """What happens to one variable, or to one width of coupled units.
+    """A row of a `Plan`: one variable, or one group of coupled units or heads.
 
     Attributes:
-        path: of the variable, or of the first layer that computes the units.
-        shape: of the variable, or units by weights per unit.
-        weights: number of weights.
-        units: number of units that are pruned as a whole; single weights if unstructured.
-        pruned: how many units are zero at the end; None where scores decide: of all variables
-            together (the scope `"global"`), or of blocks of which those at the edges are smaller.
-        zeros: how many weights that is, or None.
-        remark: what does not fit quite, or None.
+        path: the path of the variable, or the name of the group.
+        shape: the shape of the variable, or `(units, weights per unit)` of a group.
+        weights: the number of weights.
+        units: the number of units, which are pruned as a whole; the number of weights if the
+            pattern is unstructured.
+        pruned: the number of units that are zero at the end. None if it depends on the scores: in
+            the scope `"global"`, or for blocks of different sizes.
+        zeros: the number of weights that are zero at the end, or None if it depends on the scores.
+        remark: a limitation that applies to this row, or None.
     """
 
     path: str
@@ -36,22 +37,24 @@ class PlannedVariable:
 
     @property
     def sparsity(self) -> float | None:
-        """The fraction of the weights that is zero, or None."""
+        """The fraction of the weights that is zero at the end, or None if `zeros` is None."""
         return None if self.zeros is None else self.zeros / self.weights
 
 
 @dataclass(frozen=True)
 class Plan(Report):
-    """What `Pruning.plan` and `kerasreg.prune` return.
+    """The result of `kerasreg.callbacks.Pruning.plan` and `kerasreg.prune`.
+
+    Iterating over it yields a `PlannedVariable` for each pruned variable; `plan[path]` returns one.
 
     Attributes:
         model: the name of the model.
-        variables: what is pruned, by path.
-        skipped: why other variables are not, by path.
-        steps: the steps in which weights are pruned; empty for pruning in one shot.
+        variables: `{path: PlannedVariable}` of the pruned variables.
+        skipped: `{path: reason}` of the variables that are not pruned.
+        steps: the optimizer steps after which weights are pruned; empty for pruning in one shot.
         sparsities: the sparsity of the schedule in each of these steps.
-        target: the sparsity at the end, of the weights of `variables`.
-        note: what to know about the numbers, or None.
+        target: the final sparsity of the schedule.
+        note: a remark on the numbers of the table, or None.
     """
 
     model: str
@@ -70,14 +73,14 @@ class Plan(Report):
 
     @property
     def sparsity(self) -> float:
-        """The fraction of zeros in the weights of `variables`: the sum of theirs, or `target`."""
+        """The final fraction of zeros in `variables`, or `target` if it depends on the scores."""
         zeros = [each.zeros for each in self]
         if None in zeros:
             return self.target
         return sum(zeros) / sum(each.weights for each in self)
 
     def to_dict(self) -> dict:
-        """`{"variables": {path: {...}}, "skipped": ..., "steps": ..., ...}`."""
+        """Returns `{"model": ..., "variables": {path: {...}}, "skipped": {path: reason}, ...}`."""
         rows = {
             row.path: {
                 "shape": list(row.shape),
@@ -133,10 +136,13 @@ class Plan(Report):
 
 
 def planned(targets, counts, masks=None, bound=None):
-    """`{path: PlannedVariable}`.
+    """Returns `{path: PlannedVariable}`.
 
-    `counts` are the units that are pruned, each may be None; `masks` say which weights stay;
-    `bound` is `Selection.bound`.
+    Args:
+        targets: the `Target`s to prune.
+        counts: for each of them, the number of units to prune, or None if scores decide.
+        masks: `{id(variable): bool array}`, True for weights that remain, or None.
+        bound: `Selection.bound`, or None.
     """
     rows = {}
     for target, count in zip(targets, counts, strict=True):
@@ -149,8 +155,8 @@ def planned(targets, counts, masks=None, bound=None):
         remarks = [units.remark] if units.remark else []
         if target.path in (bound or {}):
             stays = bound[target.path]
-            verb = "stays" if stays == 1 else "stay"
-            remarks.append(f"{stays} {verb} by `min_units`: the scope would leave fewer")
+            verb = "remains" if stays == 1 else "remain"
+            remarks.append(f"{stays} {verb} due to `min_units`")
         rows[target.path] = PlannedVariable(
             *(target.path, target.shape, target.weights, units.count, count, zeros),
             "; ".join(remarks) or None,

@@ -1,4 +1,4 @@
-"""Prune the weights whose magnitude is below a threshold."""
+"""Pruning of weights whose magnitude is below a threshold."""
 
 import math
 import re
@@ -23,25 +23,26 @@ def prune_below(
     include: str | None = None,
     exclude: str | None = None,
 ) -> dict[str, int]:
-    """Set every weight with `|w| < threshold` to exactly 0, once.
+    """Sets every weight with `|w| < threshold` to exactly 0, once.
 
     Args:
         model: a built Keras model.
-        threshold: in the units of the weights, or, with `relative`, in multiples of the
-            variable's root mean square. A float for all variables, or a dict from regular
-            expression to float; then the first that is found in the path of a variable counts.
-        relative: whether thresholds are multiples of `sqrt(mean(w^2))`, which makes one number
-            fit layers of different scale.
-        include: regular expression of the paths to prune; default all that
-            `Pruning` prunes (kernels and embeddings, not biases, adapters or the weights of norms).
-        exclude: regular expression of paths to leave alone.
+        threshold: a number >= 0 that magnitudes are compared with, or a dict from regular
+            expression to such a number; then the first expression that is found in the path of a
+            variable counts, and variables without one are not pruned.
+        relative: whether thresholds are multiples of the root mean square of each variable,
+            `sqrt(mean(w^2))`, so that one number suits layers of different scale.
+        include: regular expression, searched in the paths of the variables to prune. Default: all
+            variables that `kerasreg.callbacks.Pruning` prunes (kernels and embeddings, but not
+            biases, adapters or the weights of normalizations).
+        exclude: regular expression, searched in the paths of variables that are not pruned.
 
     Returns:
-        `{path: how many weights became zero}`.
+        `{path: number of weights that became zero}`.
 
     Raises:
-        ValueError: for an unbuilt model, a bad threshold, an expression that matches nothing, or
-            NaN or infinite weights, which no threshold can judge; then nothing is pruned.
+        ValueError: for an unbuilt model, an invalid threshold, an expression that matches nothing,
+            or NaN or infinite weights. The model is then not changed.
 
     Example:
 
@@ -56,7 +57,7 @@ def prune_below(
 
 
 class ThresholdRule:
-    """Which variables are pruned below which threshold."""
+    """The threshold of each variable, and pruning below it."""
 
     def __init__(self, threshold, relative, include, exclude):
         given = threshold if isinstance(threshold, dict) else {"": threshold}
@@ -73,7 +74,7 @@ class ThresholdRule:
         self._exclude = exclude
 
     def targets(self, model, caller):
-        """`[(variable, threshold)]`; raises where an expression matches nothing."""
+        """Returns `[(variable, threshold)]`, or raises if an expression matches nothing."""
         require_built(model, caller)
         trainable = model.trainable_variables
         by_default = {id(variable) for variable in prunable(model)}
@@ -100,20 +101,19 @@ class ThresholdRule:
             wanted = " ".join(map(str, [*idle, *unused]))
             raise ValueError(
                 f"{self._received([*idle, *unused])} select no variable to prune in "
-                f"'{model.name}'. Expected expressions that are found in the paths of its "
-                f"trainable variables; {nearest(wanted, [v.path for v in trainable])}."
+                f"'{model.name}'. Pass expressions that are found in the paths of its trainable "
+                f"variables; {nearest(wanted, [v.path for v in trainable])}."
                 f"{_why_not_trainable(model)}"
             )
         return targets
 
     def apply(self, targets):
-        """Prune, and return `{path: how many weights became zero}`."""
+        """Prunes, and returns `{path: number of weights that became zero}`."""
         broken = nonfinite_paths([variable for variable, _ in targets])
         if broken:
             raise ValueError(
                 f"Pruning needs finite weights. Received: NaN or infinite weights in "
-                f"{broken[:10]}, which no threshold can judge. Lower the learning rate, or restore "
-                "an earlier checkpoint."
+                f"{broken[:10]}. Lower the learning rate, or restore an earlier checkpoint."
             )
         return {variable.path: self._prune(variable, limit) for variable, limit in targets}
 
@@ -133,7 +133,7 @@ class ThresholdRule:
 
 
 def epochs_to_prune(at):
-    """The zero-based epochs of `at` as a set, empty for `"end"`."""
+    """Returns the epochs of `at`, counted from 0, as a set; empty for `"end"`."""
     if isinstance(at, str) and at == "end":
         return frozenset()
     try:
@@ -141,7 +141,7 @@ def epochs_to_prune(at):
     except TypeError:
         epochs = []
     if not epochs or not all(validation.is_integer(each) and each >= 0 for each in epochs):
-        expected = '"end", or the number of an epoch, or several; the first epoch is 0'
+        expected = '"end", an epoch counted from 0, or several'
         raise validation.invalid("at", at, expected)
     return frozenset(int(epoch) for epoch in epochs)
 
@@ -156,14 +156,14 @@ def _validated(threshold):
 
 
 def _why_not_trainable(model):
-    """What to know of kernels that no expression selects."""
+    """Returns reasons why kernels of the model may not be selected."""
     layers = all_layers(model)
     quantized = [layer.path for layer in layers if getattr(layer, "quantization_mode", None)]
     notes = notes_on(model)
     if quantized:
         notes.append(
-            f"the kernels of {listed(quantized)} are quantized, and ints are not trainable: prune "
-            "before `quantize`"
+            f"the kernels of {listed(quantized)} are quantized integers, which cannot be pruned: "
+            "prune before `quantize`"
         )
     return "".join(f" ({note}.)" for note in notes)
 

@@ -1,4 +1,4 @@
-"""What users hand to `model.fit`."""
+"""Callbacks for `model.fit`."""
 
 from kerasreg.callbacks.coupled_group_lasso import CoupledGroupLasso
 from kerasreg.callbacks.penalty_schedule import PenaltySchedule

@@ -1,4 +1,4 @@
-"""Training that makes whole units of a model zero, wherever their weights are."""
+"""The group lasso over whole units of a model, across layers."""
 
 import keras
 
@@ -11,44 +11,47 @@ from kerasreg._proximal.coupled_session import CoupledSession
 
 
 class CoupledGroupLasso(SessionCallback):
-    """Train with `factor * sum_g sqrt(P_g) ||w_g||_2` over whole units, to exact zeros.
+    """Applies the group lasso to whole units across layers, with exact zeros.
 
-    A group `w_g` is all that computes one unit of `kerasreg.coupled_groups`: the columns of all
-    kernels that are added into it, their biases, and the gains and offsets of normalizations;
-    `P_g` is the number of these weights. When they are zero, the unit is zero everywhere, and
-    `kerasreg.shrink` removes it, with the rows that read it: in residual networks too, where the
-    layers of a stream lose the same channels.
+    The penalty is `factor * sum_g sqrt(P_g) ||w_g||_2`. A group `w_g` contains all weights that
+    compute one unit of `kerasreg.coupled_groups`: the columns of all kernels that are added into
+    it, their biases, and the gains and offsets of normalizations. `P_g` is the number of these
+    weights. When they are zero, the unit is zero everywhere, and `kerasreg.shrink` removes it
+    together with the rows that read it. In residual networks, the layers of a stream lose the same
+    channels.
 
-    After the optimizer's own update, inside of the compiled step, every group gets its prox, with
-    one step per weight: the effective one of the optimizer. The optimum is that of the loss with
-    this penalty, and the logged loss contains it. The rows that read a unit are not penalised: they
-    are columns of other groups, and only for groups without a common weight the prox of the sum is
-    exact. Where groups overlap all the same (the heads of an attention and their sizes), the one
-    with more weights per unit counts (whole heads); the others are in `skipped`.
+    After the optimizer's own update, inside the compiled train step, the proximal operator of the
+    penalty is applied to every group, with the optimizer's effective step size of each weight. The
+    optimum is that of the loss plus this penalty, and the logged loss contains the penalty. The
+    rows that read a unit are not penalised: they are columns of other groups, and the proximal
+    operator of the sum is exact only for groups that share no weight. Where groups overlap
+    nevertheless (the heads of an attention layer and the sizes of these heads), only the group with
+    more weights per unit is penalised (the whole head); the others are listed in `skipped`.
 
-    It goes with `ProximalGradient` in the same fit: L1 on the same weights is then the sparse group
-    lasso; and with `PenaltySchedule`. Model and optimizer are as before when the fit is over, and
-    the zeros stay.
+    It can be combined with `ProximalGradient` in the same fit (with L1 on the same weights, the
+    result is the sparse group lasso), and with `PenaltySchedule`. After the fit, model and
+    optimizer work as before, and the zeros remain.
 
     Args:
-        factor: of the penalty, finite and >= 0.
-        include: regular expression; a width is penalised if it is found in its name or in the path
-            of a variable that computes its units. Default: all.
-        exclude: regular expression of those that are not, in the same way.
+        factor: the factor of the penalty, finite and >= 0.
+        include: regular expression, searched in the name of each width and in the paths of the
+            variables that compute its units; only widths that match are penalised. Default: all.
+        exclude: regular expression, searched in the same way; widths that match are not penalised.
 
-    During and after the fit, `groups` lists the `CoupledGroup`s that are penalised, `skipped` is
-    `{name: why not}`, and `penalties()` tells what each of them adds to the loss. Widths of which
-    every unit became zero are warned about at the end of the epoch.
+    During and after the fit, `groups` lists the penalised `CoupledGroup`s, `skipped` is
+    `{name: reason}` for the others, and `penalties()` returns what each group adds to the loss. A
+    warning at the end of an epoch names the widths in which every unit became zero.
 
     Raises:
-        ValueError: for a bad factor; at the start of `fit`, for a subclassed or unbuilt model, an
-            expression that matches nothing, nothing to penalise, or an optimizer whose step is
-            unknown.
+        ValueError: for an invalid argument; at the start of `fit`, for a subclassed or unbuilt
+            model, an expression that matches nothing, nothing to penalise, or an optimizer whose
+            effective step size is unknown.
         RuntimeError: after the first batches, if the model's train step trains penalised weights
-            with another optimizer than that of `compile`.
+            with an optimizer other than that of `compile`.
 
-    Source: Yuan & Lin (2006), the group lasso; Chen et al. (2021), "Only Train Once", and Fang et
-    al. (2023), "DepGraph", groups across layers.
+    Source: Yuan & Lin (2006), "Model Selection and Estimation in Regression with Grouped
+    Variables", for the group lasso; Chen et al. (2021), "Only Train Once", and Fang et al. (2023),
+    "DepGraph", for groups across layers.
 
     Example:
 
@@ -96,11 +99,11 @@ class CoupledGroupLasso(SessionCallback):
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """The variables that are penalised in the present fit."""
+        """The variables that are penalised in the current fit."""
         return self._session.variables
 
     def penalties(self) -> dict[str, float]:
-        """The penalty of every group of the last fit, for the weights as they are.
+        """Returns the penalty of every group of the last fit, for the current weights.
 
         Returns:
             `{name of the group: float}`. The logged loss contains their sum.

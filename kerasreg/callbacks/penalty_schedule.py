@@ -1,4 +1,4 @@
-"""Penalties that grow or fade while a model trains."""
+"""Schedules for the strength of penalties."""
 
 from collections.abc import Callable
 
@@ -14,34 +14,36 @@ _NAME = "penalty_scale"
 
 
 class PenaltySchedule(SessionCallback):
-    """Multiply the penalties by a number that depends on the step: warm-up, ramp, any schedule.
+    """Multiplies the penalties by a scale that depends on the optimizer step.
 
-    In step `k` of the optimizer, the loss contains `schedule(k) * penalty` for every weight with a
-    regularizer (ours, Keras' or any other), with or without `ProximalGradient`, and for every group
-    of a `CoupledGroupLasso`, in any order.
-    The number is computed in the compiled step: nothing is traced again, and a `fit` that resumes
-    from a checkpoint goes on where it was. `logs` gets it at the end of every epoch as
-    `penalty_scale`. In `evaluate`, the penalties count as they were written.
+    In optimizer step `k`, counted from 0, the loss contains `scale(k) * penalty` for every weight
+    with a regularizer (of kerasreg, of Keras or any other), with or without `ProximalGradient`, and
+    for every group of a `CoupledGroupLasso`. With `s = k - warmup_steps`, the scale is 0 while
+    `s < 0`, then `schedule(s) * min(1, s / ramp_steps)`, or `schedule(s)` without a ramp.
 
-    A schedule of `scale * penalty` is one of its factor: of `l1` in `L1(l1)`. For a penalty that
-    is not proportional to its factor (MCP, SCAD), it is the scale of the whole.
+    The scale is computed inside the compiled train step: the step is not traced again, and a `fit`
+    that resumes from a checkpoint continues the schedule. At the end of every epoch, the scale is
+    written to `logs` as `penalty_scale`. `evaluate` uses the unscaled penalties.
+
+    Scaling a penalty is the same as scaling its factor, such as `l1` in `L1(l1)`. Penalties that
+    are not proportional to their factor (MCP, SCAD) are scaled as a whole.
 
     Args:
-        schedule: a `keras.optimizers.schedules.LearningRateSchedule`, or any function from the
-            step (a tensor) to a scale >= 0 in `keras.ops`. Default: 1.0.
-        warmup_steps: the penalties are off during this many steps of the optimizer; `schedule`
-            starts after them.
+        schedule: a `keras.optimizers.schedules.LearningRateSchedule`, or a function of `keras.ops`
+            that maps the step (a tensor) to a scale >= 0. Default: 1.0.
+        warmup_steps: the penalties are off during this many optimizer steps; `schedule` starts
+            after them.
         ramp_steps: after the warm-up, the scale is also multiplied by a number that grows
-            linearly from 0 to 1 during this many steps.
-        include: regular expression of the paths of the variables, and of names of coupled groups;
-            default all.
+            linearly from 0 to 1 during this many optimizer steps.
+        include: regular expression, searched in the paths of the variables and in the names of
+            coupled groups; only those that match are scaled. Default: all.
 
     Raises:
-        ValueError: for invalid arguments; at the start of `fit`, if no variable with
-            a regularizer and no coupled group matches, if two schedules scale the same one, or for
-            a model without an optimizer.
+        ValueError: for invalid arguments; at the start of `fit`, if no variable with a regularizer
+            and no coupled group matches, if two schedules scale the same one, or for a model
+            without an optimizer.
         RuntimeError: after the first batches, if the model's train step trains penalised weights
-            with another optimizer than that of `compile`, whose steps are counted.
+            with an optimizer other than that of `compile`, whose steps are counted.
 
     Example:
 
@@ -69,7 +71,7 @@ class PenaltySchedule(SessionCallback):
         self._include = validation.expression(include, "include")
 
     def scale(self, step: Tensor) -> Tensor:
-        """The scale of the penalties in a step of the optimizer, counted from 0: a tensor."""
+        """Returns the scale of the penalties in an optimizer step, counted from 0, as a tensor."""
         return self._scale(step)
 
     def on_train_begin(self, logs: Logs = None) -> None:
@@ -77,7 +79,7 @@ class PenaltySchedule(SessionCallback):
         self.enter(self._make_session)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        # Not in `on_train_begin`, where a CoupledGroupLasso may still come.
+        # In `on_train_begin`, a CoupledGroupLasso later in the list has no groups yet.
         self.start_once()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:

@@ -1,4 +1,4 @@
-"""Exact zeros from the penalties that a model already has."""
+"""Proximal training of the penalties that a model already has."""
 
 import inspect
 from collections.abc import Mapping
@@ -16,36 +16,42 @@ from kerasreg._proximal.session import ProximalSession
 
 
 class ProximalGradient(SessionCallback):
-    """Train the penalties of this `fit` by their prox, so that zeros are exact.
+    """Applies the penalties of a model by proximal gradient steps, with exact zeros.
 
-    After the optimizer's own update `z`, every weight with a regularizer becomes
-    `argmin_x  penalty(x) + sum_i (x_i - z_i)^2 / (2 t_i)`, with `t` the effective step of the
-    optimizer. The optimum is that of the loss with the penalty as written, for every optimizer of
-    Keras but Ftrl and ScheduleFreeAdamW (and Muon, which comes near). The reported loss still
-    contains the penalty; its gradient is left to the prox. It runs inside of the compiled step.
+    After the optimizer's own update `z`, every weight `x` with a regularizer becomes
+    `argmin_x  penalty(x) + sum_i (x_i - z_i)^2 / (2 t_i)`, where `t` is the effective step size of
+    the optimizer for each weight. The proximal operator replaces the gradient of the penalty; the
+    logged loss still contains the penalty. All of this runs inside the compiled train step.
 
-    It serves `kerasreg.regularizers` and Keras' `L1`, `L2` and `L1L2`, and the projections of
-    `kerasreg.constraints`. Other regularizers keep their gradient. When the fit is over, model and
-    optimizer are as before. Checkpoints that are written meanwhile open in stock Keras, with the
-    state of the optimizer. Weights that become NaN or infinite are warned about at the end of the
-    epoch, and so are layers that become zero as a whole. Penalties that cannot do what they are for
-    are warned about at the start: those that the layers behind can make up for, and those of
-    biases.
+    The optimum is that of the loss with the penalty as written, for all optimizers of Keras except
+    Ftrl and ScheduleFreeAdamW; with Muon, it is approximate.
+
+    It handles `kerasreg.regularizers`, Keras' `L1`, `L2` and `L1L2`, and the projections of
+    `kerasreg.constraints`. Other regularizers keep their gradient. After the fit, model and
+    optimizer work as before. Checkpoints written during the fit open in stock Keras, including the
+    state of the optimizer.
+
+    It warns at the start of `fit` about ineffective penalties: those that later layers can
+    compensate for by larger weights, and those of biases. It warns at the end of an epoch about NaN
+    or infinite weights, and about layers in which all weights became zero.
 
     Args:
         polish: a dict of arguments of `kerasreg.polish` (besides the model), such as
-            `{"x": x_train, "y": y_train}`: at the end of `fit`, a few steps with the gradient of
-            all of this data clear the false non-zeros of mini-batch noise. Where a schedule or a
-            callback has lowered the learning rate to 0, an earlier one is taken. Polishing that
-            fails is a warning, so that `fit` returns its History.
+            `{"x": x_train, "y": y_train}`. At the end of `fit`, a few steps with the gradient over
+            all of this data then remove small non-zeros that are due to mini-batch noise. Where a
+            schedule or a callback has lowered the learning rate to 0, an earlier positive learning
+            rate is used. If polishing fails, a warning says so, and `fit` still returns its
+            History.
 
     Raises:
-        ValueError: for a `polish` that is no such dict, or that `kerasreg.polish` would refuse
-            (known at the start of `fit`); at the start of `fit`, for a model that is
-            not built, without a regularizer that has a prox, with an axis that its weights do not
-            have, or with an optimizer whose step is unknown.
+        ValueError: if `polish` is not such a dict; at the start of `fit`, if `kerasreg.polish`
+            would raise for it, for a model that is not built or has no regularizer with a proximal
+            operator, for an axis that a weight does not have, or for an optimizer whose effective
+            step size is unknown.
         RuntimeError: after the first batches, if the model's train step trains penalised weights
-            with another optimizer than that of `compile`.
+            with an optimizer other than that of `compile`.
+
+    Source: Parikh & Boyd (2014), "Proximal Algorithms".
 
     Example:
 
@@ -63,7 +69,7 @@ class ProximalGradient(SessionCallback):
     def __init__(self, polish: Mapping[str, Any] | None = None):
         super().__init__()
         self._polish = _validate_polish(polish)
-        #: What polishing did in the last fit: what `kerasreg.polish` returns, or None.
+        #: The result of `kerasreg.polish` at the end of the last fit, or None.
         self.polished = None
 
     def on_train_begin(self, logs: Logs = None) -> None:
@@ -121,7 +127,7 @@ def _validate_polish(arguments):
     if not is_dict or "x" not in arguments or not set(arguments) <= set(allowed):
         received = list(arguments) if is_dict else arguments
         raise ValueError(
-            "`polish` must be a dict of arguments of `kerasreg.polish` with at least `x`; possible "
-            f"are {allowed}. Received: {received!r}"
+            "`polish` must be a dict of arguments of `kerasreg.polish` that contains `x`; the "
+            f"allowed keys are {allowed}. Received: polish={received!r}"
         )
     return dict(arguments)

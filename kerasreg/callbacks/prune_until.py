@@ -1,4 +1,4 @@
-"""Prune as far as a metric allows."""
+"""Pruning to the highest sparsity at which a metric stays within a tolerance."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -19,32 +19,38 @@ _LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.965, 0.98, 0.99)
 
 
 class PruneUntil(SessionCallback):
-    """Raise the sparsity until a metric leaves its tolerance, and return to the last good model.
+    """Raises the sparsity while a metric stays within a tolerance of its baseline.
 
-    The first `epochs` epochs train the model as it is, and the best value of the metric in them
-    is the baseline. Then each sparsity has up to `epochs` epochs to come within `tolerance` of the
-    baseline. If it does, the weights are kept, and the next sparsity is tried; if it does not, or
-    after the last one, the last kept weights are set and the fit stops.
+    The first `epochs` epochs train the unpruned model; the best value of the metric in these epochs
+    is the baseline. Then each sparsity has up to `epochs` epochs to bring the metric within
+    `tolerance` of the baseline. If it succeeds, its weights are kept and the next sparsity is
+    tried. If it fails, or after the last sparsity, the fit stops, and the model gets the last kept
+    weights.
 
     Args:
         monitor: the name of a metric in the logs, such as `"val_accuracy"`.
-        tolerance: how much worse than the baseline the metric may be, in its own units: 0.005 is
-            half a point of accuracy.
-        sparsities: the rising sparsities that are tried.
-        epochs: how many epochs each of them has at most.
-        baseline: a value of the metric, in place of the first epochs: pruning starts at once.
-        mode: `"max"` if the metric should be high, `"min"` if low, `"auto"` to tell by its name.
+        tolerance: how much worse than the baseline the metric may be, in the units of the metric:
+            0.005 is half a percentage point of accuracy.
+        sparsities: the sparsities to try, in rising order, each from 0.0 to 1.0.
+        epochs: the maximum number of epochs for the baseline and for each sparsity.
+        baseline: a value of the metric to compare with. Pruning then starts in the first epoch.
+            Default: measured in the first `epochs` epochs.
+        mode: `"max"` if a high metric is good, `"min"` if a low one is, or `"auto"` to infer it
+            from the name of the metric.
         pattern, score, scope, include, exclude, min_units: see `kerasreg.callbacks.Pruning`.
 
-    After the fit, `sparsity` is the one that was reached (0.0 if none), `history` a list of
-    `(epoch, sparsity, value, whether it was good)`. If another callback sets other weights when the
-    fit ends, they stay, `sparsity` is their fraction of zeros, and a warning says so. With
-    `use_ema`, the averages of the last good model are set, as Keras sets them. Level, baseline and
-    the last good weights are in every checkpoint, so that a fit resumes (`BackupAndRestore`).
+    After the fit, `sparsity` is the sparsity that was reached (0.0 if none was), and `history` is a
+    list of `(epoch, sparsity, value, is_good)`. If another callback sets other weights at the end
+    of the fit, they are left unchanged, `sparsity` is their fraction of zeros, and a warning says
+    so. With `use_ema`, the model gets the moving averages of the last good model, as Keras does at
+    the end of every fit. Level, baseline and the last good weights are saved in every checkpoint,
+    so that a fit with `BackupAndRestore` can resume.
 
     Raises:
-        ValueError: for bad arguments; at the start of `fit`, for a model that is not built; and at
+        ValueError: for invalid arguments; at the start of `fit`, for a model that is not built; at
             the end of the first epoch, for a metric that is not in the logs.
+        RuntimeError: after the first batches, if the model's train step trains pruned weights with
+            an optimizer other than that of `compile`.
 
     Example:
 
@@ -86,7 +92,7 @@ class PruneUntil(SessionCallback):
             is_max(monitor, mode),
         )
         self._given = validation.number(
-            *(baseline, "baseline"), none="the value after the first epoch"
+            *(baseline, "baseline"), none="the best value of the first `epochs` epochs"
         )
         self._strategy = Strategy(
             Hold(), pattern, score, scope, include, exclude, min_units=min_units, final=levels[-1]
@@ -98,17 +104,17 @@ class PruneUntil(SessionCallback):
 
     @property
     def sparsity(self) -> float:
-        """The sparsity that was reached in the last fit; 0.0 if none."""
+        """The sparsity that was reached in the last fit, or 0.0 if none was."""
         return self._search.sparsity if self._reached is None else self._reached
 
     @property
     def history(self) -> list[tuple[int, float, float, bool]]:
-        """`[(epoch, sparsity, value, whether it was good)]` of the last fit."""
+        """The epochs of the last fit as a list of `(epoch, sparsity, value, is_good)`."""
         return self._search.history
 
     @property
     def baseline(self) -> float | None:
-        """The value of the metric that the others are compared with."""
+        """The value of the metric that others are compared with, or None before it is known."""
         return self._search.baseline
 
     def on_train_begin(self, logs: Logs = None) -> None:
@@ -119,7 +125,7 @@ class PruneUntil(SessionCallback):
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self.start_once()
         self._stop_if_over()
-        # Not at the end of the epoch, where others save the weights that were measured.
+        # Not at the end of an epoch, where other callbacks save the measured weights.
         self._session.prune_to_level()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -135,7 +141,7 @@ class PruneUntil(SessionCallback):
             with ending(self, "return to the last good model"):
                 self._session.restore()
             self.leave()
-            # Any of the others may set weights now, as `EarlyStopping` does.
+            # Later callbacks may set other weights, as `EarlyStopping` does.
             if put_off(self, until=lambda each: True):
                 return
         self._tell()
@@ -153,36 +159,38 @@ class PruneUntil(SessionCallback):
             self.model.stop_training = True
 
     def _tell(self):
-        """Say what the weights are, after all callbacks have set them."""
+        """Warn about what was not reached, after all other callbacks have set weights."""
         self.synchronize()
         reached, zeros = self._search.sparsity, self._session.lost_zeros()
         if zeros is not None:
             self._reached = zeros
             warn(
-                f"PruneUntil returned to a sparsity of {reached}, and the model has {zeros:.1%} "
-                "zeros: another callback set other weights when the fit ended, as "
-                "`EarlyStopping(restore_best_weights=True)` does. They stay as they were set. "
-                "Leave that out: PruneUntil ends the fit, and returns to the last good model."
+                f"PruneUntil returned to a sparsity of {reached}, but the model now has "
+                f"{zeros:.1%} zeros: another callback set other weights at the end of the fit, as "
+                "`EarlyStopping(restore_best_weights=True)` does. They are left unchanged. Remove "
+                "that callback: PruneUntil itself stops the fit and restores the last good model."
             )
         if self._search.is_over:
             return
         if self.model.stop_training:
             warn(
-                f"PruneUntil was stopped at a sparsity of {reached}, before it knew how far it can "
-                "go: another callback ended the fit. Leave `EarlyStopping` out: PruneUntil ends "
-                "the fit."
+                f"PruneUntil was stopped at a sparsity of {reached}, before it found the highest "
+                "possible one: another callback stopped the fit. Remove `EarlyStopping`: "
+                "PruneUntil itself stops the fit."
             )
         else:
             warn(
-                f"PruneUntil ran out of epochs at a sparsity of {reached}: pass more to `fit` (or "
-                "more data, where they ran dry) to find out how far it can go."
+                f"PruneUntil ran out of epochs at a sparsity of {reached}, before it found the "
+                "highest possible one. Pass more `epochs` to `fit`, or more batches if the data "
+                "ran out."
             )
 
     def _value_of(self, logs):
         value = (logs or {}).get(self._monitor)
         if value is None:
             raise ValueError(
-                f"PruneUntil needs `monitor` in the logs. Received: monitor={self._monitor!r}; the "
-                f"logs have {sorted(logs or {})}. Pass `validation_data` to `fit`, or another name."
+                "PruneUntil needs a `monitor` that is in the logs. Received: "
+                f"monitor={self._monitor!r}, and logs with {sorted(logs or {})}. Pass "
+                "`validation_data` to `fit`, or the name of another metric."
             )
         return float(value)

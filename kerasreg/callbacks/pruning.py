@@ -17,62 +17,67 @@ from kerasreg._pruning.strategy import Strategy
 from kerasreg._pruning.timeline import Run, Schedule
 
 _OF_UNKNOWN_LENGTH = (
-    "Data of a finite, known length: tell it with `dataset.apply("
-    "tf.data.experimental.assert_cardinality(batches))`. Data without an end: pass "
-    "`steps_per_epoch` to `fit`; finite data need `dataset.repeat()` then, or they run dry in a "
+    "For data of a finite, known length, call `dataset.apply("
+    "tf.data.experimental.assert_cardinality(batches))`. For infinite data, pass "
+    "`steps_per_epoch` to `fit`; finite data then need `dataset.repeat()`, or they run out in a "
     "later epoch"
 )
 
 
 class Pruning(SessionCallback):
-    """Prune weights while the model trains: to exact zeros, in the compiled step.
+    """Prunes weights to exact zeros while the model trains.
 
-    What is pruned is zero after every step, in every checkpoint, in the moving averages of the
-    optimizer, and what it remembers of it is cleared. It works on variables: any model, any layer,
-    any optimizer of Keras, on all backends. When the fit is over, model and optimizer are as
-    before, and the zeros stay. Checkpoints that are written meanwhile open in stock Keras, and a
-    fit that resumes from one goes on with its masks (`BackupAndRestore`), or with its zeros (any
-    other).
+    Pruned weights are zero after every optimizer step, in every checkpoint, and in the moving
+    averages of `use_ema`; their optimizer slots (such as momentum) are cleared. Masks are applied
+    to variables inside the compiled train step, so any model, layer and optimizer of Keras works,
+    on all backends. After the fit, model and optimizer work as before, and the zeros remain.
+    Checkpoints written during the fit open in stock Keras. A fit that resumes from a checkpoint
+    continues with its masks (`BackupAndRestore`), or with its zeros (all other checkpoints).
 
     Args:
-        schedule: how sparse, and when: a float, which is the final sparsity of
+        schedule: the sparsity over time: a float, which is the final sparsity of
             `kerasreg.schedules.Polynomial`; a schedule of `kerasreg.schedules` (`Hold()` keeps the
-            zeros that are there); or a function from the step to a sparsity. None is the sparsity
-            of an N:M pattern.
-        pattern: what goes together: `"unstructured"`, `"2:4"`, `"unit"` (filters, neurons; those
-            of the model's outputs are left out unless `include` names them), `"input"` (features,
-            channels), `"head"` (whole heads of attention), `"coupled"` (units with all that
-            computes and reads them), or one of `kerasreg.patterns`.
-        score: what goes first: `"magnitude"`, `"taylor"`, `"movement"`, `"random"`, one of
-            `kerasreg.scores`, or a function `(variable, weights) -> array`.
-        scope: how the zeros are shared out: `"layer"` (the same fraction of each variable),
-            `"global"` (the lowest scores of all), `"erk"` (small layers stay denser), or a dict
-            from regular expression to the final sparsity of the variables with a path in which it
-            is found.
-        include: regular expression of the paths to prune. Default: all trainable variables of
-            two or more dimensions but normalizations, biases and adapters.
-        exclude: regular expression of paths to leave alone.
-        hold: whether what is pruned stays zero. Without, it may grow until the next pruning, and
-            the last one is made again when the fit ends (soft pruning).
-        regrow: None, or how to choose dead weights that get another chance at every pruning:
-            `"gradient"` (RigL, 4 bytes per weight) or `"random"` (SET).
-        regrow_fraction: of the weights that are alive, at first; it falls to 0 like a cosine.
-        min_units: at least as many units (weights, filters, blocks ...) of every variable stay,
-            unless the sparsity is 1.0, because a layer without weights makes the model
-            constant. A warning says where it binds. 0 lets whole layers go.
+            existing zeros); or a function from the number of finished optimizer steps to a
+            sparsity. None is allowed for N:M patterns, and means their sparsity.
+        pattern: which weights are pruned together: `"unstructured"` (single weights), `"2:4"`,
+            `"unit"` (filters, neurons; those that are outputs of the model are skipped unless
+            `include` names them), `"input"` (features, channels), `"head"` (whole attention heads),
+            `"coupled"` (units with all weights that compute and read them), or a pattern of
+            `kerasreg.patterns`.
+        score: how important each weight is; the lowest scores are pruned first: `"magnitude"`,
+            `"taylor"`, `"movement"`, `"random"`, a score of `kerasreg.scores`, or a function
+            `(variable, weights) -> array`.
+        scope: how the zeros are distributed over the variables: `"layer"` (the same fraction of
+            each variable), `"global"` (the lowest scores of all variables together), `"erk"` (small
+            layers are pruned less), or a dict from regular expression to the final sparsity of the
+            variables whose path it matches.
+        include: regular expression, searched in the paths of the variables to prune. Default: all
+            trainable variables of two or more dimensions, except normalizations, biases and
+            adapters.
+        exclude: regular expression, searched in the paths of variables that are not pruned.
+        hold: whether pruned weights stay zero. If False, they may grow again until the next
+            pruning, and the last pruning is repeated at the end of the fit (soft pruning).
+        regrow: None, or how to choose pruned weights that may grow again at every pruning, in
+            exchange for others: `"gradient"` (RigL, 4 bytes per weight) or `"random"` (SET).
+        regrow_fraction: the fraction of the remaining units that is exchanged at first; it
+            decreases to 0 along a cosine.
+        min_units: the minimum number of units (weights, filters, blocks ...) that remain in every
+            variable, unless the sparsity is 1.0. It prevents layers without weights, which make the
+            output of the model constant. A warning names the variables that it applies to. With 0,
+            whole layers may be pruned.
 
-    What is not pruned is skipped, not fatal: `plan` says what and why. After the fit, `pruned` is
-    `{step: sparsity}` of every pruning, and `sparsity` the fraction of zeros that the weights have.
-    Weights that another callback sets stay as they were set, zeros included: the best ones of
-    `EarlyStopping(restore_best_weights=True)` may have fewer zeros than the schedule asked for. A
-    warning says so, as it does when the fit ends before the schedule.
+    Variables that cannot be pruned are skipped; `plan` lists them with the reason. After the fit,
+    `pruned` is `{step: sparsity}` with one item per pruning, and `sparsity` is the fraction of
+    zeros in the weights. Weights that another callback sets are left unchanged: those that
+    `EarlyStopping(restore_best_weights=True)` restores may have fewer zeros than the schedule asked
+    for. A warning says so, and also when the fit ends before the schedule does.
 
     Raises:
-        ValueError: for bad arguments; at the start of `fit`, for a model that is not built, an
-            expression that matches nothing, or a schedule that prunes nothing in this run; and for
-            NaN or infinite weights when it prunes.
-        RuntimeError: after the first batches, if the model's train step trains weights with
-            another optimizer than that of `compile`.
+        ValueError: for invalid arguments; at the start of `fit`, for a model that is not built, an
+            expression that matches nothing, or a schedule that prunes nothing in this run; when
+            weights are pruned, for NaN or infinite weights.
+        RuntimeError: after the first batches, if the model's train step trains pruned weights with
+            an optimizer other than that of `compile`.
 
     Example:
 
@@ -115,15 +120,15 @@ class Pruning(SessionCallback):
             regrow_fraction,
             min_units,
         )
-        #: The fraction of zeros in what was pruned, when the last fit ended; None before.
+        #: The fraction of zeros in the pruned variables after the last fit, or None before.
         self.sparsity: float | None = None
 
     @property
     def pruned(self) -> dict[int, float]:
-        """`{step: sparsity}` of the prunings of the last fit, over the weights that are pruned.
+        """The prunings of the last fit, as `{step: sparsity of the pruned variables}`.
 
-        Those that the weights no longer have are not in it: `EarlyStopping` may have restored
-        older ones.
+        Prunings that were undone are not included, for example when `EarlyStopping` restored
+        earlier weights.
         """
         return {} if self._session is None else self._session.pruned
 
@@ -134,19 +139,21 @@ class Pruning(SessionCallback):
         steps_per_epoch: int | None = None,
         print_fn: Callable[[str], object] | None = None,
     ) -> Plan:
-        """Print what a fit would prune, how far and when, and what not; a dry run.
+        """Prints what a fit would prune, to which sparsity and when, without changing the model.
 
         Args:
             model: a built Keras model.
-            steps: how many steps of the optimizer the run has.
-            steps_per_epoch: for schedules in epochs.
-            print_fn: called once with the table as plain text; default prints in colour.
+            steps: the number of optimizer steps of the run.
+            steps_per_epoch: the number of optimizer steps per epoch, for schedules in epochs.
+            print_fn: a function that is called once with the table as plain text. Default: the
+                table is printed in colour.
 
         Returns:
-            A `Plan`, as `kerasreg.prune` returns it.
+            A `kerasreg.results.Plan`, with the variables that are skipped and the reasons.
 
         Raises:
-            ValueError: as `fit` would, above all if nothing would ever be pruned.
+            ValueError: as `fit` would, for example if nothing would ever be pruned, or if `steps`
+                is needed and was not passed.
 
         Example:
 
@@ -177,8 +184,8 @@ class Pruning(SessionCallback):
         self._done = self._session.done()
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        # The batch may be beyond the last one and an update may be skipped: this many at most.
-        # Only then it is worth to wait for the device and to ask for the true number.
+        # An upper bound: `batch` may be past the last batch, and updates may be skipped. Reading
+        # the exact count waits for the device, so it is read only when a pruning may be due.
         if self._done + batch + 1 >= self._session.next_due:
             self.synchronize()
             self._session.step()
@@ -193,13 +200,13 @@ class Pruning(SessionCallback):
         self.synchronize()
         if not self._has_ended:
             self._has_ended = True
-            # Without an epoch, as when a fit resumes that was over, nothing was begun.
+            # A fit without epochs (one that resumes after its last epoch) has not started.
             if self._is_started:
                 with ending(self, "prune"):
                     self._session.finish()
                 self._outcome = self._session.outcome()
             self.leave()
-            # Any of the others may set weights now, as `EarlyStopping` does.
+            # Later callbacks may set other weights, as `EarlyStopping` does.
             if put_off(self, until=lambda each: True):
                 return
         if self._outcome is not None:
@@ -211,7 +218,7 @@ class Pruning(SessionCallback):
         return PruningSession(self.model, self.model.optimizer, self._strategy, "Pruning", scope)
 
     def _tell(self):
-        """Say what the weights are, after all callbacks have set them."""
+        """Warn if zeros are missing, after all other callbacks have set weights."""
         self.sparsity = self._session.zeros()
         self._session.forget_above(self.sparsity)
         self._outcome.warn(self.sparsity, *_remedies(self._outcome, self._run))
@@ -226,12 +233,12 @@ class Pruning(SessionCallback):
 
 
 def _remedies(outcome, run):
-    """What to do in a fit that ended too early, and in one that set older weights."""
+    """The advice for a fit that ended too early, and for one that restored earlier weights."""
     epoch = "N" if not run.steps_per_epoch else math.ceil(outcome.step / run.steps_per_epoch)
     wait = f"`EarlyStopping(start_from_epoch={epoch})`"
     return (
-        f"Train longer ({wait} waits for the schedule; data need enough batches, see `.repeat()`), "
-        "or lower `end_step`.",
-        f"Choose the best epoch among those that have all zeros: {wait} looks no earlier, and so "
-        "does every callback of your own that monitors from there on.",
+        f"Train longer ({wait} does not stop before the schedule ends; data need enough batches, "
+        "see `.repeat()`), or lower `end_step`.",
+        f"To choose the best epoch among those with all zeros, pass {wait}; a callback of your own "
+        f"should ignore epochs before {epoch} as well.",
     )

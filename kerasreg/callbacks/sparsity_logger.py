@@ -23,46 +23,48 @@ from kerasreg._train_step import FitScope
 
 
 class SparsityLogger(keras.callbacks.Callback):
-    """Log how sparse a model is while it trains, in TensorBoard and in the logs of `fit`.
+    """Logs the sparsity of a model to TensorBoard and to the logs of `fit`.
 
-    `logs` gets, so that History, CSVLogger, EarlyStopping and ModelCheckpoint see them:
+    These totals are added to `logs` at the end of every epoch, where History, CSVLogger,
+    EarlyStopping and ModelCheckpoint can read them:
 
-    - `sparsity`: the fraction of exact zeros in what counts: the variables that `Pruning` or
-      `PruneUntil` of the same fit prunes; without one, all that it would prune, which are the
-      trainable kernels; with `include`, what that says;
-    - `target_sparsity`: what the pruning was asked for so far;
-    - `sparsity_of_all`: that of all weights of the model, biases and statistics included;
-    - `penalty`: that of the loss, with those of a `CoupledGroupLasso` and as scaled by a
-      `PenaltySchedule`;
-    - `dead_units`, where a layer's units are known.
+    - `sparsity`: the fraction of exact zeros in the measured variables. These are the variables
+      that a `Pruning` or `PruneUntil` in the same fit prunes; without such a callback, the
+      trainable kernels; with `include`, the variables that it matches;
+    - `target_sparsity`: the sparsity that the pruning schedule has asked for so far;
+    - `sparsity_of_all`: the fraction of exact zeros in all weights of the model, including biases
+      and statistics of normalizations;
+    - `penalty`: the penalty in the loss, including that of a `CoupledGroupLasso`, and as scaled by
+      a `PenaltySchedule`;
+    - `dead_units`: the number of units whose weights are all zero, if the model has layers with
+      known units.
 
-    TensorBoard gets these totals (`total/sparsity`) and one scalar per metric and variable that
-    counts, such as `sparsity/block1/conv/kernel`, before training, at every epoch and at the end.
-    NaN and infinite weights are counted wherever they appear (`nonfinite/...`), and warned about.
-    The step is the number of the optimizer's iterations; where the optimizer of `compile` is not
-    the one that is applied, it is the number of batches.
+    TensorBoard gets these totals (such as `total/sparsity`) and one scalar per metric and measured
+    variable (such as `sparsity/block1/conv/kernel`), before training, at the end of every epoch and
+    at the end of training. NaN and infinite weights are counted in all variables
+    (`nonfinite/...`), and a warning names them. The step is the number of optimizer iterations, or
+    the number of batches if the optimizer of `compile` is not applied.
 
-    Callbacks that read what this one logs (History, TensorBoard, CSVLogger, and those that monitor
-    a total) run after it, wherever they stand in the list. Callbacks of your own that change
-    weights in an epoch should stand before it. What fails in logging is a warning, once, and stops
-    no training.
+    Callbacks that read the totals (History, TensorBoard, CSVLogger, and those that monitor a total)
+    run after this one, whatever the order of the list. Place your own callbacks that change weights
+    before it. Errors in logging become a warning, once, and never stop the training.
 
     Args:
-        log_dir: the folder of the event files; they go into its subfolder `train`. Default: where
-            the `keras.callbacks.TensorBoard` of the same fit writes, or `logs`. False: no files,
-            the logs of `fit` alone.
-        update_freq: `"epoch"`, `"batch"`, or an int: every so many optimizer iterations.
-            Epoch ends are always included.
-        include: regular expression of the paths that count.
-        metrics: what TensorBoard gets of every variable: some of `"sparsity"`, `"penalty"`,
-            `"dead_units"` (the default are these), `"zeros"`, `"l1"`, `"l2"`, `"max"`,
+        log_dir: the folder for event files, which are written to its subfolder `train`. Default:
+            the folder of the `keras.callbacks.TensorBoard` in the same fit, or `logs`. If False, no
+            files are written, and only the logs of `fit` get the totals.
+        update_freq: `"epoch"`, `"batch"`, or an int, the number of optimizer iterations between two
+            writes to TensorBoard. It also writes at the end of every epoch.
+        include: regular expression, searched in the paths of the variables to measure.
+        metrics: the metrics of each variable that TensorBoard gets. Default: `"sparsity"`,
+            `"penalty"` and `"dead_units"`; also available: `"zeros"`, `"l1"`, `"l2"`, `"max"`,
             `"dead_inputs"` and `"nonfinite"`, see `kerasreg.statistics`.
 
     Raises:
-        ValueError: for another `update_freq` or unknown `metrics`; at the start of `fit`, for a
-            folder that cannot be written, a model that is not built, an `include` that matches
+        ValueError: for an invalid `log_dir`, `update_freq` or `metrics`; at the start of `fit`, for
+            a folder that cannot be written, a model that is not built, an `include` that matches
             nothing, or two loggers that write the same names; after the first batch, for a metric
-            named like a total.
+            of the model with the name of a total.
 
     Example:
 
@@ -88,7 +90,7 @@ class SparsityLogger(keras.callbacks.Callback):
         self._log_dir = _validate_log_dir(log_dir)
         self._include = validation.expression(include, "include")
         self._metrics = _validate_metrics(metrics)
-        # Keras may call batch hooks later, in a thread; then the weights have moved on.
+        # Keras may call batch hooks later, in a thread; by then the weights have changed.
         self.async_safe = self._every is None
         self._writer: Any = None
         self._counter: Any = None
@@ -115,7 +117,7 @@ class SparsityLogger(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._counter.begin_epoch(self.model, epoch)
-        # Not in `on_train_begin`, where BackupAndRestore may still come.
+        # In `on_train_begin`, a later BackupAndRestore has not loaded weights yet.
         if self._written is None:
             self._sessions = FitScope.sessions_of(self.model)
             self._logged_at = self._counter.step(self.model)
@@ -125,14 +127,14 @@ class SparsityLogger(keras.callbacks.Callback):
         taken = [name for name in TOTALS if name in (logs or {})]
         if taken:
             raise ValueError(
-                f"SparsityLogger logs {list(TOTALS)}. Received: a model that has metrics of the "
-                f"names {taken}. Rename them."
+                f"SparsityLogger logs {list(TOTALS)}, so no metric of the model may have one of "
+                f"these names. Received: metrics named {taken}. Rename them."
             )
         self._counter.end_batch(batch)
         if self._every is None:
             return
         step = self._counter.step_after_batch(self.model)
-        # One call may stand for several batches (`steps_per_execution`).
+        # One call may cover several batches (`steps_per_execution`).
         if step // self._every > self._logged_at // self._every:
             self._logged_at = step
             self._log()
@@ -144,7 +146,7 @@ class SparsityLogger(keras.callbacks.Callback):
             logs.update(numbers.totals())
 
     def on_train_end(self, logs: Logs = None) -> None:
-        # Whatever stands behind may change the weights.
+        # Later callbacks may change the weights.
         if put_off(self, until=_may_change_weights, together_with=_only_reads):
             return
         with ending(self, "log the final state"):
@@ -152,7 +154,7 @@ class SparsityLogger(keras.callbacks.Callback):
         self._close()
 
     def _target(self, siblings):
-        """The folder of the run, and the stock callback that has an event file open in it."""
+        """The folder of the event files, and the TensorBoard callback that writes to it, if any."""
         callback = shared_callback(siblings, self._log_dir)
         log_dir = callback.log_dir if callback is not None else self._log_dir or "logs"
         return os.path.join(log_dir, "train"), callback
@@ -165,14 +167,14 @@ class SparsityLogger(keras.callbacks.Callback):
             is_same = writes and other._target(siblings)[0] == self._target(siblings)[0]
             if is_same or other._include != self._include:
                 raise ValueError(
-                    "Two SparsityLoggers of one fit need different folders, and the same "
+                    "Two SparsityLoggers in one `fit` need different folders and the same "
                     "`include`, because both log the totals. Received: "
                     f"log_dir={self._log_dir!r} and {other._log_dir!r}, "
                     f"include={self._include!r} and {other._include!r}"
                 )
 
     def _log(self):
-        """Write the numbers of this moment, and return them; None if that fails."""
+        """Writes the current numbers and returns them, or None if they cannot be measured."""
         numbers = None
         with noted("Measuring the weights", self._told):
             numbers = numbers_of_fit(self.model, self._include, self._sessions)
@@ -187,7 +189,11 @@ class SparsityLogger(keras.callbacks.Callback):
         if numbers.broken and "broken" not in self._told:
             self._told.add("broken")
             broken = listed([row.path for row in numbers.broken])
-            warn(f"NaN or infinite weights after {step} iterations in {broken}.", RuntimeWarning)
+            warn(
+                f"NaN or infinite weights after {step} iterations in {broken}. Lower the learning "
+                "rate, clip gradients (`clipnorm`), or restore an earlier checkpoint.",
+                RuntimeWarning,
+            )
         return numbers
 
     def _close(self):

@@ -15,32 +15,34 @@ from kerasreg._train_step.masks import zero_averages
 
 
 class ThresholdPruning(SessionCallback):
-    """Set weights with `|w| < threshold` to exactly 0, at the end of the fit or of some epochs.
+    """Sets weights with `|w| < threshold` to exactly 0, at the end of the fit or of given epochs.
 
     Args:
-        threshold: in the units of the weights, or, with `relative`, in multiples of the
-            variable's root mean square. A float, or a dict from regular expression (searched in
-            the paths of variables) to float.
-        at: `"end"`, or the zero-based number of an epoch, or several: prune when they end.
-        hold: whether what is zero after a pruning stays zero for the rest of the fit, inside of
-            the compiled step, whatever momentum does. Without, weights may grow again.
-        relative: whether thresholds are multiples of `sqrt(mean(w^2))` of each variable.
-        include: regular expression of the paths to prune; default all trainable variables of two
-            or more dimensions.
-        exclude: regular expression of paths to leave alone.
+        threshold: a number >= 0 that magnitudes are compared with, or a dict from regular
+            expression to such a number; then the first expression that is found in the path of a
+            variable counts.
+        at: `"end"`, or one or several epochs, counted from 0, at the end of which to prune.
+        hold: whether weights that are zero after a pruning stay zero for the rest of the fit; masks
+            inside the compiled train step ensure it. If False, they may grow again.
+        relative: whether thresholds are multiples of the root mean square of each variable,
+            `sqrt(mean(w^2))`.
+        include: regular expression, searched in the paths of the variables to prune. Default: all
+            trainable variables of two or more dimensions, except normalizations, biases and
+            adapters.
+        exclude: regular expression, searched in the paths of variables that are not pruned.
 
-    It runs before the other callbacks, wherever it stands in the list, so that what is saved or
-    logged at the end of an epoch has the zeros. Only at the end of the fit it waits, with
-    `at="end"`, for an `EarlyStopping` that restores the best weights. Weights that are set later
-    stay as they were set; a warning says so if they have fewer zeros. After the fit, `pruned` is
-    `{epoch: {path: how many weights became zero}}`, with the key `"end"` for the end.
+    It runs before the other callbacks, whatever the order of the list, so that they save and log
+    the pruned weights. Only with `at="end"`, it runs after an `EarlyStopping` that restores the
+    best weights. Weights that another callback sets later are left unchanged; a warning says so if
+    they have fewer zeros. After the fit, `pruned` is
+    `{epoch: {path: number of weights that became zero}}`, with the key `"end"` for `at="end"`.
 
     Raises:
-        ValueError: for a bad threshold; at the start of `fit`, for a model that is not built, an
-            expression that matches nothing, or an epoch that this fit does not reach; and for
-            NaN or infinite weights when it prunes.
-        RuntimeError: with `hold`, after the first batches, if the model's train step trains
-            weights with another optimizer than that of `compile`.
+        ValueError: for invalid arguments; at the start of `fit`, for a model that is not built, an
+            expression that matches nothing, or an epoch that this fit does not reach; when weights
+            are pruned, for NaN or infinite weights.
+        RuntimeError: with `hold`, after the first batches, if the model's train step trains pruned
+            weights with an optimizer other than that of `compile`.
 
     Example:
 
@@ -70,8 +72,8 @@ class ThresholdPruning(SessionCallback):
         self._epochs = epochs_to_prune(at)
         if hold and not self._epochs:
             raise ValueError(
-                '`hold=True` keeps zeros for the rest of the fit, and after `at="end"` nothing is '
-                "left of it. Pass the epochs after which to prune, such as `at=5`."
+                "`hold=True` keeps zeros for the rest of the fit, so it needs earlier epochs to "
+                'prune. Received: hold=True, at="end". Pass epochs, such as `at=5`.'
             )
         self._hold = hold
         self.pruned: dict[int, dict[str, int]] = {}
@@ -94,7 +96,7 @@ class ThresholdPruning(SessionCallback):
         if not self._hold:
             return
         if not self.start_once():
-            # Earlier weights may have been set: no hybrid of those and of the zeros of now.
+            # Earlier weights that another callback set must not get the current zeros.
             self._session.follow()
         elif any(each < epoch for each in self._epochs) and not self._session.was_restored():
             self._session.hold()
@@ -116,7 +118,7 @@ class ThresholdPruning(SessionCallback):
                 return
             self._has_ended = True
             self._end()
-            # Any of the others may set weights now.
+            # Later callbacks may set other weights.
             if put_off(self, until=lambda each: True):
                 return
         self._warn_of_older_weights()
@@ -130,7 +132,7 @@ class ThresholdPruning(SessionCallback):
         if missed:
             warn(
                 f"ThresholdPruning did not prune at {missed}: the fit ended after epoch "
-                f"{self._last_epoch}.",
+                f"{self._last_epoch}. Train longer, or pass earlier epochs as `at`.",
                 RuntimeWarning,
             )
         if self._hold:
@@ -144,10 +146,10 @@ class ThresholdPruning(SessionCallback):
         zeros = self._count_zeros()
         if zeros < self._zeros:
             warn(
-                f"ThresholdPruning had {self._zeros:,} zeros after its last pruning, and the model "
-                f"has {zeros:,}: weights were set that come from before it. They stay as they were "
-                "set. Choose the best epoch among the later ones: "
-                f"`EarlyStopping(start_from_epoch={max(self._epochs, default=-1) + 1})`."
+                f"There were {self._zeros:,} zeros after the last pruning of ThresholdPruning, but "
+                f"the model now has {zeros:,}: another callback set weights from before that "
+                "pruning. They are left unchanged. To choose the best epoch among the later ones, "
+                f"pass `EarlyStopping(start_from_epoch={max(self._epochs, default=-1) + 1})`."
             )
 
     def _require_epochs(self):
@@ -155,8 +157,8 @@ class ThresholdPruning(SessionCallback):
         late = sorted(epoch for epoch in self._epochs if epochs is not None and epoch >= epochs)
         if late:
             raise ValueError(
-                f"`at` must name epochs of this fit, 0 to {epochs - 1}; else nothing would be "
-                f"pruned. Received: {late}"
+                f"`at` must contain epochs of this fit, 0 to {epochs - 1}; at later ones nothing "
+                f"would be pruned. Received: {late}"
             )
 
     def _make_session(self, scope):

@@ -132,7 +132,7 @@ def test_the_best_weights_of_an_earlier_epoch_keep_their_zeros(order):
         "loss", mode="max", patience=9, restore_best_weights=True, start_from_epoch=0
     )
     model, watch = net(optimizers.Adam(0.01)), Watch()
-    with pytest.warns(UserWarning, match="They stay as they were set"):
+    with pytest.warns(UserWarning, match="They are left unchanged"):
         fit(model, [*[pruning(), best][::order], watch])
     assert best.best_epoch < 3
     np.testing.assert_array_equal(kernel(model), watch.epochs[best.best_epoch])

@@ -126,7 +126,7 @@ def test_two_loggers_in_two_folders(tmp_path):
 )
 def test_two_loggers_of_the_same_names(tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="Two SparsityLoggers of one fit need different folders"):
+    with pytest.raises(ValueError, match="Two SparsityLoggers in one `fit` need different folders"):
         fit(net(), [SparsityLogger(**each) for each in arguments])
     assert os.listdir(tmp_path) == []
 
@@ -194,5 +194,5 @@ def test_a_metric_named_like_a_total(tmp_path, update_freq):
     model = net()
     metric = keras.metrics.MeanSquaredError(name="sparsity")
     model.compile("sgd", "mse", metrics=[metric], **PLAIN)
-    with pytest.raises(ValueError, match=r"metrics of the names \['sparsity'\]. Rename"):
+    with pytest.raises(ValueError, match=r"metrics named \['sparsity'\]. Rename"):
         fit(model, [SparsityLogger(tmp_path, update_freq)])

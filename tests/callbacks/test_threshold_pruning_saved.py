@@ -84,7 +84,7 @@ def test_restored_weights_of_an_epoch_before_stay_as_they_were(order):
     )
     pruning, watch = hold(at=2), Watch()
     model = net(optimizers.Adam(0.01))
-    with pytest.warns(UserWarning, match="stay as they were set"):
+    with pytest.warns(UserWarning, match="They are left unchanged"):
         fit(model, [*[pruning, best][::order], watch])
     assert best.best_epoch < 2
     np.testing.assert_array_equal(kernel(model), watch.epochs[best.best_epoch])
