@@ -1,4 +1,4 @@
-"""Which weights go together: for `Pruning(pattern=...)`."""
+"""Patterns for `Pruning(pattern=...)`: which weights are pruned together."""
 
 from kerasreg._pruning.patterns.base import Pattern
 from kerasreg._pruning.patterns.blocks import Block

@@ -1,4 +1,4 @@
-"""How sparse, and when: for `Pruning(schedule)`."""
+"""Schedules for `Pruning(schedule)`: the sparsity over time."""
 
 from kerasreg._pruning.ramps import Cosine, Linear, Polynomial
 from kerasreg._pruning.schedules import Constant, Function, Hold, OneShot

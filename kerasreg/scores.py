@@ -1,4 +1,4 @@
-"""Which weights go first: for `Pruning(score=...)`."""
+"""Scores for `Pruning(score=...)`: the lowest ones are pruned first."""
 
 from kerasreg._pruning.scores.base import Score
 from kerasreg._pruning.scores.measured import SNIP, Activation

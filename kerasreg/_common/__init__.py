@@ -1,1 +1,1 @@
-"""What every folder uses: warnings, texts, the console, batches of any kind of data."""
+"""Shared utilities: validation, warnings, texts, reports, batches of data."""

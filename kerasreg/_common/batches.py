@@ -1,4 +1,4 @@
-"""The one door for data: everything that `fit` takes, in batches that can be read again."""
+"""Data in every form that `fit` accepts, as batches that can be read repeatedly."""
 
 import itertools
 import math
@@ -9,23 +9,23 @@ from keras import ops
 
 from kerasreg._common import validation
 
-#: A generator that gives more batches than this counts as one that does not end.
+#: A generator with more batches than this is treated as infinite.
 _MOST = 2_000
 _TAKES = (
-    "arrays, DataFrames, or, as `x` alone, batches: a `tf.data.Dataset`, `PyDataset`, loader of "
-    "torch or grain, or a generator that ends"
+    "arrays or DataFrames, or batches as `x` alone: a `tf.data.Dataset`, a `PyDataset`, a data "
+    "loader of torch or grain, or a finite generator"
 )
 
 
 class Batches:
-    """Batches as equal as possible, each `(x, y, sample_weight)` for `train_on_batch`.
+    """Batches `(x, y, sample_weight)`; those of arrays have sizes as equal as possible.
 
     Args:
-        x, y, sample_weight: arrays, DataFrames or nested structures of these, or `x` alone as
-            batches: `tf.data.Dataset`, `PyDataset`, the loaders of torch and grain, any iterable.
-            A generator is read once and kept.
-        batch_size: samples per batch of arrays; None is all in one.
-        caller: who asks, for error messages.
+        x, y, sample_weight: arrays, DataFrames or nested structures of these; or `x` alone as
+            batches: a `tf.data.Dataset`, a `PyDataset`, a data loader of torch or grain, or any
+            iterable. A generator is read once and its batches are kept.
+        batch_size: the maximum number of samples per batch of arrays; None for all in one batch.
+        caller: the name of the function that needs the data, for error messages.
     """
 
     def __init__(self, x, y, sample_weight, batch_size, caller):
@@ -45,7 +45,7 @@ class Batches:
 
     @property
     def are_arrays(self):
-        """Whether they are parts of arrays, and not batches that somebody else has made."""
+        """Whether the batches are slices of arrays; otherwise the user has made the batches."""
         return self._arrays
 
     def __len__(self):
@@ -65,7 +65,7 @@ class Batches:
 
 
 def as_arrays(data):
-    """DataFrames, Series and lists of numbers become arrays; all else stays as it is."""
+    """Converts DataFrames, Series and lists of numbers to arrays; other data are unchanged."""
     is_numbers = isinstance(data, (list, tuple)) and len(data) > 0
     if is_numbers and all(
         isinstance(each, (bool, int, float)) for each in keras.tree.flatten(data)
@@ -77,7 +77,7 @@ def as_arrays(data):
             return each
         array = each.to_numpy()
         if array.dtype == object:
-            # Columns of several types, or numbers that may be missing.
+            # Columns of several dtypes, or with missing numbers.
             array = each.to_numpy(dtype="float32")
         return array
 
@@ -85,32 +85,32 @@ def as_arrays(data):
 
 
 def is_batches(data):
-    """Whether data is batches, and not arrays or a structure of these."""
+    """Returns whether data consists of batches, rather than arrays or a structure of these."""
     is_dataset = isinstance(data, keras.utils.PyDataset) or hasattr(data, "__iter__")
     return is_dataset and not isinstance(data, (str, bytes, list, tuple, dict))
 
 
 def never_ends(data):
-    """Whether data says of itself that it does not end."""
+    """Returns whether data is declared as infinite."""
     if isinstance(data, keras.utils.PyDataset):
         return data.num_batches is None
-    # What `tf.data` calls infinite is -1.
+    # `tf.data.INFINITE_CARDINALITY` is -1.
     return hasattr(data, "cardinality") and int(data.cardinality()) == -1
 
 
 def each_batch(data, steps=None):
-    """`(x, y, sample_weight)` of every batch, in tensors of this backend or in arrays."""
+    """Yields `(x, y, sample_weight)` of every batch, as tensors of this backend or arrays."""
     batches = data
     if isinstance(data, keras.utils.PyDataset):
         batches = map(data.__getitem__, range(data.num_batches or steps))
     for batch in batches:
-        # A loader of torch gives lists where others give tuples.
+        # Data loaders of torch return lists instead of tuples.
         parts = keras.utils.unpack_x_y_sample_weight(batch)
         yield keras.tree.map_structure(_as_tensor, as_arrays(parts))
 
 
 def samples_in(batch):
-    """The number of samples in a batch."""
+    """Returns the number of samples in a batch."""
     return len(next(each for each in keras.tree.flatten(batch[0]) if each is not None))
 
 
@@ -118,13 +118,13 @@ def _as_tensor(each):
     if each is None or ops.is_tensor(each):
         return each
     if hasattr(each, "detach"):
-        # A tensor of torch may be on a device.
+        # Tensors of torch may be on a device.
         each = each.detach().cpu()
     return np.asarray(each)
 
 
 def _readable_again(data, caller):
-    """The data itself, or the batches of what can be read only once."""
+    """Returns the data, or a list of its batches if it can be read only once."""
     if isinstance(data, keras.utils.PyDataset) or iter(data) is not data:
         return data
     kept = list(itertools.islice(data, _MOST + 1))
@@ -134,7 +134,7 @@ def _readable_again(data, caller):
 
 
 def _count(data, caller):
-    """The number of batches."""
+    """Returns the number of batches."""
     if never_ends(data):
         raise ValueError(_endless(caller, data))
     count = data.num_batches if isinstance(data, keras.utils.PyDataset) else _length(data)
@@ -144,17 +144,17 @@ def _count(data, caller):
             raise ValueError(_endless(caller, data))
     if not count:
         raise ValueError(
-            f"`{caller}` needs data. Received: {type(data).__name__} without a batch. A generator "
-            "that was used up before gives none."
+            f"`{caller}` needs data. Received: {type(data).__name__} without batches. If it is a "
+            "generator that was used before, create a new one."
         )
     return count
 
 
 def _endless(caller, data):
     return (
-        f"`{caller}` needs batches with a known number, because it takes the mean over all of "
-        f"them. Received: {type(data).__name__}, which does not end or gives more than {_MOST} "
-        "batches of an unknown number. Take some: `dataset.take(100)`, "
+        f"`{caller}` needs a finite number of batches, because it computes the mean over all of "
+        f"them. Received: {type(data).__name__}, which is infinite, or has an unknown number of "
+        f"more than {_MOST} batches. Pass some of them: `dataset.take(100)`, or "
         "`itertools.islice(generator, 100)`."
     )
 
@@ -172,7 +172,7 @@ def _samples_and_batches(arrays, batch_size):
 
 
 def _length(batches):
-    """The number of batches, or None where it is unknown."""
+    """Returns the number of batches, or None if it is unknown."""
     try:
         return len(batches)
     except TypeError:

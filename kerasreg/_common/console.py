@@ -1,4 +1,4 @@
-"""Tables on the terminal, or as plain text."""
+"""Printing of tables, on the terminal or as plain text."""
 
 import io
 
@@ -9,9 +9,9 @@ _OPTIONS = {"markup": False, "emoji": False, "highlight": False}
 
 
 def show(renderable, print_fn=None):
-    """Print in colour, or call `print_fn` once with the plain text.
+    """Prints in colour, or calls `print_fn` once with the plain text.
 
-    What goes into a file or a pipe is as wide as it needs to be.
+    Output to a file or a pipe is not limited in width.
     """
     if print_fn is None:
         console = Console(**_OPTIONS)
@@ -23,7 +23,7 @@ def show(renderable, print_fn=None):
 
 
 def as_text(renderable):
-    """Anything that rich can print, without colour."""
+    """Returns the plain text of anything that rich can print."""
     console = Console(file=io.StringIO(), width=_UNLIMITED, color_system=None, **_OPTIONS)
     console.print(renderable)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())

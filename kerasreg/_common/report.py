@@ -1,4 +1,4 @@
-"""The base of all reports: terminal, text, Markdown, HTML and JSON."""
+"""The base class of all reports."""
 
 import math
 from abc import ABC, abstractmethod
@@ -13,27 +13,27 @@ from kerasreg._common.sheet import Sheet
 
 
 class Report(ABC):
-    """The base of all results that are tables. A notebook shows them as such."""
+    """The base class of results that are tables; notebooks display them as HTML."""
 
     @abstractmethod
     def _sheet(self, width: int | None = None) -> Sheet:
-        """The contents.
+        """Returns the contents of the table.
 
         Args:
-            width: how many characters there is room for; None for Markdown and HTML, which have
-                room for all columns and exact numbers.
+            width: the available number of characters; None for Markdown and HTML, which get all
+                columns and exact numbers.
         """
 
     def print(self, print_fn: Callable[[str], object] | None = None) -> None:
-        """Print this as a table, in colour, or call `print_fn` once with it as plain text."""
+        """Prints the table in colour, or calls `print_fn` once with its plain text."""
         show(self, print_fn)
 
     def to_dict(self) -> dict[str, Any]:
-        """All numbers as plain Python values, ready for JSON; NaN and infinity become None."""
+        """Returns all values as plain Python values for JSON; NaN and infinity become None."""
         return plain_values(asdict(self))  # type: ignore[call-overload]
 
     def to_markdown(self) -> str:
-        """The table in Markdown, and what else is known as a list."""
+        """Returns the table in Markdown, followed by the notes as a list."""
         return self._sheet().markdown()
 
     def __str__(self):
@@ -47,7 +47,7 @@ class Report(ABC):
 
 
 def plain_values(values: Any) -> Any:
-    """Nested values with dicts, lists and numbers of Python only.
+    """Converts nested values to dicts, lists and numbers of Python.
 
     >>> plain_values({"shape": (2, np.int64(3)), "max": math.nan})
     {'shape': [2, 3], 'max': None}

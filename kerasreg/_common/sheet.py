@@ -1,4 +1,4 @@
-"""A table with lines below it, drawn for a terminal, as Markdown and as HTML."""
+"""A table with notes, rendered for a terminal, as Markdown and as HTML."""
 
 import html
 import re
@@ -11,18 +11,18 @@ from rich.table import Table
 from rich.text import Text
 
 _CODE = re.compile(r"(`[^`]*`)")
-# No colours but those of the page: it may be light or dark.
+# Only the colours of the page are used, because it may be light or dark.
 _CELL = "padding: 0.1em 0.8em; text-align: {align}; vertical-align: top"
 _RULE = "; border-bottom: 1px solid currentColor"
 
 
 def left(*names: str) -> tuple[tuple[str, str], ...]:
-    """Columns of text, that may be folded."""
+    """Returns left-aligned columns of text, which may be wrapped."""
     return tuple((name, "left") for name in names)
 
 
 def right(*names: str) -> tuple[tuple[str, str], ...]:
-    """Columns of numbers, that stay whole."""
+    """Returns right-aligned columns of numbers, which are not wrapped."""
     return tuple((name, "right") for name in names)
 
 
@@ -31,12 +31,12 @@ class Sheet:
     """The contents of a table, as text.
 
     Attributes:
-        title: one line.
-        columns: their names and sides, of `left` and `right`.
-        rows: one text per column each.
-        total: the last row, set apart; None for none.
-        notes: what is written below; a note may have several lines.
-        marked: the numbers of the rows that are emphasized.
+        title: the title, one line.
+        columns: the names and alignments of the columns, from `left` and `right`.
+        rows: the rows, each with one text per column.
+        total: a last row that is set apart, or None.
+        notes: texts below the table; a note may have several lines.
+        marked: the indices of the rows to emphasize.
     """
 
     title: str
@@ -47,7 +47,7 @@ class Sheet:
     marked: frozenset[int] = frozenset()
 
     def rich(self) -> Iterator[RenderableType]:
-        """The table and the notes, for rich. `Text`, because brackets in names are no markup."""
+        """Yields the table and the notes for rich, as `Text`, so that brackets are not markup."""
         title = Text(self.title, style="table.title")
         table = Table(title=title, box=SIMPLE, title_justify="left", padding=(0, 1, 0, 0))
         for name, align in self.columns:
@@ -64,7 +64,7 @@ class Sheet:
         yield from map(Text, self.notes)
 
     def markdown(self) -> str:
-        """A table, and a list of the notes."""
+        """Returns a Markdown table, followed by a list of the notes."""
         lines = ["---:" if align == "right" else "---" for _, align in self.columns]
         rows = [list(map(_markdown_cell, row)) for row in self._all_rows()]
         table = [[_markdown_cell(name) for name, _ in self.columns], lines, *rows]
@@ -73,7 +73,7 @@ class Sheet:
         return f"{text}\n\n{notes}" if notes else text
 
     def html(self) -> str:
-        """A table, and a list of the notes, without scripts and colours of their own."""
+        """Returns an HTML table and a list of the notes, without scripts or colours."""
         head = self._html_row("th", [name for name, _ in self.columns], _RULE)
         rows = [
             self._html_row("td", row, "; font-weight: bold" if place in self.marked else "")
@@ -116,6 +116,6 @@ def _markdown_cell(text):
 
 
 def _markdown_note(text):
-    # What is in backticks stays code.
+    # Text in backticks is code, and is not escaped.
     parts = _CODE.split(text)
     return "".join(part if _CODE.fullmatch(part) else _markdown(part) for part in parts)

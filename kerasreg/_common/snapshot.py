@@ -1,4 +1,4 @@
-"""Copies of the values of variables, to set them again."""
+"""Copies of the values of variables, to restore them later."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from keras import ops
 
 
 class Snapshot:
-    """The values that variables have when it is made.
+    """A copy of the current values of variables.
 
     Args:
         variables: Keras variables.
@@ -17,18 +17,18 @@ class Snapshot:
 
     def __init__(self, variables: Iterable[keras.Variable]):
         self.variables = list(variables)
-        # A copy: on the CPU, the array of a variable may be its own memory.
+        # A copy is needed: on the CPU, the array may share memory with the variable.
         self.values = [np.array(ops.convert_to_numpy(variable)) for variable in self.variables]
 
     def restore(self) -> None:
-        """Set the variables to these values."""
+        """Sets the variables to these values."""
         for variable, value in zip(self.variables, self.values, strict=True):
             variable.assign(value)
 
 
 @contextlib.contextmanager
 def unchanged(variables: Iterable[keras.Variable]) -> Iterator[Snapshot]:
-    """Inside, variables may change; on leaving, they have their values of before."""
+    """A context at whose end the variables get their previous values back."""
     before = Snapshot(variables)
     try:
         yield before
@@ -38,7 +38,7 @@ def unchanged(variables: Iterable[keras.Variable]) -> Iterator[Snapshot]:
 
 @contextlib.contextmanager
 def unchanged_by_errors(variables: Iterable[keras.Variable]) -> Iterator[Snapshot]:
-    """As `unchanged`, but only if an exception leaves the context."""
+    """A context that gives the variables their previous values back after an exception."""
     before = Snapshot(variables)
     try:
         yield before

@@ -1,20 +1,20 @@
-"""Lists in messages, short enough to be read."""
+"""Short lists for messages."""
 
 import difflib
 import re
 
 
 def listed(texts, limit=5):
-    """The first few of some texts, and how many more there are."""
+    """Joins the first few texts, and says how many more there are."""
     texts = list(map(str, texts))
     more = [f"{len(texts) - limit} more"] if len(texts) > limit else []
     return ", ".join([*texts[:limit], *more])
 
 
 def nearest(pattern, paths, names="paths", limit=10):
-    """What a message says of the paths that a regular expression could have meant.
+    """Returns, for a message, the paths that a regular expression may have been meant to match.
 
-    All of them if they are few, else those that look most like it.
+    These are all paths if they are few, otherwise those that are most similar to it.
 
     >>> nearest("b", ["a", "b"])
     "the paths are ['a', 'b']"
@@ -28,7 +28,7 @@ def nearest(pattern, paths, names="paths", limit=10):
 
 
 def _likeness(wanted, path):
-    """How much of a path, or of a part of it as deep as the wanted one, is the same."""
+    """Returns the similarity to a path, or to the most similar part of it of equal depth."""
     names, depth = path.split("/"), wanted.count("/") + 1
     parts = ["/".join(names[start : start + depth]) for start in range(len(names) - depth + 1)]
     matcher = difflib.SequenceMatcher(b=wanted, autojunk=False)

@@ -1,7 +1,7 @@
-"""Checks of arguments: plain Python values, or a `ValueError` in one format.
+"""Validation of arguments.
 
-Each function returns the value as the plain Python value it is. Numbers may be those of Python or
-NumPy, or tensors without axes; bools, strings, NaN and infinity are no numbers.
+Each function returns a plain Python value, or raises a `ValueError` in one common format. Numbers
+may be those of Python or NumPy, or scalar tensors. Bools, strings, NaN and infinity are rejected.
 """
 
 import math
@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 
 def invalid(name: str, value: Any, expected: str) -> ValueError:
-    """The error for a bad argument, to be raised.
+    """Returns the error for an invalid argument, to be raised by the caller.
 
     >>> raise invalid("axis", 1.5, "an int")
     Traceback (most recent call last):
@@ -36,14 +36,14 @@ def number(
     meaning: str | None = None,
     none: str | None = None,
 ) -> Any:
-    """A finite number in a range, as a float.
+    """Returns a finite number in a range, as a float.
 
     Args:
-        value: the argument.
-        name: its name.
+        value: the value of the argument.
+        name: the name of the argument.
         at_least, above, at_most, below: the bounds.
-        meaning: what the number stands for, where the name does not say it.
-        none: what None stands for, where it is allowed; None is returned as it is.
+        meaning: the meaning of the number, for the message.
+        none: the meaning of None, if it is allowed; None is then returned.
     """
     if none is not None and value is None:
         return None
@@ -64,7 +64,7 @@ def integer(
     meaning: str | None = None,
     none: str | None = None,
 ) -> Any:
-    """An int in a range. The arguments are those of `number`."""
+    """Returns an int in a range. The arguments are those of `number`."""
     if none is not None and value is None:
         return None
     found = _scalar(value)
@@ -76,17 +76,17 @@ def integer(
 
 
 def is_integer(value: Any) -> bool:
-    """Whether this is an int of Python or NumPy, and no bool."""
+    """Returns whether this is an int of Python or NumPy, but not a bool."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Whether this is a real number of Python or NumPy, and no bool; NaN and infinity are."""
+    """Returns whether this is a real number of Python or NumPy (including NaN), but not a bool."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def choice(value: _T, name: str, choices: Collection[_T], meaning: str | None = None) -> _T:
-    """One of some strings."""
+    """Returns one of several strings."""
     if not isinstance(value, str) or value not in choices:
         listed = " or ".join(f'"{each}"' for each in choices)
         expected = listed if len(choices) < 3 else f"one of {list(choices)}"
@@ -95,21 +95,21 @@ def choice(value: _T, name: str, choices: Collection[_T], meaning: str | None = 
 
 
 def flag(value: Any, name: str, meaning: str | None = None) -> bool:
-    """A bool of Python or NumPy."""
+    """Returns a bool of Python or NumPy."""
     if not isinstance(value, (bool, np.bool_)):
         raise invalid(name, value, _explained("True or False", meaning))
     return bool(value)
 
 
 def function(value: Callable, name: str) -> Callable:
-    """What can be called."""
+    """Returns a callable."""
     if not callable(value):
         raise invalid(name, value, "callable")
     return value
 
 
 def expression(value: str | None, name: str, is_key: bool = False) -> str | None:
-    """A regular expression, or None; with `is_key`, a key of the dict of this name."""
+    """Returns a regular expression or None; with `is_key`, a key of the dict of this name."""
     if value is None and not is_key:
         return None
     try:
@@ -123,7 +123,7 @@ def expression(value: str | None, name: str, is_key: bool = False) -> str | None
 
 
 def _scalar(value):
-    """The number in an array or tensor without axes; anything else as it is."""
+    """Returns the number in a scalar array or tensor; other values are returned unchanged."""
     kind = re.search(r"(int|float)\d", str(getattr(value, "dtype", "")))
     if kind is None or len(getattr(value, "shape", (0,))) > 0:
         return value

@@ -1,4 +1,4 @@
-"""Warnings that point at the line of the user's own code."""
+"""Warnings that point to a line of the user's code."""
 
 import contextlib
 import sys
@@ -15,13 +15,13 @@ _LIBRARIES = frozenset(
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the innermost line outside of kerasreg, Keras and the backends.
+    """Warns at the innermost line outside kerasreg, Keras and the backends.
 
-    Most callbacks of ours are called by Keras, and a warning that points into Keras does not say
-    which `fit` it is about.
+    Callbacks are called by Keras, and a warning that points into Keras does not show which `fit` it
+    refers to.
 
     Args:
-        message: the text.
+        message: the text of the warning.
         category: the class of the warning.
     """
     frame = _users_frame()
@@ -37,16 +37,16 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 @contextlib.contextmanager
 def noted(what: str, told: set[str] | None = None) -> Iterator[None]:
-    """A warning in place of any exception inside: advice and logs never stop a training.
+    """Turns exceptions inside the context into warnings: advice and logs never stop a training.
 
     Args:
-        what: that failed, as the subject of a sentence.
-        told: a set of those that were warned about already; this one is added.
+        what: the task that may fail, as the subject of a sentence.
+        told: the tasks that were warned about already; they are not warned about again.
     """
     try:
         yield
     except Warning:
-        # Who turns warnings into errors wants them.
+        # The user has turned warnings into errors.
         raise
     except Exception as error:
         is_new = told is None or what not in told
@@ -54,14 +54,14 @@ def noted(what: str, told: set[str] | None = None) -> Iterator[None]:
             told.add(what)
         if is_new:
             reason = f"{type(error).__name__}: {error}"
-            warn(f"{what} failed, and the training goes on without it. {reason}", RuntimeWarning)
+            warn(f"{what} failed; the training continues without it. {reason}", RuntimeWarning)
 
 
 def _users_frame():
     innermost = frame = sys._getframe(1)
     while frame is not None and _is_library(frame):
         innermost, frame = frame, frame.f_back
-    # Everything is a library's where a test of Keras runs our callbacks, or in another thread.
+    # All frames are of libraries in another thread, or in a test of Keras.
     return innermost if frame is None else frame
 
 

@@ -143,7 +143,7 @@ def rewind(model: keras.Model, weights: Sequence[np.ndarray] | str | os.PathLike
         if isinstance(error, ValueError) or not isinstance(error, Exception):
             raise
         raise ValueError(
-            f"`kerasreg.rewind` could not set these weights, and did not change the model: {error}. "
+            f"`kerasreg.rewind` could not set the weights, and did not change the model: {error}. "
             "Pass what `model.get_weights()` returned, or the path of a file that "
             "`model.load_weights` reads."
         ) from error

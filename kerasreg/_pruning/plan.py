@@ -156,7 +156,7 @@ def planned(targets, counts, masks=None, bound=None):
         if target.path in (bound or {}):
             stays = bound[target.path]
             verb = "remains" if stays == 1 else "remain"
-            remarks.append(f"{stays} {verb} due to `min_units`")
+            remarks.append(f"{stays} {verb} due to `min_units`: the scope would leave fewer")
         rows[target.path] = PlannedVariable(
             *(target.path, target.shape, target.weights, units.count, count, zeros),
             "; ".join(remarks) or None,

@@ -1,4 +1,4 @@
-"""Schedules that rise from an initial to a final sparsity."""
+"""Schedules that increase the sparsity from an initial to a final value."""
 
 import math
 
@@ -7,7 +7,7 @@ from kerasreg._pruning.timeline import Schedule, validate_sparsity
 
 
 class _Ramp(Schedule):
-    """From an initial to a final sparsity."""
+    """The base class of schedules from an initial to a final sparsity."""
 
     is_ramp = True
 
@@ -26,31 +26,37 @@ class _Ramp(Schedule):
         if self.initial_sparsity > self.final_sparsity:
             raise ValueError(
                 "`initial_sparsity` must not be above `final_sparsity`, because pruned weights "
-                f"stay zero. Received: {initial_sparsity!r} and {final_sparsity!r}"
+                f"stay zero. Received: initial_sparsity={initial_sparsity!r}, "
+                f"final_sparsity={final_sparsity!r}"
             )
 
     def sparsity(self, step, begin, end):
         progress = (step - begin) / (end - begin) if end > begin else 1.0
         gap = self.final_sparsity - self.initial_sparsity
-        # In this order the end is exact.
+        # In this order, the final sparsity has no rounding error.
         return self.final_sparsity - gap * self._rest(progress)
 
     def _rest(self, progress):
-        """How much of the way is left, from 1 to 0, when this fraction of the time is over."""
+        """Returns the fraction of the increase that remains, from 1 to 0, at this progress."""
         raise NotImplementedError
 
 
 class Polynomial(_Ramp):
-    """`final + (initial - final) * (1 - p)^power`, `p` being the progress from 0 to 1.
+    """A sparsity of `final + (initial - final) * (1 - p)^power`, where `p` is the progress.
 
-    Fast while there is much to spare, slow towards the end. With the power of 3, the schedule of
-    Zhu & Gupta (2017), "To prune, or not to prune".
+    The progress `p` is 0 at `begin_step` and 1 at `end_step`. With `power` above 1, the sparsity
+    rises fast at first, when many weights are redundant, and slowly towards the end.
 
     Args:
         final_sparsity: the fraction of the weights that is zero at the end, from 0.0 to 1.0.
-        initial_sparsity: the fraction at `begin_step`.
-        power: above 0; 1 is linear.
+        initial_sparsity: the fraction that is zero from `begin_step` on, at most `final_sparsity`.
+        power: the exponent, above 0; 1 makes the schedule linear.
         begin_step, end_step, frequency, unit: see `Schedule`.
+
+    Raises:
+        ValueError: for invalid arguments.
+
+    Source: Zhu & Gupta (2017), "To Prune, or Not to Prune", with a power of 3.
 
     Example:
 
@@ -77,12 +83,17 @@ class Polynomial(_Ramp):
 
 
 class Linear(_Ramp):
-    """`initial + (final - initial) * p`, `p` being the progress from 0 to 1.
+    """A sparsity of `initial + (final - initial) * p`, where `p` is the progress.
+
+    The progress `p` is 0 at `begin_step` and 1 at `end_step`.
 
     Args:
         final_sparsity: the fraction of the weights that is zero at the end, from 0.0 to 1.0.
-        initial_sparsity: the fraction at `begin_step`.
+        initial_sparsity: the fraction that is zero from `begin_step` on, at most `final_sparsity`.
         begin_step, end_step, frequency, unit: see `Schedule`.
+
+    Raises:
+        ValueError: for invalid arguments.
 
     Example:
 
@@ -95,12 +106,18 @@ class Linear(_Ramp):
 
 
 class Cosine(_Ramp):
-    """`initial + (final - initial) * (1 - cos(pi * p)) / 2`: slow at both ends.
+    """A sparsity of `initial + (final - initial) * (1 - cos(pi * p)) / 2`, for a progress `p`.
+
+    The progress `p` is 0 at `begin_step` and 1 at `end_step`. The sparsity rises slowly at both
+    ends.
 
     Args:
         final_sparsity: the fraction of the weights that is zero at the end, from 0.0 to 1.0.
-        initial_sparsity: the fraction at `begin_step`.
+        initial_sparsity: the fraction that is zero from `begin_step` on, at most `final_sparsity`.
         begin_step, end_step, frequency, unit: see `Schedule`.
+
+    Raises:
+        ValueError: for invalid arguments.
 
     Example:
 

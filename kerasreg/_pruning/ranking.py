@@ -1,4 +1,4 @@
-"""Choose the weakest of many numbers, exactly as many as wanted, in NumPy."""
+"""Exact selection of the lowest scores, in NumPy."""
 
 import math
 
@@ -8,7 +8,7 @@ _SAMPLE = 16_384
 
 
 def weakest(scores, count):
-    """A bool array: True for the `count` lowest scores. Of equal ones, the first come first."""
+    """Returns a bool array that is True for the `count` lowest scores; ties go to the first."""
     if count >= scores.size:
         return np.ones(scores.size, bool)
     limit = _kth(scores, count) if count > 0 else -np.inf
@@ -19,7 +19,7 @@ def weakest(scores, count):
 
 
 def strongest_stay(scores, count):
-    """The scores, with infinity for the `count` highest of what is not dead already."""
+    """Returns the scores with infinity for the `count` highest, except those of pruned units."""
     if not count:
         return scores
     scores = np.array(scores, np.promote_types(scores.dtype, "float32"))
@@ -29,9 +29,14 @@ def strongest_stay(scores, count):
 
 
 def nearest_count(scores, sizes, sparsity):
-    """How many of the weakest units come nearest to this fraction of all weights; half counts up.
+    """Returns how many of the weakest units to prune to come nearest to a fraction of all weights.
 
-    `sizes` are the numbers of weights in the units, an array of the shape of `scores`.
+    Halves are rounded up.
+
+    Args:
+        scores: an array of shape `(units,)`.
+        sizes: the number of weights in each unit, an array of shape `(units,)`.
+        sparsity: the fraction of all weights.
     """
     wanted = sparsity * int(sizes.sum())
     if (sizes == sizes[0]).all():
@@ -43,10 +48,10 @@ def nearest_count(scores, sizes, sparsity):
 
 
 def _kth(scores, count):
-    """The `count`-th lowest score."""
+    """Returns the `count`-th lowest score."""
     if scores.size > 8 * _SAMPLE:
-        # A sample tells about where it is: then only what lies there must be ordered, without
-        # infinities, which are many equal ones that take long to order.
+        # A sample shows about where it is, so that only scores near it must be partitioned.
+        # Infinite scores are left out: partitioning many equal numbers is slow.
         sample = np.sort(scores[:: scores.size // _SAMPLE])
         place = count * sample.size / scores.size
         margin = 4 * np.sqrt(sample.size)

@@ -1,4 +1,4 @@
-"""Dynamic sparsity: weak weights go, and as many dead ones get another chance."""
+"""Dynamic sparsity: weak weights are pruned, and as many pruned weights regrow."""
 
 import math
 import zlib
@@ -12,26 +12,27 @@ _NAMES = ("gradient", "random")
 
 
 class Regrow:
-    """At every pruning but the first, replace a fraction of the units that are alive.
+    """Exchanges a fraction of the non-zero units for pruned ones, at every pruning but the first.
 
-    `"gradient"` takes the dead units with the largest gradient (RigL: Evci et al., 2020),
-    `"random"` any (SET: Mocanu et al., 2018). New weights start at zero. The fraction falls to 0
-    like a cosine until the end of the schedule.
+    `"gradient"` chooses the pruned units with the largest gradient (RigL: Evci et al., 2020),
+    `"random"` chooses among them at random (SET: Mocanu et al., 2018). Regrown weights start at
+    zero. The fraction decreases to 0 along a cosine until the end of the schedule.
     """
 
     def __init__(self, by, fraction, pattern, hold, seed=0):
         self.by = validation.choice(by, "regrow", _NAMES)
         if pattern.no_regrowth is not None:
-            raise ValueError(f"{pattern.no_regrowth}. Leave one of the two out.")
+            raise ValueError(f"{pattern.no_regrowth}. Remove `regrow`, or use another pattern.")
         if not hold:
             raise ValueError(
-                "`regrow` says which weights come back; with `hold=False` all do. Leave one out."
+                "`regrow` chooses which pruned weights may grow again, but with `hold=False` all "
+                "of them may. Remove one of the two arguments."
             )
         self._fraction, self._seed = fraction, seed
 
     def fraction(self, step, timeline):
-        """The fraction of the units that are replaced in this step."""
-        # Before the first pruning there is nothing to learn from.
+        """Returns the fraction of the units that are exchanged in this step."""
+        # At the first pruning, there are no pruned units to exchange.
         if not timeline.begin < step < timeline.end:
             return 0.0
         if math.isinf(timeline.end):
@@ -40,7 +41,7 @@ class Regrow:
         return self._fraction * (1 + math.cos(math.pi * progress)) / 2
 
     def replaced(self, targets, scores, alive, gradients, fraction, step):
-        """New masks `{id(variable): alive}`, as dense, which differ in a fraction of the units."""
+        """Returns masks `{id(variable): alive}` of the same sparsity with a fraction exchanged."""
         gradients, found = gradients or {}, {}
         for target, score in zip(targets, scores, strict=True):
             key = id(target.variable)

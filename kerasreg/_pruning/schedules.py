@@ -1,4 +1,4 @@
-"""Schedules that do not rise step by step, and what may be passed as a schedule."""
+"""Schedules that are not ramps, and the conversion of arguments to schedules."""
 
 import math
 from collections.abc import Callable
@@ -11,12 +11,16 @@ from kerasreg._pruning.timeline import Schedule, validate_sparsity
 class Constant(Schedule):
     """The same sparsity from `begin_step` on.
 
-    Every `frequency` steps the weights are chosen anew, which matters with `regrow` or
-    `hold=False`; otherwise what was pruned first stays.
+    With `regrow` or `hold=False`, the weights to prune are chosen again every `frequency` steps;
+    otherwise the first choice is kept. Without an `end_step`, the last pruning is at three quarters
+    of the run, or there is none if the length of the run is unknown.
 
     Args:
         sparsity: the fraction of the weights that is zero, from 0.0 to 1.0.
         begin_step, end_step, frequency, unit: see `Schedule`.
+
+    Raises:
+        ValueError: for invalid arguments.
 
     Example:
 
@@ -43,12 +47,15 @@ class Constant(Schedule):
 
 
 class OneShot(Schedule):
-    """All at once, after `step` steps; 0 is before the first one.
+    """A single pruning after `step` optimizer steps.
 
     Args:
         sparsity: the fraction of the weights that is zero from then on, from 0.0 to 1.0.
-        step: when.
-        unit: what `step` counts, see `Schedule`.
+        step: when to prune; 0 is before the first step.
+        unit: the unit of `step`, see `Schedule`.
+
+    Raises:
+        ValueError: for invalid arguments.
 
     Example:
 
@@ -65,13 +72,16 @@ class OneShot(Schedule):
 
 
 class Function(Schedule):
-    """Any function from the number of finished steps to a sparsity.
+    """A sparsity that a function computes from the number of finished steps.
 
     Args:
-        function: takes an int, the steps of the optimizer in this run, and returns a float from
-            0.0 to 1.0.
-        begin_step, end_step, frequency, unit: see `Schedule`; without an `end_step` it goes on to
-            the end of the run.
+        function: takes an int, the number of finished optimizer steps of this run, and returns a
+            float from 0.0 to 1.0.
+        begin_step, end_step, frequency, unit: see `Schedule`. Without an `end_step`, the schedule
+            continues to the end of the run.
+
+    Raises:
+        ValueError: for invalid arguments; in training, for a sparsity outside of 0.0 to 1.0.
 
     Example:
 
@@ -103,9 +113,10 @@ class Function(Schedule):
 
 
 class Hold(Schedule):
-    """Prunes nothing: what is zero when the fit starts stays zero.
+    """A schedule that prunes nothing, but keeps the weights that are zero at the start at zero.
 
-    For fine-tuning what `kerasreg.prune`, another library or an earlier fit has pruned.
+    Use it to fine-tune a model that was pruned by `kerasreg.prune`, another library or an earlier
+    fit.
 
     Example:
 
@@ -123,7 +134,7 @@ class Hold(Schedule):
 
 
 def standardize_schedule(schedule):
-    """A `Schedule` from what users may pass: a sparsity, a function, or a schedule."""
+    """Returns the `Schedule` of an argument: a sparsity, a function or a schedule."""
     if isinstance(schedule, Schedule):
         return schedule
     if validation.is_number(schedule):

@@ -1,4 +1,4 @@
-"""How the zeros are shared out among the variables, in NumPy."""
+"""The distribution of zeros over the variables, in NumPy."""
 
 import math
 import re
@@ -14,16 +14,16 @@ NAMES = ("layer", "global", "erk")
 
 
 class Scope:
-    """How many units of each variable are pruned at a sparsity.
+    """Determines how many units of each variable are pruned at a sparsity.
 
     Args:
         given: `"layer"`: the same fraction of every variable. `"global"`: the units with the lowest
-            scores of all variables together. `"erk"`: the Erdos-Renyi-Kernel shares of Evci et al.
-            (2020): a variable keeps weights in proportion to the sum of its axes over their
-            product, so that small layers stay denser. Or a dict from regular expression (searched
-            in paths, first match counts) to the final sparsity of those variables, towards which
-            they rise as the schedule does (at once if that is a function, whose end is unknown);
-            the others have that of the schedule.
+            scores of all variables together. `"erk"`: the Erdos-Renyi-Kernel densities of Evci et
+            al. (2020), which are proportional to the sum of the sizes of a variable's axes over
+            their product, so that small layers are pruned less. Or a dict from regular expression
+            (searched in paths; the first match counts) to the final sparsity of those variables.
+            Their sparsity then rises in proportion to the schedule (or at once if the schedule is a
+            function, whose final value is unknown). Other variables follow the schedule.
     """
 
     def __init__(self, given):
@@ -42,7 +42,7 @@ class Scope:
             raise validation.invalid("scope", given, expected)
 
     def check(self, targets):
-        """Raise where a rule is for no variable."""
+        """Raises a `ValueError` if an expression of the dict matches no variable."""
         paths = [path for target in targets for path in target.paths]
         unused = [
             pattern
@@ -51,14 +51,17 @@ class Scope:
         ]
         if unused:
             raise ValueError(
-                f"`scope` must have expressions that are found in the paths of pruned variables. "
+                f"The keys of `scope` must be found in the paths of pruned variables. "
                 f"Received: {unused}; {nearest(unused[0], paths)}."
             )
 
     def shares(self, targets, sparsity, final):
-        """The sparsity of each target, or None where scores decide.
+        """Returns the sparsity of each target, or None if it depends on the scores.
 
-        `final` is the sparsity at the end of the schedule, or None.
+        Args:
+            targets: the targets.
+            sparsity: the current sparsity of the schedule.
+            final: the final sparsity of the schedule, or None if it is unknown.
         """
         if self.name == "global":
             return None
@@ -75,12 +78,12 @@ class Scope:
 
 
 def weakest_of_all(units, scores, sparsity):
-    """How many units of each variable are among the weakest of all; to the nearest unit.
+    """Returns how many units of each variable are among the weakest of all variables.
 
     Args:
-        units: a `Units` per variable.
-        scores: per variable an array of `(count,)`; what is infinite stays.
-        sparsity: the fraction of all weights.
+        units: one `Units` per variable.
+        scores: one array of shape `(count,)` per variable; units of infinite score are not pruned.
+        sparsity: the fraction of all weights to prune, rounded to the nearest unit.
     """
     ends = np.cumsum([each.count for each in units])
     every = np.concatenate(scores)
@@ -90,7 +93,7 @@ def weakest_of_all(units, scores, sparsity):
 
 
 def _erk(targets, sparsity):
-    """Densities in proportion to `sum(shape) / prod(shape)`, none above 1."""
+    """Returns sparsities with densities proportional to `sum(shape) / prod(shape)`, at most 1."""
     sizes = np.array([math.prod(target.variable.shape) for target in targets], "float64")
     raw = np.array([sum(target.variable.shape) for target in targets]) / sizes
     kept = (1.0 - sparsity) * sizes.sum()

@@ -1,4 +1,4 @@
-"""How far a sparsity can rise while a metric stays within its tolerance: numbers alone."""
+"""The search for the highest sparsity at which a metric stays within a tolerance."""
 
 import math
 
@@ -12,29 +12,29 @@ _HIGH = ("acc", "auc", "precision", "recall", "f1", "iou", "score")
 
 
 class Search:
-    """The first epochs measure the baseline; then each level has some epochs to come near it.
+    """The state of a search: it measures a baseline, and then tries rising sparsities.
 
     Args:
-        levels: the rising sparsities that are tried.
-        epochs: how many epochs each level, and the baseline, has at most.
+        levels: the sparsities to try, in rising order.
+        epochs: the maximum number of epochs for the baseline and for each level.
         tolerance: how much worse than the baseline the metric may be.
-        is_max: whether the metric should be high.
-        baseline: a value of the metric, or None to measure it.
+        is_max: whether a high metric is good.
+        baseline: a value of the metric, or None to measure it in the first epochs.
     """
 
     def __init__(self, levels, epochs, tolerance, is_max, baseline=None):
         self.levels, self._epochs, self._tolerance = levels, epochs, tolerance
         self._is_max = is_max
-        #: The number of the level that is tried; -1 while the baseline is measured.
+        #: The index of the current level; -1 while the baseline is measured.
         self.level = -1
         self.baseline, self._left = baseline, epochs
-        #: The last good sparsity, and whether nothing is left to try.
+        #: The highest good sparsity so far, and whether the search is over.
         self.sparsity, self.is_over = 0.0, False
-        #: `[(epoch, sparsity, value, whether it was good)]`.
+        #: `[(epoch, sparsity, value, is_good)]`.
         self.history = []
 
     def judge(self, epoch, value):
-        """Take the value of an epoch; returns whether the weights of now are the best so far."""
+        """Records the value of an epoch. Returns whether to keep the current weights."""
         self._left -= 1
         if self.level < 0:
             self.history.append((epoch, 0.0, value, True))
@@ -54,19 +54,19 @@ class Search:
         return is_good
 
     def raise_level(self):
-        """Try the next level, or end after the last one."""
+        """Continues with the next level, or ends the search after the last one."""
         self.level += 1
         self._left = self._epochs
         self.is_over = self.is_over or self.level == len(self.levels)
 
     def state(self):
-        """Two arrays from which `resume` goes on."""
+        """Returns two arrays from which `resume` can continue."""
         baseline = math.nan if self.baseline is None else self.baseline
         state = [self.level, self._left, self.sparsity, self.is_over, baseline]
         return np.array(state, "float64"), np.array(self.history, "float64").reshape(-1, 4)
 
     def resume(self, state, history):
-        """Go on from what `state` returned."""
+        """Continues from the arrays that `state` returned."""
         level, left, self.sparsity, is_over, baseline = map(float, state)
         self.level, self._left, self.is_over = int(level), int(left), bool(is_over)
         self.baseline = None if math.isnan(baseline) else baseline
@@ -78,7 +78,7 @@ class Search:
 
 
 def validate_levels(values):
-    """Rising sparsities, or a `ValueError`."""
+    """Returns the sparsities as a list of floats, or raises if they do not rise."""
     levels = [validate_sparsity(value, "sparsities") for value in values]
     if not levels or levels != sorted(set(levels)):
         raise validation.invalid("sparsities", values, "a rising sequence of numbers from 0 to 1")
@@ -86,7 +86,7 @@ def validate_levels(values):
 
 
 def is_max(monitor, mode):
-    """Whether the metric of this name should be high, or a `ValueError` where that is unknown."""
+    """Returns whether a high metric is good, or raises if the name does not determine it."""
     if not isinstance(mode, str) or mode not in ("auto", "max", "min"):
         raise validation.invalid("mode", mode, '"auto", "max" or "min"')
     if mode != "auto":
@@ -97,5 +97,6 @@ def is_max(monitor, mode):
     if any(part in name for part in _HIGH):
         return True
     raise ValueError(
-        f'`mode` must be "max" or "min", because the name of {monitor!r} does not tell which.'
+        '`mode` must be "max" or "min", because the name of the metric does not imply it. '
+        f"Received: mode={mode!r}, monitor={monitor!r}"
     )

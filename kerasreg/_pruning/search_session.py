@@ -1,4 +1,4 @@
-"""Pruning that a search drives, and the last good weights."""
+"""The session of `PruneUntil`: pruning to the level of a search."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ _STATE, _HISTORY, _ZEROS, _GOOD = "until", "until_history", "until_zeros", "unti
 
 
 class SearchSession(PruningSession):
-    """Prunes to the level of a search, and keeps the last good weights, in checkpoints too.
+    """Prunes to the level of a search, and saves the last good weights in checkpoints.
 
     Args:
         search: the `Search`.
@@ -23,7 +23,7 @@ class SearchSession(PruningSession):
         super().__init__(model, optimizer, strategy, caller, scope)
 
     def start(self):
-        """Begin, or go on with the search of a checkpoint."""
+        """Starts the search, or resumes the search of a checkpoint."""
         super().start(Run())
         if not self._resume() and self.search.baseline is not None:
             self._keep()
@@ -31,30 +31,30 @@ class SearchSession(PruningSession):
             self._back_up()
 
     def prune_to_level(self):
-        """Prune if the search has a new level."""
+        """Prunes if the search has a new level."""
         level = self.search.level
         if level > self._pruned_level and not self.search.is_over:
             self.prune(self.search.levels[level], self.done())
             self._pruned_level = level
 
     def judge(self, epoch, value):
-        """Take the value of an epoch: keep these weights if they are the best so far."""
+        """Records the value of an epoch, and keeps its weights if they are the best so far."""
         if self.search.judge(epoch, value):
             self._keep()
         self._back_up()
 
     def restore(self):
-        """Return to the last good weights, if there are any."""
+        """Sets the last good weights, if there are any."""
         if self._good is None:
             return
         for variable, value in zip(self._kept(), self._good, strict=True):
             variable.assign(value)
-        # As Keras does at the end of every fit with `use_ema`.
+        # Keras does the same at the end of every fit with `use_ema`.
         for variable, average in self._averages():
             variable.assign(average)
 
     def lost_zeros(self):
-        """The fraction of zeros if it is lower than in the last good weights, or None."""
+        """Returns the fraction of zeros if it is lower than in the last good weights, else None."""
         zeros = self.zeros()
         return zeros if zeros < self._zeros - 1e-9 else None
 
@@ -67,14 +67,14 @@ class SearchSession(PruningSession):
             self._save(f"{_GOOD}_{number}", value)
 
     def _back_up(self):
-        """What a fit that is killed needs to go on."""
+        """Saves the state of the search in checkpoints."""
         state, history = self.search.state()
         self._save(_STATE, state)
         self._save(_HISTORY, history)
         self._save(_ZEROS, np.array(self._zeros, "float64"))
 
     def _resume(self):
-        """Go on where a checkpoint of this fit was; returns whether there is one."""
+        """Resumes from a checkpoint of this fit. Returns whether there is one."""
         state = self._saved(_STATE)
         if state is None:
             return False
@@ -88,18 +88,18 @@ class SearchSession(PruningSession):
         return True
 
     def _save(self, name, array):
-        """Save an array with every checkpoint of this fit, until another of this name comes."""
+        """Saves an array in every checkpoint of this fit; replaces an earlier one of this name."""
         self._hook.state.arrays[name] = array
 
     def _saved(self, name):
-        """What a checkpoint of this fit brought under this name, or None."""
+        """Returns the array of this name in the restored checkpoint, or None."""
         return self._hook.state.restored.get(name)
 
     def _kept(self):
         return [*self._model.weights, *(average for _, average in self._averages())]
 
     def _averages(self):
-        """`[(variable, its moving average)]` of an optimizer with `use_ema`."""
+        """Returns `[(variable, moving average)]` for optimizers with `use_ema`."""
         found = []
         for variable in self._model.trainable_variables:
             part, index = self._hook.part_of(variable)

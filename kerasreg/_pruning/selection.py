@@ -1,4 +1,4 @@
-"""Which weights a pruning takes: pattern, score and scope together. Runs without training."""
+"""The choice of the weights to prune, by pattern, score and scope together."""
 
 import numpy as np
 from keras import ops
@@ -16,7 +16,7 @@ from kerasreg._pruning.scores.names import standardize_score
 
 
 class Selection:
-    """Pattern, score and scope, the names of what they are for, and how much stays at least."""
+    """The choice of the weights to prune: pattern, score, scope, expressions and `min_units`."""
 
     def __init__(self, pattern, score, scope, include, exclude, min_units=0):
         self.pattern = standardize_pattern(pattern)
@@ -24,62 +24,69 @@ class Selection:
         self.scope = Scope(scope)
         if self.pattern.is_joint and self.scope.name == "erk":
             raise ValueError(
-                "The scope 'erk' takes the shape of each variable, and coupled units and heads are "
-                "parts of several: use 'layer' (the same fraction of each row of the plan), "
-                f"'global', or a dict. Received: scope='erk', pattern={pattern!r}"
+                "The scope 'erk' depends on the shape of each variable, but coupled units and "
+                "heads have weights in several. Use 'layer' (the same fraction of each row of the "
+                f"plan), 'global', or a dict. Received: scope='erk', pattern={pattern!r}"
             )
         validation.expression(include, "include")
         validation.expression(exclude, "exclude")
         self._include, self._exclude = include, exclude
-        meaning = "how many units of every variable stay"
+        meaning = "the number of units that remain in every variable"
         self.min_units = validation.integer(min_units, "min_units", at_least=0, meaning=meaning)
-        #: Paths of variables in which other units stay, so that outputs are reached.
+        #: Paths of variables in which other units were kept, to connect inputs and outputs.
         self.rerouted = []
         self._model, self._paths = None, None
-        #: `{path: how many units stay}`, where otherwise none or fewer than `min_units` would.
+        #: `{path: number of units that remain}` of variables to which `min_units` applies.
         self.bound = {}
 
     def find(self, model, caller):
-        """`(targets, {path: why it is not pruned})`, see `Pattern.find`."""
+        """Returns `(targets, {path: reason why it is not pruned})`, see `Pattern.find`."""
         targets, skipped = self.pattern.find(model, self._include, self._exclude, caller)
         self._model, self._paths = model, None
         self.scope.check(targets)
         return targets, skipped
 
     def note(self, model):
-        """What to know when reading the plan for a model, or None."""
+        """Returns a remark on the plan of a model, or None."""
         notes = [self.pattern.note] if self.pattern.note else []
         if self.scope.name == "global" and self.min_units:
-            units = "unit stays" if self.min_units == 1 else "units stay"
-            notes.append(f"at least {self.min_units} {units} of every row: `min_units`")
+            units = "unit remains" if self.min_units == 1 else "units remain"
+            notes.append(f"at least {self.min_units} {units} in every row: `min_units`")
         return "; ".join([*notes, *notes_on(model)]) or None
 
     def check_sparsity(self, final):
-        """Raise unless the pattern can have this final sparsity."""
+        """Raises if the pattern cannot have this final sparsity."""
         only = self.pattern.final
-        # Nearly would leave some weights of a large variable.
+        # The tolerance is for rounding only: in large variables, more would matter.
         if only is not None and final is not None and abs(final - only) > 1e-9:
             raise ValueError(
-                f"{self.pattern.n}:{self.pattern.m} has a fraction of {only} zeros. Received: a "
-                f"final sparsity of {final}. Leave it out, or pass {only}."
+                f"The pattern {self.pattern.n}:{self.pattern.m} has a sparsity of {only}. "
+                f"Received: a final sparsity of {final}. Omit it, or pass {only}."
             )
         if only is not None and self.scope.name in ("erk", "rules"):
             raise ValueError(
-                "N:M has the same sparsity everywhere: use the scope 'layer' or 'global'. "
+                "An N:M pattern has the same sparsity everywhere. Use the scope 'layer' or "
+                "'global'. "
                 f"Received: scope={self.scope.name!r}"
             )
 
     def scores(self, targets, alive=None, records=None):
-        """One score per unit, for each target; those that are dead have minus infinity.
+        """Returns one array of scores per unit for each target.
 
-        `alive` and `records` are `{id(variable): array}`, or None.
+        Pruned units have a score of minus infinity.
+
+        Args:
+            targets: the targets.
+            alive: the masks, `{id(variable): bool array}`, or None.
+            records: the records of the score, `{id(variable): array}`, or None.
         """
         return [self._score(target, alive, records or {}) for target in targets]
 
     def counts(self, targets, scores, sparsity, final):
-        """How many units of each target are dead at this sparsity.
+        """Returns how many units of each target are pruned at this sparsity.
 
-        `scores` may be None unless the scope is global; then it is None where they decide.
+        `scores` may be None unless the scope is `"global"`. Without scores, a count that depends on
+        them is None.
         """
         shares = self.scope.shares(targets, sparsity, final)
         self.bound = {}
@@ -101,7 +108,7 @@ class Selection:
         floored = [self._with_floor(t, count, sparsity, score) for t, count, score in each]
         if floored == found:
             return found
-        # What stays in one variable goes in the others.
+        # Prunes more in other variables instead.
         scores = [strongest_stay(score, self.min_units) for score in scores]
         return [
             self._with_floor(target, count, sparsity, score)
@@ -109,7 +116,7 @@ class Selection:
         ]
 
     def _with_floor(self, target, count, share, score):
-        """`count`, or fewer, so that `min_units` stay; a fraction of 1 prunes everything."""
+        """Returns `count`, or fewer, so that `min_units` remain unless the sparsity is 1."""
         units = target.units
         most = units.at_most(units.count - self.min_units)
         if count is None or count <= most or share == 1:
@@ -120,33 +127,33 @@ class Selection:
         return most
 
     def warn_of_floor(self, caller, sparsity, known=()):
-        """Warn of variables in which `min_units` binds, except the `known`; returns all of them."""
+        """Warns of variables that `min_units` applies to, except the `known`. Returns all."""
         bound = [path for path in self.bound if path not in known]
         rerouted = [path for path in self.rerouted if path not in known]
         units, texts = "unit" if self.min_units == 1 else "units", []
         if bound:
             texts.append(
-                f"leaves {self.min_units} {units} of {listed(bound)}: the scope "
-                f"{self.scope.name!r} would have left fewer"
+                f"leaves {self.min_units} {units} of {listed(bound)}, because the scope "
+                f"{self.scope.name!r} would leave fewer"
             )
         if rerouted:
             texts.append(
-                f"keeps other units of {listed(rerouted)} than the scores say: no others would "
-                "lead from the inputs of the model to its outputs"
+                f"keeps units of {listed(rerouted)} with lower scores than others, because without "
+                "them the inputs of the model would not reach its outputs"
             )
         if texts:
             warn(
-                f"At {sparsity:.1%} zeros, `{caller}` {', and '.join(texts)}. The outputs would be "
-                "constant. `exclude` them, lower the sparsity, or pass `min_units=0` to go by the "
-                "scores alone."
+                f"At {sparsity:.1%} zeros, `{caller}` {', and '.join(texts)}. Otherwise outputs "
+                "would be constant. `exclude` these variables, lower the sparsity, or pass "
+                "`min_units=0` to prune by scores alone."
             )
         return {*known, *bound, *rerouted}
 
     def choose(self, targets, scores, counts):
-        """`{id(variable): alive}`: all but the weakest `counts` units of every target."""
+        """Returns masks `{id(variable): alive}` without the weakest `counts` of each target."""
         alive = {}
         for target, score, count in zip(targets, scores, counts, strict=True):
-            # What is dead stays dead.
+            # Pruned units stay pruned.
             count = target.units.nearest(count, least=int(np.count_nonzero(score == -np.inf)))
             for key, gone in target.spread(weakest(score, count)).items():
                 alive[key] = ~gone & alive[key] if key in alive else ~gone
@@ -154,18 +161,17 @@ class Selection:
         return alive
 
     def _reroute(self, targets, scores, alive):
-        """Keep a path from the inputs to every output; returns the paths of what was changed.
+        """Changes masks so that inputs reach every output. Returns the changed paths.
 
-        Coupled units and N:M need none: what stays of each reads what stays before it.
+        Coupled units and N:M patterns do not need it: their remaining units are always connected.
         """
         if not all(target.units.is_loose for target in targets) or _covers_all(targets, alive):
             return []
         if self._paths is None:
             try:
                 self._paths = Paths(self._model)
-            except (
-                Exception
-            ):  # A graph that is not understood, or none: only `min_units` holds there.
+            except Exception:
+                # Without a known graph, only `min_units` applies.
                 self._paths = False
         if not self._paths:
             return []
@@ -188,19 +194,19 @@ class Selection:
         scores = self.score(variable, float_weights(variable), record)
         if scores.size and np.isnan(scores.min()):
             raise ValueError(
-                f"The scores of '{variable.path}' must not be NaN. Look at `score` and its data."
+                f"The scores of '{variable.path}' must not be NaN. Check `score` and its data."
             )
         return scores
 
 
 def _covers_all(targets, alive):
-    """Whether every unit still reads something, in all variables: then all paths are open."""
+    """Returns whether every index of every axis has a weight, so that all paths are open."""
     masks = [alive[id(target.variable)] for target in targets]
     return all(mask.any(axis=axis).all() for mask in masks for axis in range(mask.ndim))
 
 
 def _swapped(units, score, alive, kept):
-    """The mask with other units in place of those that must be kept, as many as before."""
+    """Returns a mask of the same size that contains the units that must be kept."""
     now, must = units.gather(alive), units.gather(kept)
     wanted = int(now.sum())
     free = np.where(now & ~must, score, -np.inf)
@@ -209,10 +215,10 @@ def _swapped(units, score, alive, kept):
 
 
 def float_weights(variable):
-    """The weights as an array of at least float32.
+    """Returns the weights as an array of at least float32.
 
     Raises:
-        ValueError: for NaN and infinite weights, which no score can judge.
+        ValueError: for NaN or infinite weights.
     """
     weights = host_view(variable)
     if weights.itemsize < 4:

@@ -1,4 +1,4 @@
-"""Pruning in the train step of one optimizer: the masks, and when they change."""
+"""Pruning in the train step of one optimizer."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ _ORIGIN = "pruning_origin"
 
 
 class PruningSession(UpdateSession):
-    """The masks of one model in the train step of one optimizer, and when they change.
+    """Applies the masks of a model in the train step of one optimizer, and updates them.
 
     Args:
         strategy: a `Strategy`.
@@ -29,9 +29,9 @@ class PruningSession(UpdateSession):
         self._records, self._gradients = None, None
         self._progress, self._bound = Progress(), set()
         self._was_looked_at = False
-        #: The sparsity that the last pruning was to reach.
+        #: The sparsity of the latest pruning according to the schedule.
         self.target = 0.0
-        #: `{step: sparsity of the pruned variables}`, one per pruning.
+        #: `{step: sparsity of the pruned variables}`, one item per pruning.
         self.pruned = {}
         super().__init__(model, optimizer, caller, scope)
 
@@ -46,7 +46,7 @@ class PruningSession(UpdateSession):
     def _make_updates(self):
         self._masks = HoldUpdate(self.variables, self._active)
         self._masks.alone_as = "a pruning schedule"
-        # Without `hold` too, where the masks are in no step.
+        # Also without `hold`, although the masks are then not applied.
         self._hook.require_alone(self._masks, self._caller)
         self._held = HeldZeros(self._masks, self.variables, self._caller)
         updates = [self._masks] if self._strategy.hold else []
@@ -73,11 +73,12 @@ class PruningSession(UpdateSession):
             self._origin = self._hook.state.add(owner, _ORIGIN, (), -1, "int32")
 
     def start(self, run, done=0, remember=False):
-        """Begin, when weights and optimizer are those that training begins with.
+        """Starts pruning, once weights and optimizer have their initial state for this run.
 
         Args:
             run: the `Run`.
-            done: steps that are over, if this goes on with a run and no checkpoint of it says.
+            done: the number of steps that are already done, if the run is resumed without a
+                checkpoint of this session.
             remember: see `Session`.
         """
         self._begin(run, done)
@@ -101,22 +102,22 @@ class PruningSession(UpdateSession):
         self.step()
 
     def done(self):
-        """Steps of the optimizer since the start of the run."""
+        """Returns the number of optimizer steps since the start of the run."""
         return self._updates_done() - self._first
 
     @property
     def next_due(self):
-        """The next step in which weights are pruned, or infinity."""
+        """The step of the next pruning, or infinity."""
         return self._progress.next_due
 
     def look(self):
-        """Raise a `RuntimeError` if the last update of a loop was made without this session."""
+        """Raises a `RuntimeError` if the last update of a loop was made without this session."""
         self._was_looked_at = True
         self.coverage.look_again()
         self._held.check(self.done())
 
     def step(self):
-        """Prune if a pruning is due; returns whether weights were pruned."""
+        """Prunes if the schedule is due. Returns whether weights were pruned."""
         self.require_entered()
         progress = self._progress
         due = progress.due(self.done())
@@ -124,7 +125,7 @@ class PruningSession(UpdateSession):
             return False
         before, is_first = progress.sparsity, progress.last is None
         progress.last, sparsity = due, progress.timeline.sparsity(due)
-        # What stays zero would be chosen again.
+        # The zeros are kept, so the same weights would be chosen again.
         is_same = not is_first and sparsity == before
         if self._strategy.hold and self._strategy.regrow is None and is_same:
             return False
@@ -134,7 +135,7 @@ class PruningSession(UpdateSession):
         return True
 
     def prune(self, sparsity, step):
-        """Prune to this sparsity now."""
+        """Prunes to this sparsity."""
         self.target = sparsity
         alive = self._alive() if self._strategy.hold else None
         scores = self._selection.scores(self.targets, alive, self._read(self._records))
@@ -156,7 +157,7 @@ class PruningSession(UpdateSession):
         self.pruned[step] = self._fraction(chosen)
 
     def require_all_steps(self):
-        """Raise, or warn, at the end of a loop, if updates were made without masks or prunings."""
+        """Raises or warns, at the end of a loop, if masks or prunings were missed."""
         self.coverage.look_back(strict=True)
         done, is_stateless = self.done(), keras.backend.backend() == "jax"
         if is_stateless or self._was_looked_at:
@@ -167,20 +168,19 @@ class PruningSession(UpdateSession):
         due = self._progress.due(done)
         if due is not None:
             raise RuntimeError(
-                f"`{self._caller}` should have pruned after {due} steps and was not asked to. Call "
-                "`step()` after every step of the optimizer."
+                f"`{self._caller}` should have pruned after {due} steps, but `step()` was not "
+                "called. Call `step()` after every step of the optimizer."
             )
 
     def enforce(self):
-        """Set what is held to zero, after other weights may have been set."""
+        """Sets pruned weights to zero again, after other weights may have been set."""
         if self._is_on and self._strategy.hold:
             self._masks.reset()
 
     def follow(self):
-        """Take over weights that were set: what of them is not zero is not pruned.
+        """Adapts the masks to weights that were set, and prunes these to the current sparsity.
 
-        So that nothing is trained that has the weights of one moment and the zeros of another. The
-        schedule then prunes them as far as it is.
+        The weights of one step are thus never combined with the zeros of another.
         """
         if not self._is_on or not self._strategy.hold:
             return
@@ -192,28 +192,28 @@ class PruningSession(UpdateSession):
             self.step()
 
     def finish(self):
-        """Make what is pruned softly zero."""
+        """Repeats the last pruning if weights may have grown since (`hold=False`)."""
         last = self._progress.last
         if self._is_on and not self._strategy.hold and last is not None:
             self.prune(self._progress.sparsity, last)
 
     def held(self):
-        """The fraction of the pruned variables that pruning made zero."""
+        """Returns the fraction of the pruned variables that is zero due to pruning."""
         if self._strategy.hold:
             return self._fraction(self._alive())
         return list(self.pruned.values())[-1] if self.pruned else 0.0
 
     def zeros(self):
-        """The fraction of zeros in the pruned variables as they are."""
+        """Returns the current fraction of zeros in the pruned variables."""
         return self._fraction({id(v): host_view(v) != 0 for v in self.variables})
 
     def forget_above(self, sparsity):
-        """Take what is sparser than this out of `pruned`."""
+        """Removes prunings with a higher sparsity than this from `pruned`."""
         most = sparsity + 1e-9
         self.pruned = {step: zeros for step, zeros in self.pruned.items() if zeros <= most}
 
     def outcome(self):
-        """The `Outcome` of a run that is over."""
+        """Returns the `Outcome` at the end of a run."""
         progress = self._progress
         return Outcome(self._caller, *progress.asked, self.done(), progress.sparsity, self.held())
 
@@ -221,7 +221,7 @@ class PruningSession(UpdateSession):
         return {id(variable): self._masks.alive(variable) for variable in self.variables}
 
     def _fraction(self, masks):
-        """The fraction of zeros under masks that say which weights stay."""
+        """Returns the fraction of zeros under masks, which are True for weights that remain."""
         zeros = sum(target.zeros(masks) for target in self.targets)
         return zeros / sum(target.weights for target in self.targets)
 

@@ -1,4 +1,4 @@
-"""What is decided before training: which weights go, and when."""
+"""What is decided before training: which weights are pruned, and when."""
 
 import math
 
@@ -11,15 +11,15 @@ from kerasreg._pruning.schedules import standardize_schedule
 from kerasreg._pruning.selection import Selection
 from kerasreg._pruning.units import variables_of
 
-#: So many prunings are too few for a ramp, unless it is shorter than so many steps.
+#: A ramp has too few prunings if they are fewer than `_FEW` in `_RAMP` or more steps.
 _FEW, _RAMP = 5, 20
 
 
 class Strategy:
-    """Everything that is decided before there is a model: which weights go, and when.
+    """The validated arguments of a pruning: which weights are pruned, and when.
 
     Args:
-        final: the sparsity at the end, where the schedule does not prune and its caller does.
+        final: the final sparsity, if not the schedule but its caller decides when to prune.
 
     The other arguments are those of `kerasreg.callbacks.Pruning`.
     """
@@ -52,20 +52,23 @@ class Strategy:
             self.regrow = Regrow(regrow, regrow_fraction, self.selection.pattern, self.hold)
         if self.only_holds:
             if not self.hold:
-                raise ValueError("The schedule `Hold()` with `hold=False` does nothing.")
+                raise ValueError(
+                    "The schedule `Hold()` with `hold=False` does nothing. Remove `hold=False`, or "
+                    "pass another schedule."
+                )
         else:
             self.selection.check_sparsity(self.schedule.final)
 
     @property
     def only_holds(self):
-        """Whether nothing new is pruned."""
+        """Whether existing zeros are kept and nothing is pruned."""
         return not self.schedule.prunes
 
     def plan(self, model, run, caller):
-        """The `Plan` of a run.
+        """Returns the `Plan` of a run.
 
         Raises:
-            ValueError: where nothing would ever be pruned, or sparsity falls.
+            ValueError: if nothing would ever be pruned, or if the sparsity decreases.
         """
         targets, skipped = self.selection.find(model, caller)
         if self.only_holds:
@@ -89,37 +92,39 @@ class Strategy:
         if not steps or max(map(timeline.sparsity, steps)) == 0:
             raise ValueError(
                 f"`{caller}` would never prune anything: the schedule prunes {_times(timeline)}, "
-                f"and the run has {run.steps} steps of the optimizer. Lower `begin_step`, "
-                "`end_step` or `frequency`, or train longer."
+                f"but the run has {run.steps} optimizer steps. Lower `begin_step`, `end_step` or "
+                "`frequency`, or train longer."
             )
         final = self.schedule.final
         if final is not None and timeline.sparsity(steps[-1]) < final - 1e-9:
             warn(
-                f"`{caller}` will not reach {final:.1%} zeros: the schedule ends after "
-                f"{timeline.end} steps with that, and the run has {run.steps}, which is enough for "
+                f"`{caller}` will not reach {final:.1%} zeros: the schedule reaches them after "
+                f"{timeline.end} steps, but the run has {run.steps}, which is enough for "
                 f"{timeline.sparsity(steps[-1]):.1%}. Lower `end_step`, or train longer."
             )
         self._advise_frequency(steps, timeline, caller)
 
     def _advise_frequency(self, steps, timeline, caller):
-        """Warn where a ramp has so few steps that it is none."""
+        """Warns if a ramp prunes so rarely that it rises in large steps."""
         rising = [step for step in steps if timeline.sparsity(step) > 0]
         length = steps[-1] - steps[0]
         is_long = length >= _RAMP or len(rising) == 1
         if self.schedule.is_ramp and is_long and 0 < len(rising) < min(_FEW, length):
             warn(
-                f"`{caller}` prunes only {len(rising)} times on the way to "
-                f"{timeline.sparsity(steps[-1]):.1%} zeros, in {length:,} steps of the optimizer, "
-                f"{timeline.sparsity(rising[0]):.1%} at once in the first: the model has little "
-                f"time to recover. Leave `frequency={self.schedule.frequency!r}` out, or lower it."
+                f"`{caller}` prunes only {len(rising)} times to reach "
+                f"{timeline.sparsity(steps[-1]):.1%} zeros in {length:,} optimizer steps, and the "
+                f"first pruning alone reaches {timeline.sparsity(rising[0]):.1%}. The model has "
+                "little time to recover in between. Lower or remove "
+                f"`frequency={self.schedule.frequency!r}`."
             )
 
     def _require_rise(self, steps, sparsities):
         for step, before, after in zip(steps[1:], sparsities, sparsities[1:], strict=False):
             if after < before - 1e-9 and self.hold:
                 raise ValueError(
-                    f"The schedule falls from {before} to {after} in step {step}, and with "
-                    "`hold=True` what is pruned stays zero. Pass a rising one, or `hold=False`."
+                    f"The sparsity must not decrease with `hold=True`, because pruned weights stay "
+                    f"zero. Received: a schedule that falls from {before} to {after} in step "
+                    f"{step}. Pass a rising schedule, or `hold=False`."
                 )
 
 

@@ -1,4 +1,4 @@
-"""Which variables of a model are pruned, in which units, and why the others are not."""
+"""The variables of a model to prune, and the reasons why others are skipped."""
 
 import re
 
@@ -11,11 +11,11 @@ from kerasreg._pruning.units import Target
 
 
 def find_targets(model, pattern, include, exclude, caller):
-    """`(targets, {path: why it is not pruned})`.
+    """Returns `(targets, {path: reason why it is not pruned})`.
 
     Raises:
-        ValueError: for an unbuilt model, an expression that matches nothing, or where nothing is
-            left to prune.
+        ValueError: for an unbuilt model, an expression that matches nothing, or if there is nothing
+            to prune.
     """
     require_built(model, caller)
     unwanted, roles = why_not_prunable(model), model_roles(model)
@@ -50,7 +50,7 @@ def find_targets(model, pattern, include, exclude, caller):
 
 
 def require_targets(targets, skipped, model, caller):
-    """Raise where nothing is left to prune."""
+    """Raises a `ValueError` with all reasons if there is nothing to prune."""
     if not targets:
         listed = "\n".join(f"  {path}: {reason}" for path, reason in skipped.items())
         notes = "".join(f"\n({note})" for note in notes_on(model))
@@ -58,25 +58,26 @@ def require_targets(targets, skipped, model, caller):
 
 
 def _are_outputs(units, roles):
-    """Whether units are what a layer gives out."""
+    """Returns whether the units are output units of a layer."""
     if units.groups is None or "output" not in roles:
         return False
     return units.groups.layout(units.shape) == roles["output"].layout(units.shape)
 
 
 def _output_of(outputs, variable, units):
-    """Why the units of a layer are not pruned if they are outputs of the model, or None."""
+    """Returns the reason not to prune units that are outputs of the model, or None."""
     if variable in outputs:
         return "its units are outputs of the model: name it in `include` to prune it"
     if outputs.unknown is not None:
         units.remark = units.remark or (
-            f"'{outputs.unknown}' hides which units are outputs of the model: exclude those by name"
+            f"because of '{outputs.unknown}' it is unknown which units are outputs of the model: "
+            "`exclude` those by name"
         )
     return None
 
 
 def _obstacle(variable, unwanted, is_trainable, include, exclude):
-    """Why a variable is not pruned, or None; `unwanted` is why it is not by default."""
+    """Returns the reason not to prune a variable, or None; `unwanted` is the default reason."""
     if exclude is not None and re.search(exclude, variable.path):
         return "`exclude` matches it"
     if include is None:

@@ -1,4 +1,4 @@
-"""What a schedule is, and its steps in one run: plain numbers, without a model."""
+"""The base class of schedules, and the optimizer steps of a schedule in one run."""
 
 import math
 from dataclasses import dataclass
@@ -8,19 +8,20 @@ from kerasreg._common import validation
 
 _UNITS = ("steps", "epochs", "fraction")
 
-#: About as often does a schedule without a `frequency` prune, and where the end is unknown, after
-#: so many steps each.
+#: A schedule without a `frequency` prunes at most about `_PRUNINGS` times, or, if its end is
+#: unknown, every `_FREQUENCY` steps.
 _PRUNINGS, _FREQUENCY = 40, 100
 
 
 @dataclass(frozen=True)
 class Run:
-    """How long a training is. None is unknown.
+    """The length of a training. None means unknown.
 
     Attributes:
-        steps: of the optimizer, in the whole run.
-        steps_per_epoch: of the optimizer; not whole where gradients are accumulated.
-        remedy: what to do where a length is needed and unknown; `{name}` is that length.
+        steps: the number of optimizer steps in the whole run.
+        steps_per_epoch: the number of optimizer steps per epoch; it may be fractional with gradient
+            accumulation.
+        remedy: the advice if a length is needed but unknown; `{name}` is replaced by its name.
     """
 
     steps: int | None = None
@@ -37,8 +38,8 @@ class Run:
 class Timeline:
     """A schedule in the steps of one run: it prunes in `begin`, `begin + frequency`, ..., `end`.
 
-    A frequency that is not whole, which epochs in an accumulation of gradients have, is rounded in
-    each of these steps, so that nothing adds up.
+    The frequency may be fractional, for example with epochs and gradient accumulation. Each step is
+    then rounded separately, so that rounding errors do not add up.
     """
 
     schedule: "Schedule"
@@ -47,14 +48,14 @@ class Timeline:
     frequency: int | float
 
     def sparsity(self, step):
-        """The sparsity that a model has after `step` steps, from 0.0 to 1.0."""
+        """Returns the sparsity after `step` steps, from 0.0 to 1.0."""
         if step < self.begin:
             return 0.0
         value = self.schedule.sparsity(min(step, self.end), self.begin, self.end)
         return validate_sparsity(value, f"the schedule in step {step}")
 
     def last_due(self, step):
-        """The last step up to this one in which weights are pruned, or None."""
+        """Returns the last step up to this one in which weights are pruned, or None."""
         if step < self.begin:
             return None
         if step >= self.end:
@@ -62,7 +63,7 @@ class Timeline:
         return self._due(self._count(step))
 
     def next_due(self, step):
-        """The first step behind this one in which weights are pruned, or None."""
+        """Returns the first step after this one in which weights are pruned, or None."""
         if step < self.begin:
             return self.begin
         if step >= self.end:
@@ -70,9 +71,9 @@ class Timeline:
         return min(self._due(self._count(step) + 1), self.end)
 
     def due(self, steps):
-        """The steps in which weights are pruned, in a run of this length.
+        """Returns the steps in which weights are pruned, in a run of this length.
 
-        The first alone, where neither the run nor the schedule has an end.
+        If neither the run nor the schedule has an end, only the first step is returned.
         """
         if math.isinf(min(steps, self.end)):
             return [self.begin]
@@ -86,7 +87,7 @@ class Timeline:
         return self.begin + round(count * self.frequency)
 
     def _count(self, step):
-        """The last `count` that is due up to this step."""
+        """Returns the number of the last pruning that is due up to this step, counted from 0."""
         count = int((step - self.begin + 1) // self.frequency) + 1
         while self._due(count) > step:
             count -= 1
@@ -94,16 +95,20 @@ class Timeline:
 
 
 class Schedule:
-    """When weights are pruned, and how many: the base class of all schedules.
+    """The base class of all schedules: the sparsity over time.
+
+    Subclasses define `sparsity(step, begin, end)`.
 
     Args:
-        begin_step: the first pruning, after this many steps of the optimizer.
-        end_step: the last one, which is always made, whatever `frequency` is. None: at three
-            quarters of the run, so that the model can recover in the rest.
-        frequency: steps of the optimizer between two prunings, or `"epoch"`. None: about 20 to 40
-            prunings from `begin_step` to `end_step` (every 100 steps where the end is unknown).
-        unit: what `begin_step` and `end_step` count: `"steps"` of the optimizer (an accumulation
-            of gradients is one step), `"epochs"`, or the `"fraction"` of the run, from 0.0 to 1.0.
+        begin_step: the time of the first pruning, in `unit`.
+        end_step: the time of the last pruning, in `unit`. It is always done, whatever `frequency`
+            is. Default: three quarters of the run, so that the model can recover in the rest.
+        frequency: the number of optimizer steps between two prunings, or `"epoch"`. Default: such
+            that there are about 20 to 40 prunings from `begin_step` to `end_step`, or every 100
+            steps if the end is unknown.
+        unit: the unit of `begin_step` and `end_step`: `"steps"` of the optimizer (with gradient
+            accumulation, one update is one step), `"epochs"`, or `"fraction"` of the run, from 0.0
+            to 1.0.
 
     Raises:
         ValueError: for invalid arguments.
@@ -139,25 +144,31 @@ class Schedule:
             raise validation.invalid("frequency", frequency, expected)
         self.frequency = int(frequency) if is_int else frequency
 
-    #: Whether the sparsity rises step by step, so that more prunings are gentler.
+    #: Whether the sparsity rises gradually, so that it needs several prunings.
     is_ramp = False
-    #: Whether it prunes anything, and does not only keep the zeros that are there.
+    #: Whether it prunes; otherwise existing zeros are kept.
     prunes = True
 
     def sparsity(self, step: float, begin: int, end: int | float) -> float:
-        """The sparsity after `step` steps, of `begin` to `end`: a float from 0.0 to 1.0."""
+        """Returns the sparsity after `step` optimizer steps, a float from 0.0 to 1.0.
+
+        Args:
+            step: the number of finished optimizer steps, from `begin` to `end`.
+            begin: the step of the first pruning.
+            end: the step of the last pruning; infinity if it is unknown.
+        """
         raise NotImplementedError
 
     @property
     def final(self) -> float | None:
-        """The sparsity at the end, or None where only the run tells."""
+        """The final sparsity, or None if it depends on the run."""
         return self.sparsity(1, 0, 1)
 
     def timeline(self, run: Run) -> Timeline:
-        """This schedule in the steps of a run.
+        """Returns the `Timeline` of this schedule in a run.
 
         Raises:
-            ValueError: where the length of the run is needed and unknown.
+            ValueError: if the length of the run is needed but unknown.
         """
         begin = self._to_steps(self.begin_step, run, "begin_step")
         if self.end_step is None:
@@ -184,7 +195,7 @@ class Schedule:
 
 
 def validate_sparsity(value, name):
-    """The number that was given as a float, or a `ValueError`."""
+    """Returns a sparsity as a float, or raises a `ValueError`."""
     meaning = "the fraction that is zero (0.9 is 90 % zeros)"
     return validation.number(value, name, at_least=0, at_most=1, meaning=meaning)
 
@@ -209,8 +220,8 @@ def _known(run, what, name):
     length = getattr(run, name)
     if length is None:
         raise ValueError(
-            f"{what} needs to know how long this run is, and `{name}` is unknown. "
-            f"{run.remedy.format(name=name)}, or give the times of the schedule in steps "
+            f"{what} requires the length of this run, but `{name}` is unknown. "
+            f"{run.remedy.format(name=name)}, or specify the times of the schedule in steps "
             "(`end_step=1000`)."
         )
     return length

@@ -1,4 +1,4 @@
-"""How arrays fall into units that are pruned as a whole, in NumPy."""
+"""The partition of arrays into units that are pruned as a whole, in NumPy."""
 
 import math
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ from kerasreg._pruning.ranking import nearest_count
 
 
 class Units:
-    """How one array falls into units.
+    """The partition of one array into units.
 
     Attributes:
-        shape: of the array.
-        count: number of units.
-        limit: how many of them may be pruned.
-        sizes: number of weights in a unit: an int, or an int array of the shape `(count,)`.
-        remark: what the user should know about this array, or None.
+        shape: the shape of the array.
+        count: the number of units.
+        limit: the maximum number of units that may be pruned.
+        sizes: the number of weights in each unit: an int, or an int array of shape `(count,)`.
+        remark: a remark on this array for the plan, or None.
         groups: the `Groups` that the units are, or None.
     """
 
     groups = None
-    #: Whether a unit may stay without any that leads to it.
+    #: Whether a unit may remain although no remaining unit leads to it.
     is_loose = False
 
     def __init__(self, shape, count, sizes, limit=None, remark=None):
@@ -33,28 +33,32 @@ class Units:
         self.remark = remark
 
     def prunable(self, sparsity, scores=None):
-        """The number of units that this sparsity prunes, to the nearest unit.
+        """Returns the number of units that this sparsity prunes, rounded to the nearest unit.
 
-        Where units have several sizes, it depends on which go, on the `scores` of units: without
-        them it is None.
+        If units have different sizes, the number depends on the `scores` of the units; without
+        scores it is None.
         """
         if isinstance(self.sizes, int):
             return self.nearest(sparsity * self.count)
         return None if scores is None else nearest_count(scores, self.sizes, sparsity)
 
     def nearest(self, wanted, least=0):
-        """The number of units nearest to `wanted` that may be pruned, if `least` are."""
+        """Returns the allowed number of pruned units nearest to `wanted`, but at least `least`."""
         return max(min(math.floor(wanted + 0.5), self.limit), least)
 
     def at_most(self, most):
-        """The largest number of units up to `most` that may be pruned."""
+        """Returns the largest allowed number of pruned units up to `most`."""
         return max(0, min(most, self.limit))
 
     def scores(self, scores, alive=None):
-        """One score per unit, `(count,)`: infinite for units that must stay as they are.
+        """Returns one score per unit, an array of shape `(count,)`.
 
-        `scores` has the shape of the array. `alive` says per weight whether it is not pruned; units
-        that are dead have minus infinity.
+        The score is infinite for units that must not be pruned, and minus infinity for units that
+        are pruned already.
+
+        Args:
+            scores: one score per weight, in the shape of the array.
+            alive: a bool per weight, False for pruned weights, or None.
         """
         units = self._scores(scores)
         return units if alive is None else np.where(self.gather(alive), units, -np.inf)
@@ -63,34 +67,34 @@ class Units:
         raise NotImplementedError
 
     def gather(self, alive):
-        """Per unit whether one of its weights is true, `(count,)`."""
+        """Returns whether any weight of a unit is True, as an array of shape `(count,)`."""
         raise NotImplementedError
 
     def spread(self, units):
-        """Per weight what its unit has, in the shape of the array."""
+        """Returns the value of its unit for each weight, in the shape of the array."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Target:
-    """A variable that is pruned, in units.
+    """A variable to prune, and its units.
 
-    What is known of every weight is handed around as `{id(variable): array}`.
+    Arrays with one number per weight are passed as `{id(variable): array}`.
     """
 
     variable: keras.Variable
     units: Units
-    #: That of the variable, with a number behind it where several have the same.
+    #: The path of the variable, with a number appended if several have the same.
     path: str
 
     @property
     def variables(self):
-        """Those whose weights the units consist of."""
+        """The variables that contain the weights of the units."""
         return (self.variable,)
 
     @property
     def paths(self):
-        """Where the expressions of a scope are looked for."""
+        """The paths in which the expressions of a scope are searched."""
         return (self.variable.path,)
 
     @property
@@ -99,23 +103,23 @@ class Target:
 
     @property
     def weights(self):
-        """How many there are."""
+        """The number of weights."""
         return math.prod(self.shape)
 
     def take(self, arrays):
-        """What `units` works on, of one array per variable."""
+        """Returns the array of this target from `{id(variable): array}`."""
         return arrays[id(self.variable)]
 
     def spread(self, units):
-        """Per weight what its unit has, `{id(variable): array}`."""
+        """Returns the value of its unit for each weight, as `{id(variable): array}`."""
         return {id(self.variable): self.units.spread(units)}
 
     def zeros(self, masks):
-        """How many weights are zero under masks that say which stay."""
+        """Returns the number of zeros under masks, which are True for weights that remain."""
         mask = self.take(masks)
         return mask.size - int(np.count_nonzero(mask))
 
 
 def variables_of(targets):
-    """The variables of some targets, each once."""
+    """Returns the variables of several targets, each once."""
     return list({id(v): v for target in targets for v in target.variables}.values())

@@ -137,7 +137,7 @@ def test_on_real_data():
     lambda: PruneUntil(pattern="2:4"),
 ], ids=range(8))  # fmt: skip
 def test_bad_arguments(call):
-    with pytest.raises(ValueError, match=r"Received|does not tell"):
+    with pytest.raises(ValueError, match=r"Received"):
         call()
 
 

@@ -269,7 +269,7 @@ def schedules_run(steps):
 def test_a_ramp_of_few_prunings_is_advised_against():
     for frequency, times in ((100, 2), (50, 3)):
         pruning = Pruning(schedules.Polynomial(0.9, frequency=frequency))
-        with pytest.warns(UserWarning, match=f"prunes only {times} times .* Leave `frequency="):
+        with pytest.warns(UserWarning, match=f"prunes only {times} times .* remove `frequency="):
             pruning.plan(net(), steps=160, print_fn=lambda text: None)
     for schedule in (0.9, schedules.Polynomial(0.9, frequency=10), schedules.OneShot(0.5, 3)):
         Pruning(schedule).plan(net(), steps=160, print_fn=lambda text: None)
@@ -382,7 +382,7 @@ def test_bad_input_is_refused_at_once():
         (lambda: plan(lambda step: np.array([0.1, 0.5])), r"the schedule in step 0"),
         (lambda: plan(lambda step: float("nan")), r"the schedule in step 0.*nan"),
         (lambda: plan(lambda step: "half"), r"the schedule in step 0.*half"),
-        (lambda: plan(schedules.OneShot(0.5, 500)), "prunes once, after 500 steps, and"),
+        (lambda: plan(schedules.OneShot(0.5, 500)), "prunes once, after 500 steps, but"),
     ):
         with pytest.raises(ValueError, match=text):
             call()

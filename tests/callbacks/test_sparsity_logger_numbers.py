@@ -221,7 +221,7 @@ def test_what_fails_in_logging_is_a_warning_and_stops_nothing(tmp_path, monkeypa
         texts = [str(each.message) for each in caught if each.category is RuntimeWarning]
         if name in ("full", "close", "measure", "closed"):
             assert len(texts) == 1, (name, texts)
-            assert "and the training goes on without it" in texts[0]
+            assert "the training continues without it" in texts[0]
         assert len(history["sparsity"]) == (3 if name != "measure" else 1)
         if name != "measure":
             assert history["loss"] == losses

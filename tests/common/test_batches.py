@@ -131,10 +131,10 @@ class Endless(keras.utils.PyDataset):
 
 
 BAD = {
-    "endless generator": (lambda: itertools.cycle(HALVES), None, "batches with a known number"),
-    "endless tf.data": (lambda: tf_data(endless=True), None, "batches with a known number"),
-    "endless PyDataset": (Endless, None, "batches with a known number.*Received: Endless"),
-    "used up": (lambda: iter(()), None, "needs data. Received: list without a batch"),
+    "endless generator": (lambda: itertools.cycle(HALVES), None, "a finite number of batches"),
+    "endless tf.data": (lambda: tf_data(endless=True), None, "a finite number of batches"),
+    "endless PyDataset": (Endless, None, "a finite number of batches.*Received: Endless"),
+    "used up": (lambda: iter(()), None, "needs data. Received: list without batches"),
     "number": (lambda: 3, None, "needs arrays, DataFrames, or.*x=int"),
     "string": (lambda: "data", None, "needs arrays, DataFrames, or.*x=str"),
     "y twice": (Data, Y, "as `x` alone, batches.*x=Data, y=ndarray"),

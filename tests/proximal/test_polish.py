@@ -159,7 +159,7 @@ def test_bad_input():
     model.compile(keras.optimizers.SGD(0.0), "mse")
     with pytest.raises(ValueError, match=r"learning rate.*is 0.*Pass `learning_rate`"):
         kerasreg.polish(model, x, y)
-    with pytest.raises(ValueError, match=r"batches with a known number"):
+    with pytest.raises(ValueError, match=r"a finite number of batches"):
         kerasreg.polish(model, itertools.repeat((x, y)))
     before = kernel(model)
     with pytest.raises(ValueError, match=r"objective.*is nan"):

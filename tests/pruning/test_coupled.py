@@ -158,7 +158,7 @@ def test_a_width_that_is_too_small():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"scope": "erk"}, "takes the shape of each variable"),
+        ({"scope": "erk"}, "depends on the shape of each variable"),
         ({"include": "nothing"}, "must be found in the path"),
         ({"exclude": "a|b|stem"}, "finds nothing to prune"),
     ],
@@ -171,5 +171,5 @@ def test_bad_arguments(arguments, message):
 def test_bad_pattern():
     with pytest.raises(ValueError, match="`round_to` must be an int"):
         Coupled(round_to=0)
-    with pytest.raises(ValueError, match=r"has none\. Leave one of the two out"):
+    with pytest.raises(ValueError, match=r"has none\. Remove `regrow`"):
         kerasreg.callbacks.Pruning(0.5, pattern="coupled", regrow="random")

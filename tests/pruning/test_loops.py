@@ -150,7 +150,7 @@ def test_a_fit_in_between_is_told():
         kerasreg.pruning(model, model.optimizer, schedules.OneShot(0.5, 9), steps=4, **HIDDEN),
     ):
         model.fit(x, y, verbose=0)
-    with pytest.raises(ValueError, match="how long this run is"):
+    with pytest.raises(ValueError, match="requires the length of this run"):
         kerasreg.pruning(model, model.optimizer, 0.5).__enter__()
     with pytest.raises(ValueError, match="needs a Keras optimizer"):
         kerasreg.pruning(model, "adam", schedules.OneShot(0.5)).__enter__()

@@ -90,7 +90,7 @@ def test_a_global_scope_leaves_no_layer_empty_and_no_output_constant(name):
         assert not any(is_constant(model)), (name, pattern)
         if pattern == "unstructured":
             assert sum((array(v) == 0).sum() for v in model.weights) == round(sparsity * size)
-            assert any("by `min_units`" in (row.remark or "") for row in plan)
+            assert any("due to `min_units`" in (row.remark or "") for row in plan)
             assert any("pass `min_units=0`" in str(each.message) for each in found)
             model = scaled(build(), scales)
             kerasreg.prune(model, sparsity, pattern=pattern, scope="global", min_units=0)
@@ -123,7 +123,7 @@ def test_two_layers_that_would_not_meet():
         weights = np.full((24, 24), 1e-6)
         weights[best] = 1e-3
         kernel.assign(weights)
-    with pytest.warns(UserWarning, match=r"leaves 1 unit of [\s\S]*keeps other units of"):
+    with pytest.warns(UserWarning, match=r"leaves 1 unit of [\s\S]*keeps units of"):
         kerasreg.prune(model, 0.75, scope="global")
     assert (array(b) != 0).sum() == (array(c) != 0).sum() == 1
     assert is_constant(model) == [False]
@@ -134,7 +134,7 @@ def test_in_training_and_in_a_plan():
     model = scaled(chain(), {"b": 1e-3, "c": 1e-3})
     model.compile(keras.optimizers.SGD(1e-4), "mse")
     pruning = Pruning(schedules.Linear(0.9, end_step=6), scope="global")
-    assert "at least 1 unit stays of every row: `min_units`" in str(
+    assert "at least 1 unit remains in every row: `min_units`" in str(
         pruning.plan(model, 8, **SILENT)
     )
     x = np.random.default_rng(2).normal(size=(32, 8))
@@ -154,7 +154,7 @@ def test_rounding_empties_no_small_kernel():
         )
         plan = Pruning(sparsity, scope=scope).plan(model, steps=100, **SILENT)
         assert plan["sequential/out/kernel"].pruned == 1
-        assert "1 stays by `min_units`" in plan["sequential/out/kernel"].remark
+        assert "1 remains due to `min_units`" in plan["sequential/out/kernel"].remark
         with pytest.warns(UserWarning, match="leaves 1 unit of"):
             kerasreg.prune(model, sparsity, scope=scope)
         assert not any(is_constant(model))
@@ -192,7 +192,7 @@ def test_a_gate_of_a_branch_closes_no_other_branch():
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         plan = kerasreg.prune(model, 0.75, pattern="unit", include="depthwise")
-    assert not any("by `min_units`" in (row.remark or "") for row in plan)
+    assert not any("due to `min_units`" in (row.remark or "") for row in plan)
     assert not any(is_constant(model))
 
 

@@ -116,7 +116,7 @@ def test_more_zeros_than_it_needs_stay_and_hide_no_other_row(scope, score):
 
 
 def test_a_third_is_met_in_large_variables():
-    with pytest.raises(ValueError, match=r"1:3 has a fraction of 0\.6666666666666667 zeros"):
+    with pytest.raises(ValueError, match=r"1:3 has a sparsity of 0\.6666666666666667"):
         kerasreg.prune(net((9, 4)), 0.666667, pattern=NM(1, 3))
     for given_sparsity in (None, 2 / 3, 1 - 1 / 3):
         model = net((9, 4))
@@ -136,7 +136,7 @@ def test_ragged_and_short_axes_are_told():
 def test_only_its_own_sparsity_and_no_other_shares():
     for arguments in ({"sparsity": 0.6}, {"scope": "erk"}, {"scope": {"kernel": 0.5}}):
         with pytest.raises(
-            ValueError, match=r"2:4 has a fraction of 0\.5|same sparsity everywhere"
+            ValueError, match=r"2:4 has a sparsity of 0\.5|same sparsity everywhere"
         ):
             kerasreg.prune(net((8, 4)), pattern="2:4", **arguments)
     with pytest.raises(ValueError, match=r"Received: a final sparsity of 0\.75"):

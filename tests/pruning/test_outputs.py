@@ -170,4 +170,5 @@ def test_what_hides_the_outputs_is_said():
     model = Own()
     model(np.zeros((1, 4)))
     plan = kerasreg.prune(model, 0.5, pattern="unit")
-    assert "'own' hides which units are outputs" in plan["own/logits/kernel"].remark
+    remark = plan["own/logits/kernel"].remark
+    assert "because of 'own' it is unknown which units are outputs" in remark

@@ -119,7 +119,7 @@ def test_include_and_exclude():
         ({"sparsity": None}, "`sparsity` must be a finite number of at least 0 and at most 1"),
         ({"sparsity": math.nan}, "`sparsity` must be a finite number of at least 0 and at most 1"),
         ({"pattern": "4:8"}, "`pattern` must be one of"),
-        ({"scope": {"conv": 0.5}}, "`scope` must have expressions"),
+        ({"scope": {"conv": 0.5}}, "keys of `scope` must be found"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -202,7 +202,9 @@ def test_the_plan_as_numbers():
     assert (row["shape"], row["weights"], row["units"]) == ([8, 6], 48, 9)
     assert row["sparsity"] == row["zeros"] / 48
     assert abs(row["zeros"] - 36) <= 3
-    assert row["remark"] == "blocks of (3, 2) do not divide (8, 6): smaller ones at the edges"
+    assert row["remark"] == (
+        "blocks of (3, 2) do not divide (8, 6): those at the edges are smaller"
+    )
     assert found["steps"] == []
     assert found["sparsity"] == plan.sparsity
 

@@ -151,7 +151,7 @@ def test_without_any_end_the_first_pruning_is_known():
     ids=["end_step", "fraction", "epochs", "frequency"],
 )
 def test_an_unknown_length_of_the_run(schedule, unknown):
-    with pytest.raises(ValueError, match=f"needs to know how long this run is, and {unknown}"):
+    with pytest.raises(ValueError, match=f"requires the length of this run, but {unknown}"):
         schedule.timeline(Run())
 
 

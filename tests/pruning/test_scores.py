@@ -134,8 +134,8 @@ def test_functions():
     [
         (lambda variable, weights: weights[0], r"Received: shape \(3,\)"),
         (lambda variable, weights: weights * np.nan, "scores of 'net/a/kernel' must not be NaN"),
-        ("taylor", "Taylor records the gradients of a training"),
-        ("movement", "Movement records the gradients of a training"),
+        ("taylor", "Taylor needs gradients that are recorded"),
+        ("movement", "Movement needs gradients that are recorded"),
         ("snip", "`score` must be one of"),
         (scores.Magnitude, "`score` must be one of"),
         (None, "Received: score=None"),

@@ -1,5 +1,5 @@
-"""Which weights go together: the units that a pattern prunes as a whole, in NumPy.
+"""Patterns: which weights are pruned together, as units.
 
-A pattern is bound to a variable, which gives `Units`: how many there are, how scores of weights
-become scores of units, and how a choice of units becomes a mask of weights.
+Binding a pattern to a variable returns `Units`, which define the number of units, how scores of
+weights become scores of units, and how a choice of units becomes a mask of weights.
 """

@@ -1,4 +1,4 @@
-"""What a pattern is: it says which weights go together."""
+"""The base class of patterns."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,9 @@ from kerasreg._pruning.units import Units
 
 
 class Pattern:
-    """Which weights are pruned together: the base class of all patterns.
+    """The base class of all patterns, which define which weights are pruned together.
+
+    Subclasses define `bind(variable, roles)`.
 
     Example:
 
@@ -26,35 +28,40 @@ class Pattern:
     """
 
     def bind(self, variable: keras.Variable, roles: Mapping[str, Any]) -> Units:
-        """The `Units` of a variable.
+        """Returns the `Units` of a variable.
 
         Args:
             variable: a Keras variable.
-            roles: `{"output": Groups, "input": Groups, ...}`, what is known of its axes.
+            roles: `{"output": Groups, "input": Groups, ...}`, the known roles of its axes.
 
         Raises:
-            ValueError: with the reason, where this pattern does not fit.
+            ValueError: if this pattern does not fit the variable, with the reason. The variable is
+                then skipped, and the plan shows the reason.
         """
         raise NotImplementedError
 
     def find(
         self, model: keras.Model, include: str | None, exclude: str | None, caller: str
     ) -> tuple[list, dict[str, str]]:
-        """`(targets, {path: why it is not pruned})`: `bind` on every variable of a model."""
+        """Binds every variable of a model.
+
+        Returns:
+            `(targets, {path: reason why it is not pruned})`.
+        """
         return find_targets(model, self, include, exclude, caller)
 
     #: Whether a unit has weights of several variables.
     is_joint = False
 
-    #: What to know when reading the `Plan`, or None.
+    #: A remark on the `Plan` for its readers, or None.
     note: str | None = None
 
     @property
     def final(self) -> float | None:
-        """The only sparsity that this pattern has, or None."""
+        """The only sparsity that this pattern can have, or None."""
         return None
 
     @property
     def no_regrowth(self) -> str | None:
-        """Why `regrow` cannot be combined with it, or None."""
+        """The reason why `regrow` cannot be used with this pattern, or None."""
         return None

@@ -13,13 +13,17 @@ from kerasreg._pruning.units import Units
 
 
 class Block(Pattern):
-    """Rectangular blocks, which fast kernels can skip.
+    """Rectangular blocks of weights, which block-sparse kernels can skip.
 
     Args:
-        shape: of the blocks; its ints belong to the last axes, earlier axes have blocks of 1:
-            `(4, 4)` takes 4 inputs by 4 filters of a convolution at each place. Blocks at the
-            edges may be smaller.
-        pooling: how the scores of the weights make that of the block: `"mean"` or `"max"`.
+        shape: the shape of the blocks, a tuple of ints for the last axes; the size of a block along
+            earlier axes is 1. For a convolution, `(4, 4)` is a block of 4 inputs by 4 filters at
+            each position of the kernel. Blocks at the edges may be smaller.
+        pooling: how the score of a block is computed from the scores of its weights: `"mean"` or
+            `"max"`.
+
+    Raises:
+        ValueError: for invalid arguments.
 
     Example:
 
@@ -58,7 +62,7 @@ class _Blocks(Units):
         super().__init__(shape, math.prod(self._grid), math.prod(block))
         if any(size % step for size, step in zip(shape, block, strict=True)):
             self.sizes = self._reduce(np.ones(shape, "int64"), np.add)
-            self.remark = f"blocks of {block} do not divide {shape}: smaller ones at the edges"
+            self.remark = f"blocks of {block} do not divide {shape}: those at the edges are smaller"
 
     def gather(self, alive):
         return self._reduce(alive, np.logical_or)
@@ -75,7 +79,7 @@ class _Blocks(Units):
         return self._reduce(scores.astype("float64"), np.add) / self.sizes
 
     def _reduce(self, array, function):
-        """One number per block. Long strides are much faster than short axes."""
+        """Returns one number per block. Long strides are much faster than short axes."""
         for axis, step in enumerate(self._block):
             before = (slice(None),) * axis
             total = array[(*before, slice(0, None, step))].copy()

@@ -1,4 +1,4 @@
-"""The pattern of whole units, with all weights of a model that go with them."""
+"""The pattern of coupled units: all weights that compute and read a unit."""
 
 from dataclasses import dataclass
 
@@ -17,22 +17,26 @@ NO_REGROWTH = "`regrow` needs gradients, and a coupled unit that is zero on both
 
 
 class Coupled(Pattern):
-    """Whole units of a model, with all that computes and reads them: what `shrink` removes.
+    """Whole units with all weights that compute and read them, which `kerasreg.shrink` removes.
 
     A unit is one of `kerasreg.coupled_groups`: the columns of all kernels that are added into it,
     their biases, the gains and offsets of normalizations, and the rows of all kernels that read
-    it. All of them become zero together, so that residual networks get narrower too. The sparsity
-    is that of the units: at 0.5, `"layer"` halves each width, `"global"` removes half of all
-    weights of units, wherever they are the weakest. `include`, `exclude` and the expressions of a
-    scope are searched in the names of groups and the paths of the variables that compute their
-    units. Functional and Sequential models.
+    it. All of them become zero together, so that residual networks become narrower as well. The
+    sparsity refers to units: at 0.5, the scope `"layer"` halves each width, and `"global"` removes
+    the weakest units until half of all their weights are zero. `include`, `exclude` and the
+    expressions of a scope are searched in the names of groups and in the paths of the variables
+    that compute their units. The model must be Functional or Sequential.
 
-    The score of a unit is the root of the mean square of the scores of all of its weights, so that
-    units of different widths compare.
+    The score of a unit is the root mean square of the scores of all of its weights, so that units
+    with different numbers of weights are comparable.
 
     Args:
-        round_to: as many units stay as a multiple of this, for hardware that likes such widths.
-        min_units: at least as many stay of every width.
+        round_to: the number of remaining units is a multiple of this, because such widths are
+            faster on some hardware.
+        min_units: the minimum number of units that remain of every width.
+
+    Raises:
+        ValueError: for invalid arguments.
 
     Source: Fang et al. (2023), "DepGraph: Towards Any Structural Pruning".
 
@@ -83,7 +87,7 @@ class Coupled(Pattern):
 
 @dataclass(frozen=True)
 class CoupledTarget:
-    """A width that is pruned: as `Target` in `units.py`, of several variables."""
+    """A group to prune, and its units. The interface is that of `Target`."""
 
     group: CoupledGroup
     units: Units
@@ -106,7 +110,7 @@ class CoupledTarget:
 
     @property
     def weights(self):
-        """A weight between two widths counts in both."""
+        """The number of weights; a weight between two groups counts in both."""
         return self.units.count * self.units.sizes
 
     def take(self, arrays):
@@ -120,14 +124,14 @@ class CoupledTarget:
 
 
 class CoupledUnits(Units):
-    """The units of a group, whose arrays are `{id(variable): array}`."""
+    """The units of a group. All arrays are passed as `{id(variable): array}`."""
 
     def __init__(self, group, round_to, min_units):
         self._members = group.weights
         size, count = sum(each.size for each in self._members), group.units
         least = -(-min_units // round_to) * round_to
         kept = np.arange(least, count, round_to)
-        #: How many may be pruned, in rising order.
+        #: The allowed numbers of pruned units, in rising order.
         self._counts = np.append(0, count - kept[::-1])
         limit = int(self._counts[-1])
         remark = None if limit else f"{count} units are too few to prune any"
@@ -137,7 +141,7 @@ class CoupledUnits(Units):
         allowed = self._counts[self._counts >= least]
         if not len(allowed):
             return least
-        # Half counts up.
+        # Halves are rounded up.
         distance = np.abs(allowed - wanted)[::-1]
         return int(allowed[::-1][np.argmin(distance)])
 
@@ -154,12 +158,12 @@ class CoupledUnits(Units):
         total = np.zeros(self.count)
         for each in self._members:
             rows = each.gather(scores[id(each.variable)]).astype("float64", copy=False)
-            # Negative scores, as those of movement, keep their order.
+            # The sign keeps the order of negative scores, such as those of movement.
             total += (np.sign(rows) * np.square(rows)).sum(axis=1)
         return np.sign(total) * np.sqrt(np.abs(total) / self.sizes)
 
     def gather(self, alive):
-        # What nobody computes is dead, and so is what nobody reads.
+        # A unit is pruned if all weights that compute it, or all that read it, are zero.
         living = {}
         for each in self._members:
             rows = each.gather(alive[id(each.variable)]).any(axis=1)

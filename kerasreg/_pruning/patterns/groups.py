@@ -1,4 +1,4 @@
-"""Whole units, inputs or heads of a variable."""
+"""The pattern of units, filters, inputs or heads."""
 
 import math
 from collections.abc import Mapping
@@ -14,17 +14,20 @@ from kerasreg._pruning.units import Units
 
 
 class Group(Pattern):
-    """Whole units, filters, inputs or heads: the groups of the regularizers.
+    """Whole units, filters, inputs or heads, grouped as by the group regularizers.
 
-    The score of a group is the root of the mean square of the scores of its weights, which for
-    magnitudes orders groups by their L2 norm and compares layers of different width.
+    The score of a group is the root mean square of the scores of its weights. For magnitudes, it
+    orders the groups of a layer by their L2 norm, and makes layers of different width comparable.
 
     Args:
-        axis: an int or several, one group per index; or a name that is translated for each layer:
-            `"output"` (units, filters), `"input"` (features, channels) or `"head"`, which is
-            `Heads`: of all variables of an attention together. The units of the model's outputs
-            are left out unless `include` names them.
+        axis: an int or a tuple of ints, with one group per index; or the name of an axis, which is
+            determined for each layer: `"output"` (units, filters), `"input"` (features, channels)
+            or `"head"`, which is the same as `Heads`. Units that are outputs of the model are
+            skipped unless `include` names them.
         gates: see `kerasreg.regularizers.GroupLasso`.
+
+    Raises:
+        ValueError: for invalid arguments.
 
     Example:
 
@@ -80,7 +83,7 @@ class _Groups(Units):
         return np.broadcast_to(units.reshape(kept), self._view).reshape(self.shape)
 
     def _scores(self, scores):
-        # Negative scores, as those of movement, keep their order.
+        # The sign keeps the order of negative scores, such as those of movement.
         view = scores.astype("float64", copy=False).reshape(self._view)
         square = np.mean(np.sign(view) * np.square(view), axis=self._axes)
         return (np.sign(square) * np.sqrt(np.abs(square))).reshape(-1)

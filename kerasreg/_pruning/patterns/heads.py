@@ -1,4 +1,4 @@
-"""The pattern of whole heads of attention, with all weights that go with them."""
+"""The pattern of whole attention heads, in all variables of an attention layer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,19 +25,23 @@ _PRODUCERS = ("_query_dense", "_key_dense", "_value_dense", "_gate_dense")
 
 
 class Heads(Pattern):
-    """Whole heads of attention: of query, key, value and output together.
+    """Whole attention heads: query, key, value and output together.
 
-    A head is its slices of the kernels and biases of query, key and value (and of a gate), and the
-    rows of the output's kernel that read it. All of them become zero together, and `shrink` removes
-    it. In `GroupQueryAttention`, a unit is a head of keys and values with the queries that share
-    it. Any model with `MultiHeadAttention` or `GroupQueryAttention` in it, subclassed ones
-    included. `include`, `exclude` and the expressions of a scope are searched in the path of an
-    attention layer and those of its query, key and value.
+    A head consists of its slices of the kernels and biases of query, key and value (and of a gate),
+    and of the rows of the output kernel that read it. All of them become zero together, and
+    `kerasreg.shrink` removes the head. In `GroupQueryAttention`, a unit is a head of keys and
+    values with the queries that share it. It works for any model that contains `MultiHeadAttention`
+    or `GroupQueryAttention`, including subclassed models. `include`, `exclude` and the expressions
+    of a scope are searched in the path of an attention layer and in those of its query, key and
+    value.
 
-    The score of a head is the root of the mean square of the scores of all of its weights.
+    The score of a head is the root mean square of the scores of all of its weights.
 
     Args:
-        min_units: at least as many stay of every attention layer.
+        min_units: the minimum number of heads that remain in every attention layer.
+
+    Raises:
+        ValueError: for an invalid `min_units`.
 
     Example:
 
@@ -63,7 +67,7 @@ class Heads(Pattern):
         return NO_REGROWTH
 
     def bind(self, variable: keras.Variable, roles: Mapping[str, Any]) -> Units:
-        raise ValueError("whole heads have weights of several variables")
+        raise ValueError("heads have weights in several variables, which `bind` cannot prune alone")
 
     def find(
         self, model: keras.Model, include: str | None, exclude: str | None, caller: str
@@ -79,7 +83,7 @@ class Heads(Pattern):
             path = unique_path(variable.path, taken)
             taken.add(path)
             if id(variable) not in in_heads:
-                skipped[path] = "it belongs to no head of an attention"
+                skipped[path] = "it is not part of an attention head"
         for group in groups:
             reason = obstacle(group, group.members, trainable, include, exclude)
             if reason is None:
@@ -109,7 +113,7 @@ def _members(attention):
     heads = getattr(attention, "num_key_value_heads", None) or attention.num_heads
     members = []
     for name in _PRODUCERS:
-        # A gate is optional. Only kernel and bias: adapters have no axis of heads.
+        # A gate is optional. Adapters are left out, because they have no axis of heads.
         dense = getattr(attention, name, None)
         for variable in _kernel_and_bias(dense) if dense is not None else ():
             members.append(_member(variable, len(variable.shape) - 2, heads, PRODUCER))
@@ -118,7 +122,7 @@ def _members(attention):
 
 
 def _kernel_and_bias(dense):
-    # Frozen ones count, too: then the attention is skipped with the reason.
+    # With frozen variables included, the attention layer is skipped with this reason.
     own = [*dense._trainable_variables, *dense._non_trainable_variables]
     return [
         variable
@@ -128,6 +132,6 @@ def _kernel_and_bias(dense):
 
 
 def _member(variable, axis, heads, role):
-    # Queries that share a head of keys lie one behind the other.
+    # Queries that share a head of keys are adjacent.
     indices = np.arange(variable.shape[axis]).reshape(heads, -1)
     return Member(variable.path, variable, axis, indices, role)

@@ -8,7 +8,7 @@ from kerasreg._pruning.patterns.heads import Heads
 from kerasreg._pruning.patterns.nm import NM
 from kerasreg._pruning.patterns.unstructured import Unstructured
 
-#: What the short names of `pattern` mean.
+#: The patterns of the short names.
 NAMES = {
     "unstructured": Unstructured,
     "2:4": lambda: NM(2, 4),
@@ -20,7 +20,7 @@ NAMES = {
 
 
 def standardize_pattern(pattern):
-    """A `Pattern` from what users may pass: a name or a pattern."""
+    """Returns the `Pattern` of an argument: a name or a pattern."""
     if isinstance(pattern, Pattern):
         return pattern
     if isinstance(pattern, str) and pattern in NAMES:

@@ -1,4 +1,4 @@
-"""At most `n` of every `m` weights in a row."""
+"""The N:M pattern: at most `n` non-zeros among every `m` consecutive weights."""
 
 import math
 from collections.abc import Mapping
@@ -14,18 +14,22 @@ from kerasreg._pruning.units import Units
 
 
 class NM(Pattern):
-    """At most `n` of every `m` weights in a row along an axis are not zero (2:4 for GPUs).
+    """At most `n` non-zeros among every `m` consecutive weights along an axis (2:4 for GPUs).
 
-    While a schedule rises, the `m - n` weakest of every `m` are candidates, and those of them with
-    the lowest scores go first; at the final sparsity of `1 - n / m`, which is that of the default
-    schedule, all of them are gone. Where `m` does not divide the axis, the last weights are
-    treated as if zeros filled them up, and the plan says so; an axis shorter than `m` is left out.
+    While the sparsity rises, the `m - n` weakest of every `m` weights are candidates, and the
+    candidates with the lowest scores are pruned first. At the final sparsity of `1 - n / m`, all
+    candidates are pruned; it is the final sparsity of the default schedule. If `m` does not divide
+    the axis, the last weights are padded with zeros, and the plan says so. Variables whose axis is
+    shorter than `m` are skipped.
 
     Args:
-        n: how many may stay, at least 1.
-        m: of how many, above `n`.
-        axis: the axis along which they lie. None: the one that is summed over, `-2` for the
-            kernels of dense and convolutional layers, that of the inputs where it is known.
+        n: the maximum number of non-zeros, at least 1.
+        m: the number of consecutive weights, above `n`.
+        axis: the axis along which weights are consecutive, an int. Default: the axis that is summed
+            over, which is the axis of the inputs if it is known, and `-2` otherwise.
+
+    Raises:
+        ValueError: for invalid arguments.
 
     Source: Mishra et al. (2021), "Accelerating Sparse Deep Neural Networks".
 
@@ -41,7 +45,7 @@ class NM(Pattern):
     def __init__(self, n: int, m: int, axis: int | None = None):
         if not all(map(validation.is_integer, (n, m))) or not 0 < n < m:
             raise ValueError(
-                "`n` and `m` must be ints with 0 < n < m, n being what stays (2 of 4). "
+                "`n` and `m` must be ints with 0 < n < m, where n is the number of non-zeros. "
                 f"Received: n={n!r}, m={m!r}"
             )
         axis = validation.integer(axis, "axis", none="the inputs")
@@ -53,7 +57,7 @@ class NM(Pattern):
 
     @property
     def no_regrowth(self) -> str | None:
-        return "`regrow` would break an N:M pattern"
+        return "`regrow` would violate the N:M pattern"
 
     def bind(self, variable: keras.Variable, roles: Mapping[str, Any]) -> Units:
         shape = tuple(variable.shape)
@@ -69,12 +73,12 @@ class NM(Pattern):
         if self.axis is not None:
             return self.axis
         axis = roles["input"].axis if "input" in roles else -2
-        # Several axes are read by attention: the last of them lies next to itself in memory.
+        # Attention outputs sum over several axes; weights along the last are adjacent in memory.
         return axis[-1] if isinstance(axis, tuple) else axis
 
 
 class _Candidates(Weights):
-    """Of every `m` weights along an axis, all but the `n` best."""
+    """The candidates: of every `m` weights along an axis, all but the `n` best."""
 
     is_loose = False
 
@@ -91,13 +95,13 @@ class _Candidates(Weights):
         return min(math.floor(share * self.limit + 0.5), self.limit)
 
     def scores(self, scores, alive=None):
-        # What is dead already is a candidate before anything else is.
+        # Weights that are pruned already are the first candidates.
         scores = super().scores(scores, alive).reshape(self.shape)
         scores = np.moveaxis(scores, self._axis, -1)
         length = scores.shape[-1]
         padding = -length % self._m
         widths = [(0, 0)] * (scores.ndim - 1) + [(0, padding)]
-        # The zeros that fill up the last ones are the weakest.
+        # The padding is weaker than all weights.
         rows = np.pad(scores, widths, constant_values=-np.inf)
         rows = rows.reshape(*rows.shape[:-1], -1, self._m).copy()
         best = np.argsort(rows, axis=-1, kind="stable")[..., self._m - self._n :]

@@ -1,4 +1,4 @@
-"""Every weight is a unit of its own."""
+"""The pattern of single weights."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from kerasreg._pruning.units import Units
 
 
 class Unstructured(Pattern):
-    """Every weight on its own.
+    """Single weights: each weight is a unit.
 
     Example:
 

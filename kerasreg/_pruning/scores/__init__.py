@@ -1,1 +1,1 @@
-"""How much each weight matters. The weights with the lowest scores are pruned first."""
+"""Scores: how important each weight is. The lowest scores are pruned first."""

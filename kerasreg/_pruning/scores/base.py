@@ -1,4 +1,4 @@
-"""What a score is: it says how much each weight matters."""
+"""The base class of scores."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,11 @@ from kerasreg._common.types import Tensor
 
 
 class Score:
-    """How much each weight matters: the base class of all scores.
+    """The base class of all scores, which define how important each weight is.
 
-    A score of your own is a function `(variable, weights) -> array` of the shape of the weights,
-    which are a NumPy array of at least float32; or a subclass, if it needs data or gradients.
+    The weights with the lowest scores are pruned first. For a custom score, pass a function
+    `(variable, weights) -> array`, where `weights` is a NumPy array of at least float32, and the
+    result has the same shape. If the score needs data or gradients, define a subclass.
 
     Example:
 
@@ -27,20 +28,26 @@ class Score:
     records = False
 
     def prepare(self, model: keras.Model, variables: Sequence[keras.Variable]) -> None:
-        """Called once, when training starts (or at once in `kerasreg.prune`)."""
+        """Prepares the score. Called once, at the start of training or of `kerasreg.prune`."""
 
     def record(self, record: Tensor, weights: np.ndarray, gradient: Tensor) -> Tensor:
-        """The new record after a step: tensors of the shape of the weights, in `keras.ops`.
+        """Returns the new record after a train step, computed with `keras.ops`.
 
-        It begins with zeros. `weights` are those before the step, `gradient` is that of the loss.
+        Args:
+            record: the previous record, a tensor of the shape of the weights; zeros at first.
+            weights: the weights before the step, a tensor.
+            gradient: the gradient of the loss, a tensor of the shape of the weights.
         """
         raise NotImplementedError
 
     def __call__(
         self, variable: keras.Variable, weights: np.ndarray, record: np.ndarray | None = None
     ) -> np.ndarray:
-        """The scores of one variable, an array of the shape of `weights`.
+        """Returns the scores of one variable, an array of the shape of `weights`.
 
-        `record` is what `record` returned last, or None where nothing is trained.
+        Args:
+            variable: the Keras variable.
+            weights: its weights, a NumPy array of at least float32.
+            record: the latest result of the method `record`, or None outside of training.
         """
         raise NotImplementedError

@@ -14,14 +14,18 @@ from kerasreg._pruning.scores.base import Score
 
 
 class SNIP(Score):
-    """`|gradient * w|` on given data, measured once, before anything is pruned.
+    """The magnitude `|gradient * w|` on given data, measured once, before anything is pruned.
 
-    For pruning at initialisation in one shot, and, on a trained model, the first-order Taylor
-    score. The gradient is that of the loss that the model was compiled with.
+    Use it to prune at initialization in one shot. On a trained model, it is the first-order Taylor
+    score. The gradient is the mean over the data, of the loss that the model was compiled with.
 
     Args:
         x, y: some hundreds of samples, as for `fit`; `x` may be a dataset of batches.
-        batch_size: samples per pass.
+        batch_size: the number of samples per batch; None for all in one batch.
+
+    Raises:
+        ValueError: for an invalid `batch_size`; when weights are scored, for a model that is not
+            compiled, or for data that is empty or infinite.
 
     Source: Lee et al. (2019), "SNIP: Single-shot Network Pruning based on Connection Sensitivity".
 
@@ -51,16 +55,20 @@ class SNIP(Score):
 
 
 class Activation(Score):
-    """`|w| * ||x||`, `x` being the input that the weight is multiplied with, over given data.
+    """The product `|w| * ||x||`, where `x` is the input of the weight over given data.
 
-    A small weight on a strong input matters more than one of the same size on a weak input. Known
-    for dense layers, convolutions (where all inputs of a channel count, also those that strides and
-    borders skip), `EinsumDense` and the projections of attention. Elsewhere the norm counts as 1,
-    which leaves the magnitude.
+    Of two weights of the same magnitude, the one with the larger input is more important. The norm
+    is known for dense layers, convolutions (where it is that of the whole input channel, including
+    positions that strides and borders skip), `EinsumDense` and the projections of attention. For
+    other layers, it is taken as 1, so that the score is the magnitude.
 
     Args:
-        x: some batches of input, as for `predict`.
-        batch_size: samples per pass.
+        x: some batches of inputs, as for `predict`.
+        batch_size: the number of samples per batch; None for all in one batch.
+
+    Raises:
+        ValueError: for an invalid `batch_size`; when weights are scored, for data that is empty or
+            infinite.
 
     Source: Sun et al. (2023), "A Simple and Effective Pruning Approach for Large Language Models"
     (Wanda).

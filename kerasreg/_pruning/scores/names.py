@@ -5,12 +5,12 @@ from kerasreg._pruning.scores.base import Score
 from kerasreg._pruning.scores.of_weights import Custom, Magnitude, Random
 from kerasreg._pruning.scores.recorded import Movement, Taylor
 
-#: What the short names of `score` mean.
+#: The scores of the short names.
 NAMES = {"magnitude": Magnitude, "taylor": Taylor, "movement": Movement, "random": Random}
 
 
 def standardize_score(score):
-    """A `Score` from what users may pass: a name, a score or a function."""
+    """Returns the `Score` of an argument: a name, a score or a function."""
     if isinstance(score, Score):
         return score
     if isinstance(score, str) and score in NAMES:

@@ -1,4 +1,4 @@
-"""Scores that need no data: the size of a weight, a random number, a function."""
+"""Scores that need no data: magnitudes, random numbers, functions."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from kerasreg._pruning.scores.base import Score
 
 
 class Magnitude(Score):
-    """`|w|`.
+    """The magnitude `|w|` of each weight.
 
     Example:
 
@@ -28,11 +28,14 @@ class Magnitude(Score):
 
 
 class Random(Score):
-    """A random number per weight: the control that any other score must beat.
+    """A random number for each weight, as a baseline for other scores.
 
     Args:
-        seed: an int. Each variable of a model has numbers of its own, the same in every call and
-            for every model that is built like it.
+        seed: an int >= 0. The numbers differ between the variables of a model, but are the same in
+            every call and for every model of the same architecture.
+
+    Raises:
+        ValueError: for an invalid `seed`.
 
     Example:
 
@@ -46,7 +49,7 @@ class Random(Score):
         self.seed = validation.integer(seed, "seed", at_least=0)
 
     def prepare(self, model: keras.Model, variables: Sequence[keras.Variable]) -> None:
-        # Paths count how many layers a session has built.
+        # Not by path: automatic names depend on how many layers were built before.
         self._places = {id(variable): place for place, variable in enumerate(model.weights)}
 
     def __call__(
@@ -57,14 +60,14 @@ class Random(Score):
 
 
 class Custom(Score):
-    """What a function `(variable, weights) -> array` returns."""
+    """The scores that a function `(variable, weights) -> array` returns."""
 
     def __init__(self, function):
         self._function = function
 
     def __call__(self, variable, weights, record=None):
         scores = ops.convert_to_numpy(self._function(variable, weights))
-        # Infinity is no int.
+        # Scores may be set to infinity later, which integers cannot represent.
         scores = np.asarray(scores, np.promote_types(np.asarray(scores).dtype, "float32"))
         if scores.shape != weights.shape:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Scores that record the gradients of a training."""
+"""Scores that record gradients during training."""
 
 import keras
 import numpy as np
@@ -10,13 +10,17 @@ from kerasreg._pruning.scores.base import Score
 
 
 class Taylor(Score):
-    """`mean |gradient * w|` over the last steps: by how much the loss would change without `w`.
+    """The moving average of `|gradient * w|` over train steps.
 
-    First order in `w`. The mean is a moving one and costs 4 bytes per weight during training.
-    Without training, `SNIP(x, y)` is the same on given data.
+    `|gradient * w|` is the first-order estimate of how much the loss changes if `w` becomes zero.
+    The record needs 4 bytes per weight during training. Without training, use `SNIP(x, y)`, which
+    computes a similar score on given data.
 
     Args:
-        decay: of the moving mean, from 0.0 (the last step only) to below 1.0.
+        decay: the decay of the moving average, from 0.0 (the last step only) to below 1.0.
+
+    Raises:
+        ValueError: for an invalid `decay`; when weights are pruned, if no gradients were recorded.
 
     Source: Molchanov et al. (2019), "Importance Estimation for Neural Network Pruning".
 
@@ -40,10 +44,14 @@ class Taylor(Score):
 
 
 class Movement(Score):
-    """`-sum gradient * w` over all steps: high for weights that training moves away from zero.
+    """The sum of `-gradient * w` over all train steps.
 
-    For fine-tuning, where the magnitudes are still those of the pretrained model. Costs 4 bytes
-    per weight during training.
+    It is high for weights that training moves away from zero. It suits fine-tuning, where
+    magnitudes are mostly those of the pretrained model. The record needs 4 bytes per weight during
+    training.
+
+    Raises:
+        ValueError: when weights are pruned, if no gradients were recorded.
 
     Source: Sanh et al. (2020), "Movement Pruning".
 
@@ -66,8 +74,8 @@ class Movement(Score):
 def _recorded(score, record):
     if record is None:
         raise ValueError(
-            f"{type(score).__name__} records the gradients of a training, and here is none. Use "
-            "`kerasreg.callbacks.Pruning` in a fit, or `kerasreg.scores.SNIP(x, y)`, the gradient "
-            "times the weights on given data."
+            f"{type(score).__name__} needs gradients that are recorded during training, but there "
+            "is no training here. Use `kerasreg.callbacks.Pruning` in a fit, or "
+            "`kerasreg.scores.SNIP(x, y)`, which computes gradients on given data."
         )
     return record
