@@ -1,1 +1,1 @@
-"""How a Keras model is read: its variables, roles and groups, and the graph of its layers."""
+"""Analysis of Keras models: their variables, roles and groups, and the graph of their layers."""

@@ -1,4 +1,4 @@
-"""The analysis of a model in which some rules raise: their operations stay as they are."""
+"""The analysis of a model, in which operations with failing rules are not changed."""
 
 from collections.abc import Callable
 
@@ -9,10 +9,18 @@ from kerasreg._graph.tracing import trace
 
 
 def analyse(model, use: Callable = lambda analysis: analysis):
-    """`use(analysis)` of a model, and again without the rules that raise.
+    """Returns `use(analysis)` of a model, where failing rules are replaced.
 
-    No rule, of ours or of a user, may keep a model from shrinking: an operation whose rule raises
-    is pinned, and the report gives the reason. If it fails all the same, so are those before it.
+    A failing rule, built-in or custom, must not prevent shrinking. An operation whose rule raises
+    is pinned, and the report gives the reason. If `use` still fails for this operation, all
+    operations that it depends on are pinned, too.
+
+    Args:
+        model: a Functional or Sequential model.
+        use: a function of an `Analysis`; it may be called several times.
+
+    Raises:
+        Exception: that of the rule, if pinning does not help.
     """
     broken: dict[int, str] = {}
 
@@ -27,13 +35,13 @@ def analyse(model, use: Callable = lambda analysis: analysis):
             key = id(error.operation)
             new = {key} - broken.keys() or _before(model, key) - broken.keys()
             if not new:
-                # It fails as it is.
+                # The failure is independent of the rules.
                 raise error.cause from None
             broken.update(dict.fromkeys(new, error.reason))
 
 
 def _before(model, key):
-    """The ids of the operations that an operation depends on."""
+    """Returns the ids of the operations that an operation depends on."""
     calls = trace(model).calls
     found = {key}
     for call in reversed(calls):

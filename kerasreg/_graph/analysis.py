@@ -1,4 +1,4 @@
-"""What the rules find out about a graph: labels, who has them, and who reads them."""
+"""The results of the rules for a graph: labels, and the variables and readers that use them."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -22,21 +22,24 @@ class Slice:
 
 @dataclass
 class Reader:
-    """Reads coordinates, and writes others: `outputs = function(inputs)`.
+    """A part of an operation that reads coordinates and writes others: `outputs = f(inputs)`.
 
-    A coordinate has one label or several (a number of an attention has that of its head, too), and
-    goes with any of them.
+    A coordinate has one or several labels (an element of attention also has the label of its
+    head). It is removed if any of its labels is removed.
 
     Attributes:
-        labels: of the inputs, `(several, inputs)`.
-        writes: labels of the outputs, `(several, outputs)`.
-        connected: bool `(inputs, outputs)`: whether an output takes anything of an input.
-        constants: the value of each input that is constant, NaN elsewhere, `(inputs,)`.
-        fold: what the outputs take of inputs that have these values everywhere, `(inputs,)` to
-            `(outputs,)`; None if that is not the same everywhere.
-        bias: `(layer, name, place)` of the bias that can take it over; see `Rebuild`.
-        kernel, axis: the variable in which one input can carry others, and its axis; or None.
-        share: name of what several calls share, if they do: their constants must agree.
+        labels: int array `(k, inputs)`, the labels of the inputs.
+        writes: int array `(k, outputs)`, the labels of the outputs.
+        connected: bool array `(inputs, outputs)`: whether an output depends on an input.
+        constants: float array `(inputs,)`, the value of each constant input, NaN for the others.
+        fold: a function that maps the values of constant inputs, `(inputs,)`, to their
+            contributions to the outputs, `(outputs,)`; None if these depend on the position.
+        bias: `(layer, name, place)` of the bias that can absorb these contributions, or None;
+            `place` counts the biases of the layer.
+        kernel: the variable in which one constant input can carry others, or None.
+        axis: the input axis of `kernel`.
+        share: a key that is the same for all calls that share one bias, or None. The constants of
+            these calls must agree.
     """
 
     labels: np.ndarray
@@ -51,12 +54,12 @@ class Reader:
 
 
 class RuleError(Exception):
-    """A rule raised: its operation is to be left as it is.
+    """Raised if the rule of an operation fails; the operation is then not changed.
 
     Attributes:
-        operation: whose rule it is.
-        cause: what was raised.
-        reason: for the report.
+        operation: the operation.
+        cause: the exception of its rule.
+        reason: a text for the report.
     """
 
     def __init__(self, operation, error: Exception, reason: str | None = None):
@@ -73,7 +76,7 @@ class RuleError(Exception):
 
 @contextmanager
 def attributed_to(operation):
-    """What is raised inside of this is a `RuleError` of an operation."""
+    """A context that turns any exception into a `RuleError` of an operation."""
     try:
         yield
     except RuleError:
@@ -83,28 +86,30 @@ def attributed_to(operation):
 
 
 class Analysis:
-    """A traced model: a label for everything that may go, and who reads it.
+    """The labels of a traced model: coordinates with the same label are removed together.
+
+    Rules of custom layers get it as an argument: see `kerasreg.shrinking.Rule`.
 
     Args:
         model: a Functional or Sequential model.
-        rule_of: the rule of an operation.
+        rule_of: a function that returns the rule of an operation.
 
     Raises:
-        RuleError: for a rule that raises; see `analyse.py`.
+        RuleError: if a rule raises; see `analyse.py`.
     """
 
     def __init__(self, model: keras.Model, rule_of: Callable):
         self.rule_of = rule_of
         self.graph = trace(model)
         self.labels = Labels()
-        #: By id of the variable.
+        #: Indexed by the id of the variable.
         self.slices: dict[int, Slice] = {}
         self.readers: list[Reader] = []
-        #: What stays although it has no labels, and why.
+        #: Reasons for layers that stay and have no labels.
         self.notes: list[str] = []
-        #: Whether units go together only because others are still there.
+        #: Whether units that are coupled now may be removable alone in the smaller model.
         self.is_coarse = False
-        #: `(analysis, dead)` of the smaller model, where that was reduced again.
+        #: `(analysis, dead)` of the smaller model, if that was reduced again.
         self.again: tuple | None = None
         self._times = Counter(id(call.operation) for call in self.graph.calls)
         for tensor in self.graph.inputs:
@@ -115,7 +120,7 @@ class Analysis:
         self._unify_borders()
         for tensor in self.graph.outputs:
             self.pin(tensor, "an output of the model")
-        #: One label for all that are unified; 0 must stay.
+        #: `roots[label]` is the same for all unified labels, and 0 for those that must stay.
         self.roots = self.labels.roots()
         for call in self.graph.calls:
             with attributed_to(call.operation):
@@ -123,11 +128,18 @@ class Analysis:
                 self.readers += rule_of(call.operation).readers(call, self)
 
     def is_shared(self, operation: keras.Operation) -> bool:
-        """Whether an operation is called several times."""
+        """Returns whether an operation is called several times."""
         return self._times[id(operation)] > 1
 
     def slice(self, variable: keras.Variable | None, axes: dict[int, np.ndarray | None]) -> None:
-        """The axes of a variable have these labels, at every call of its layer."""
+        """Gives axes of a variable their labels.
+
+        If the layer is called several times, the labels of all calls are unified.
+
+        Args:
+            variable: a variable of the layer; None does nothing.
+            axes: `{axis: int array of labels}`; None instead of an array keeps the whole axis.
+        """
         if variable is None:
             return
         known = self.slices.setdefault(id(variable), Slice(variable))
@@ -141,12 +153,12 @@ class Analysis:
                 known.axes[axis] = labels
 
     def note(self, reason: str) -> None:
-        """Something stays that has no labels."""
+        """Adds to the report the reason why a layer stays that has no labels."""
         if reason not in self.notes:
             self.notes.append(reason)
 
     def pin(self, tensor: Tensor, reason: str) -> None:
-        """Nothing of this tensor may go."""
+        """Keeps all coordinates of a tensor, for a reason that the report gives."""
         for labels in tensor.labels.values():
             self.labels.pin(labels, reason)
 

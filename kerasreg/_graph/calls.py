@@ -1,11 +1,11 @@
-"""What a layer computes, watched for a while."""
+"""Temporary replacement of the `call` of a layer."""
 
 import contextlib
 
 
 @contextlib.contextmanager
 def replaced_call(layer, call):
-    """A layer with this function in place of its `call`."""
+    """A context in which a layer uses this function instead of its `call`."""
     own = layer.__dict__.get("call")
     layer.__dict__["call"] = call
     try:

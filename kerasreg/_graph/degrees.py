@@ -1,4 +1,4 @@
-"""What an operation makes of the scale of its inputs, found out by running it."""
+"""Measurement of how an operation without weights scales with its inputs."""
 
 import functools
 import math
@@ -6,10 +6,10 @@ import math
 import numpy as np
 from keras import ops, tree
 
-#: Powers of two, so that floating point numbers scale without rounding; far enough apart that a
-#: function with a bound (`relu6`) meets it.
+#: Powers of two scale floating-point numbers without rounding. They are far enough apart that a
+#: bounded function (`relu6`) reaches its bound.
 _SCALES = (2.0**-10, 2.0**10)
-#: Larger inputs (in numbers) would cost more than an advice is worth.
+#: The largest number of elements to run an operation on; advice is not worth more time.
 _LARGEST = 2**24
 
 
@@ -25,7 +25,8 @@ class Probe:
         self._degrees = functools.cache(self._measure)
 
     def degrees(self, is_scaled):
-        """Per output 1 if it scales with these inputs, 0 if it does not change, else None.
+        """Returns a list with 1 for each output that scales with these inputs, 0 for each that
+        does not change, and None for all others.
 
         Args:
             is_scaled: a bool for each of the inputs of the call.
@@ -34,12 +35,12 @@ class Probe:
 
     @property
     def is_float(self):
-        """For each of the inputs of the call, whether it has floating point numbers."""
+        """A bool for each input of the call: whether its dtype is a floating-point one."""
         return ["float" in each.dtype for each in self._call.inputs]
 
     @functools.cached_property
     def _inputs(self):
-        """`{id(tensor): array}` for the tensors that come in."""
+        """`{id(tensor): array}` with random values for the inputs."""
         rng = np.random.default_rng(0)
         return {id(each): _random(rng, each) for each in self._call.inputs}
 
@@ -50,7 +51,7 @@ class Probe:
         try:
             plain, *others = [self._run(is_scaled, scale) for scale in (1.0, *_SCALES)]
         except Exception:
-            # Sizes that are open may not be any.
+            # The operation may reject the values that are tried for undefined sizes.
             return [None] * len(self._call.outputs)
         return [_degree(first, several) for first, *several in zip(plain, *others, strict=True)]
 

@@ -1,4 +1,4 @@
-"""The families of Keras' layers: which layers are convolutions, normalizations, pools ..."""
+"""The families of Keras' layers: convolutions, normalizations, poolings and others."""
 
 from keras import layers
 
@@ -38,7 +38,7 @@ _GATES = {layers.SimpleRNNCell: 1, layers.GRUCell: 3, layers.LSTMCell: 4}
 
 
 def gates_of_cell(layer):
-    """The number of gates of a recurrent cell, 0 for what is none that is known."""
+    """Returns the number of gates of a recurrent cell, or 0 for any other layer."""
     for cell, gates in _GATES.items():
         if isinstance(layer, cell):
             return gates

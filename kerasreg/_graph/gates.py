@@ -1,25 +1,28 @@
-"""Depthwise kernels on the way to other kernels: they let a unit through, or not."""
+"""Depthwise kernels between other kernels: a zero filter blocks its unit."""
 
 from kerasreg._graph.families import DEPTHWISE, SEPARABLE
 from kerasreg._graph.tracing import functional_of, trace
 
 
 def is_gate(layer, variable) -> bool:
-    """Whether a variable of a layer is a depthwise kernel."""
+    """Returns whether a variable of a layer is a depthwise kernel."""
     separable = isinstance(layer, SEPARABLE) and variable.name == "depthwise_kernel"
     return separable or isinstance(layer, DEPTHWISE)
 
 
 def gates_of(model, kernels) -> dict[int, set[int]]:
-    """`{id(kernel): ids of the depthwise kernels between it and the kernels before it}`.
+    """Returns the depthwise kernels between each kernel and the kernels before it.
 
-    Where branches are added or joined, a unit may come from another one, so that no gate in front
-    of them counts; where they are multiplied, all do. Of a layer that is called several times, the
-    gates that all of its calls have.
+    If branches are added or concatenated, a unit may be computed by another branch, so gates
+    before that point do not count. If branches are multiplied, the gates of all count. For a layer
+    that is called several times, only gates that all of its calls have count.
 
     Args:
         model: a Functional or Sequential model.
-        kernels: `{id(variable): ...}` of what computes or reads units.
+        kernels: a dict or set with the ids of the variables that compute or read units.
+
+    Returns:
+        `{id(kernel): ids of depthwise kernels}`.
     """
     graph = trace(functional_of(model))
     writers = {id(tensor): call for call in graph.calls for tensor in call.outputs}
@@ -38,7 +41,7 @@ def _variables(call, kernels):
 
 
 def _own(operation):
-    """The depthwise kernel of a layer itself."""
+    """Returns the id of the depthwise kernel of a layer, as a set."""
     if isinstance(operation, SEPARABLE + DEPTHWISE):
         weights = operation.weights
         return {id(variable) for variable in weights if is_gate(operation, variable)}

@@ -1,4 +1,4 @@
-"""What a group of weights is: one definition for penalty, prox, pruning and statistics."""
+"""Groups of weights: one definition for penalties, proximal operators, pruning and statistics."""
 
 import math
 from dataclasses import dataclass
@@ -7,18 +7,22 @@ import numpy as np
 
 from kerasreg._common import validation
 
-#: The names that `kerasreg.attach` translates for each layer (see `roles.py`).
+#: Names of axes that `kerasreg.attach` translates for each layer (see `roles.py`).
 ROLES = ("output", "input", "head")
 
 
 @dataclass(frozen=True)
 class Groups:
-    """One group per index of `axis`: a group is everything that remains when `axis` is fixed.
+    """Groups of the weights of a variable, one for each index of `axis`.
 
-    `axis` is an int or several (one group per combination of their indices). `gates` says that
-    the axis holds that many equal blocks, one after the other, and that index `j` of every block
-    belongs to the same group: the units of an LSTM kernel `(input, 4 * units)` are
-    `Groups(axis=-1, gates=4)`.
+    A group contains all weights with the same index along `axis`. With several axes, there is one
+    group for each combination of their indices. With `gates`, the axis consists of that many
+    equal blocks, and index `j` of every block belongs to group `j`: the units of an LSTM kernel
+    `(input, 4 * units)` are `Groups(axis=-1, gates=4)`.
+
+    Args:
+        axis: an int, a tuple of ints, or one of the names `ROLES`.
+        gates: the number of blocks along `axis`.
     """
 
     axis: int | tuple[int, ...] | str
@@ -36,14 +40,14 @@ class Groups:
             )
 
     def check(self, shape, name="weights"):
-        """Raise unless these groups exist in an array of this shape."""
+        """Raises a `ValueError` unless these groups exist in an array of this shape."""
         rank = len(shape)
         possible = f"the axes of {name} with shape {tuple(shape)} are {list(range(rank))}"
         if isinstance(self.axis, str):
             raise ValueError(
-                f"`axis={self.axis!r}` is a name that only `kerasreg.attach` can translate: a "
-                "regularizer sees the tensor and not the layer. Pass an int: "
-                f"{possible} (or {list(range(-rank, 0))})."
+                f"`axis={self.axis!r}` is a name that only `kerasreg.attach` can translate, "
+                "because a regularizer gets the tensor and not the layer. Use `kerasreg.attach`, "
+                f"or pass an int: {possible} (or {list(range(-rank, 0))})."
             )
         axes = self._axes
         wrong = [axis for axis in axes if not -rank <= axis < rank]
@@ -55,11 +59,14 @@ class Groups:
         if self.gates > 1 and shape[self.axis] % self.gates:
             raise ValueError(
                 f"Axis {self.axis} of {name} with shape {tuple(shape)} has {shape[self.axis]} "
-                f"indices, which {self.gates} gates do not divide."
+                f"indices, which {self.gates} gates do not divide. Pass the number of gates of "
+                "the layer, such as 4 for an LSTM."
             )
 
     def layout(self, shape):
-        """`(view, axes)`: reshape to `view` and reduce over `axes` to get one number per group."""
+        """Returns `(view, axes)`: an array that is reshaped to `view` and reduced over `axes` has
+        one number per group.
+        """
         shape = tuple(shape)
         self.check(shape)
         kept = {axis % len(shape) for axis in self._axes}
@@ -70,7 +77,7 @@ class Groups:
         return shape, tuple(axis for axis in range(len(shape)) if axis not in kept)
 
     def size(self, shape):
-        """The number of weights in one group of an array of this shape."""
+        """Returns the number of weights in one group of an array of this shape."""
         view, axes = self.layout(shape)
         return math.prod(view[axis] for axis in axes)
 
@@ -93,7 +100,13 @@ def _standardize_axis(axis):
 
 
 def zero_groups(array, groups, zeros=math.inf):
-    """Which groups have only zeros: a bool array. `zeros` is how many there are at most."""
+    """Returns a bool array: True for groups that contain only zeros.
+
+    Args:
+        array: the weights.
+        groups: their `Groups`.
+        zeros: an upper bound on the number of zeros in `array`, to save time.
+    """
     view, axes = groups.layout(array.shape)
     if zeros < groups.size(array.shape):
         return np.zeros(count_groups(groups, array.shape), bool)
@@ -101,6 +114,6 @@ def zero_groups(array, groups, zeros=math.inf):
 
 
 def count_groups(groups, shape):
-    """How many groups there are."""
+    """Returns the number of groups of an array of this shape."""
     view, axes = groups.layout(shape)
     return math.prod(size for axis, size in enumerate(view) if axis not in axes)

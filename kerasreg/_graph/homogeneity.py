@@ -1,4 +1,4 @@
-"""Which layers undo the scale of another: in a ReLU network, `W1 -> c W1` and `W2 -> W2 / c`."""
+"""Layers that compensate the scale of another: in a ReLU network, `W1 -> c W1`, `W2 -> W2 / c`."""
 
 from collections import defaultdict
 
@@ -18,7 +18,7 @@ from kerasreg._graph.families import (
 from kerasreg._graph.tracing import is_model, trace
 
 _NORMALIZATION = (*NORMALIZATION, layers.UnitNormalization)
-#: Without weights, and `f(c x) = c f(x)` for c > 0.
+#: Layers without weights and with `f(c x) = c f(x)` for c > 0.
 _HOMOGENEOUS = (
     *(layers.Identity, layers.Dropout, layers.LeakyReLU),
     *(layers.Flatten, layers.Reshape, layers.Permute, layers.RepeatVector),
@@ -31,16 +31,16 @@ _ACTIVATIONS = (
     keras.activations.relu,
     keras.activations.leaky_relu,
 )
-#: Variables that do not multiply.
+#: Names of variables that are added, not multiplied.
 OFFSETS = ("bias", "beta")
 
 
-#: Without weights, and homogeneous in some of their inputs, or only with some arguments.
+#: Layers without weights that are homogeneous in some inputs, or with some arguments, only.
 _PROBED = (layers.Dot, layers.Multiply, layers.Rescaling)
 
 
 class ScaledCall:
-    """What one traced call does to the scale of its inputs.
+    """The effect of one traced call on the scale of its inputs.
 
     Args:
         call: a `Call` of a traced model.
@@ -52,14 +52,18 @@ class ScaledCall:
 
     @property
     def has_weights(self):
-        """Whether it may have weights that multiply. A layer of an unknown kind may."""
+        """Whether the layer may have weights that multiply. A layer of an unknown class may."""
         is_layer = isinstance(self.layer, layers.Layer)
         return is_layer and not (isinstance(self.layer, _PROBED) or _passes(self.layer))
 
     def follow(self, scaled):
-        """The tensors of a call without weights that are scaled with these; None if it cannot be.
+        """Returns the inputs and outputs that scale together with the tensors in `scaled`.
 
-        A product is scaled when one of its factors is, a sum when all that it adds is.
+        A product scales if one of its factors scales, a sum only if all of its terms scale.
+
+        Returns:
+            A list of tensors of this call, which must have no weights; None if the scale does not
+            pass through it.
         """
         for chosen in (scaled.intersection(self.inputs), self._scalable):
             degrees = self._degrees([each in chosen for each in self.inputs])
@@ -73,7 +77,7 @@ class ScaledCall:
 
     @property
     def _scalable(self):
-        """The inputs that are no indices or conditions."""
+        """The floating-point inputs; others are indices or conditions."""
         pairs = zip(self.inputs, self._probe.is_float, strict=True)
         return {tensor for tensor, is_float in pairs if is_float}
 
@@ -107,14 +111,14 @@ class Scales:
 
     @property
     def layers(self):
-        """All layers, each once."""
+        """A list of all layers, each once."""
         return list(self._calls)
 
     def absorbers(self, source):
-        """The layers that undo any positive scale of the weights of `source`, together.
+        """Returns the layers that together can compensate any scale of the weights of `source`.
 
-        Empty where something in between does not pass a scale on, where the scale reaches an
-        output, or where one of those that would have to undo it has a penalty or is frozen.
+        The list is empty if an operation in between does not pass the scale through, if the scale
+        reaches an output of the model, or if one of the layers has a penalty or is frozen.
         """
         scaled, sources = set(), {source}
         queue = [tensor for call in self._calls[source] for tensor in call.outputs]
@@ -141,7 +145,7 @@ class Scales:
         users = dict.fromkeys(call.layer for call in readers if call.has_weights)
         absorbers = [each for each in users if each not in sources]
         undone = all(_absorbs(each) and self._reads(each) <= scaled for each in absorbers)
-        # What is scaled by its input needs no weights of another size.
+        # If the input of `source` is scaled as well, its weights need not be.
         return absorbers if undone and not self._reads(source) & scaled else []
 
     def _reads(self, layer):
@@ -157,7 +161,7 @@ def _passes(layer):
 
 
 def _scales(layer):
-    """Whether larger weights of this layer are a larger output."""
+    """Returns whether scaling the weights of this layer scales its output."""
     if not layer.trainable:
         return False
     if isinstance(layer, LINEAR):
@@ -166,12 +170,12 @@ def _scales(layer):
 
 
 def factors(layer):
-    """The trainable variables of a layer that multiply its input."""
+    """Returns the trainable variables of a layer that multiply its input."""
     return [each for each in layer.trainable_variables if each.name not in OFFSETS]
 
 
 def _absorbs(layer):
-    """Whether smaller weights of this layer, or what it does anyway, undo a larger input."""
+    """Returns whether smaller weights, or a normalization, of this layer undo a larger input."""
     return (
         layer.trainable
         and isinstance(layer, (*LINEAR, *_NORMALIZATION))

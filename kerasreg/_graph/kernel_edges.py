@@ -1,4 +1,4 @@
-"""Kernels between units, as the search for paths sees them."""
+"""Kernels as edges between units, for the search for paths."""
 
 from dataclasses import dataclass, field
 
@@ -7,9 +7,15 @@ import numpy as np
 
 @dataclass
 class KernelEdge:
-    """A variable between units: `reads` and `writes` are `{axis: number of the unit, or -1}`.
+    """A kernel and the units that it reads and writes.
 
-    The axes are those of `view`, in which the heads of an attention and their sizes are one.
+    Attributes:
+        variable: the kernel.
+        view: its shape for the search, in which heads and their sizes are one axis.
+        reads: `{axis of the view: int array of unit numbers}`; -1 for units that must stay.
+        writes: the same for the units that it computes.
+        is_gate: whether it is a depthwise kernel.
+        gates: the edges of the depthwise kernels before it.
     """
 
     variable: object
@@ -23,9 +29,10 @@ class KernelEdge:
         self.view = tuple(self.variable.shape)
 
     def fixed_rows(self, gate, values):
-        """How wide the filter of a gate is in front of each input that must stay, or None.
+        """Returns the width of the filter of a gate for each input that must stay.
 
-        Units that must stay have no numbers: a filter belongs to the input in the same place.
+        Units that must stay have no numbers, so that filters are matched by position. None if
+        the sizes do not match.
         """
         rows = self.view[-2]
         if rows != gate.view[-2] * gate.view[-1]:
@@ -36,19 +43,19 @@ class KernelEdge:
 
 
 def is_kernel(variable):
-    """Whether a variable leads from units to units."""
-    # What is added comes from no input; TensorFlow's empty shape is true.
+    """Returns whether a variable connects units."""
+    # Biases have no inputs. An empty shape is true on TensorFlow.
     shape = tuple(variable.shape)
     return len(shape) > 1 and 0 not in shape and variable.name != "bias"
 
 
 def mask_of(kernel, kept):
-    """Which weights of a kernel must stay, in the axes of its view."""
+    """Returns the bool array of the weights that must stay, in the view of the kernel."""
     return kept.setdefault(id(kernel.variable), np.zeros(kernel.view, bool))
 
 
 def keep_best(kernel, at, values, kept):
-    """Keep the largest weight of a part."""
+    """Marks the largest weight of a part as one that must stay."""
     part = values[at]
     place = np.unravel_index(int(np.argmax(part)), part.shape)
     mask_of(kernel, kept)[at][place] = True

@@ -1,13 +1,13 @@
-"""Which coordinates belong together: they go together, or stay together."""
+"""Labels of coordinates: those with the same label are removed together or stay together."""
 
 import numpy as np
 
 
 class Labels:
-    """A label per coordinate; those that are unified are one. Label 0 must stay.
+    """Integer labels that can be unified. Coordinates with label 0 must stay.
 
     Attributes:
-        reasons: why a label must stay, by label.
+        reasons: `{label: why it must stay}`.
     """
 
     def __init__(self):
@@ -16,26 +16,26 @@ class Labels:
         self.reasons = {}
 
     def new(self, count):
-        """So many labels of their own."""
+        """Returns `count` fresh labels."""
         labels = np.arange(self._count, self._count + count)
         self._count += count
         return labels
 
     def unify(self, first, second):
-        """Make two arrays of labels the same, one by one."""
+        """Unifies two arrays of labels element by element."""
         first, second = np.broadcast_arrays(first, second)
         self._left.append(first.reshape(-1))
         self._right.append(second.reshape(-1))
 
     def pin(self, labels, reason):
-        """These must stay."""
+        """Unifies labels with 0, so that their coordinates must stay; None does nothing."""
         if labels is not None:
             self.unify(labels, 0)
             for label in np.unique(labels):
                 self.reasons.setdefault(int(label), reason)
 
     def roots(self):
-        """`roots[label]` is the same for all that are one; 0 for those that must stay."""
+        """Returns an array: `roots[label]` is the same for unified labels, 0 if they must stay."""
         roots = np.arange(self._count)
         if not self._left:
             return roots

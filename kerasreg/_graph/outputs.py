@@ -1,4 +1,4 @@
-"""Which variables of a model compute its outputs, so that their units are those of the outputs."""
+"""The variables of a model whose units are its outputs."""
 
 from keras import layers
 
@@ -13,24 +13,24 @@ from kerasreg._graph.families import (
 from kerasreg._graph.tracing import functional_of, trace
 from kerasreg._graph.variables import all_layers
 
-#: What they compute has units of their own.
+#: Layers whose outputs have new units.
 _UNITS = (
     *(layers.Dense, layers.EinsumDense, layers.Embedding),
     *(*CONV, *CONV_TRANSPOSE),
 )
-#: What they compute has the units of what they read.
+#: Layers whose outputs have the units of their inputs.
 _SAME_UNITS = (layers.PReLU, *DEPTHWISE, *NORMALIZATION)
 
 
 class Outputs:
     """The variables whose units are outputs of a model.
 
-    Those of a subclassed model are not known; of the graphs inside of it (the student of a
-    `Distiller`), the outputs count.
+    For a subclassed model they are unknown. If it contains models with a graph (the student of a
+    `Distiller`), the outputs of these are used.
 
     Attributes:
-        variables: a list per output, empty where it takes an input as it is.
-        unknown: the name of the layer or model that hides the rest, or None.
+        variables: a list of variables for each output; empty if the output is an input.
+        unknown: the name of the layer or model that cannot be analysed, or None.
     """
 
     def __init__(self, model):
@@ -41,7 +41,7 @@ class Outputs:
         for each in graphs:
             try:
                 graph = trace(each)
-            except Exception:  # A graph of a kind that is not known.
+            except Exception:  # The graph cannot be traced.
                 self.unknown = each.name
                 continue
             writers = {id(tensor): call for call in graph.calls for tensor in call.outputs}
@@ -52,7 +52,7 @@ class Outputs:
         return id(variable) in self._ids
 
     def _behind(self, tensor, writers):
-        """The variables that compute the units of a tensor."""
+        """Returns the variables that compute the units of a tensor."""
         found, waiting, seen = [], [tensor], set()
         while waiting:
             call = writers.get(id(waiting.pop()))
@@ -64,7 +64,7 @@ class Outputs:
         return found
 
     def _computed_by(self, operation):
-        """`(variables whose units it gives out, whether it gives out those of its inputs)`."""
+        """Returns `(variables that compute the output units, whether these are input units)`."""
         weights = getattr(operation, "trainable_variables", None) or []
         if isinstance(operation, layers.Bidirectional):
             return _all(map(self._computed_by, (operation.forward_layer, operation.backward_layer)))
@@ -96,7 +96,7 @@ def _has_graph(model):
 
 
 def _graphs_in(model):
-    """The outermost models with a graph inside of a layer."""
+    """Returns the outermost models with a graph that a layer contains."""
     found, inside = [], set()
     for layer in all_layers(model):
         if layer is model or id(layer) in inside or not hasattr(layer, "layers"):

@@ -1,4 +1,4 @@
-"""Whether the inputs of a model reach its outputs through the weights that stay, in NumPy."""
+"""Paths of nonzero weights from the inputs of a model to its outputs."""
 
 import numpy as np
 
@@ -13,15 +13,16 @@ from kerasreg._graph.variables import all_layers, host_view, owners
 
 
 class Paths:
-    """The units of a model, and which kernels lead from one to the next.
+    """The units of a model, and the kernels between them.
 
-    Units that must stay (those of the inputs, and what is joined with them) count as reached.
+    The width of a path is the smallest score of its weights. Units that must stay (the inputs, and
+    all units that are coupled with them) count as reached.
 
     Args:
         model: a Functional or Sequential model.
 
     Raises:
-        Exception: any, where the graph of a model is not understood.
+        Exception: any exception, if the graph of the model cannot be analysed.
     """
 
     def __init__(self, model):
@@ -36,13 +37,13 @@ class Paths:
                 self._join_heads(layer)
         for variable in model.weights:
             if is_kernel(variable) and id(variable) not in self._kernels:
-                # All of its units must stay: it reads what is there, and writes what is asked for.
+                # All of its units must stay, so its inputs are reached and its outputs are needed.
                 kernel = KernelEdge(variable)
                 kernel.is_gate = is_gate(owner.get(id(variable)), variable)
                 self._kernels[id(variable)] = kernel
         for key, gates in gates_of(model, self._kernels).items():
             self._kernels[key].gates = [self._kernels[each] for each in gates]
-        #: One list of kernels per output of the model: one of them must be reached.
+        #: A list of kernels for each output of the model; at least one of them must be reached.
         self._ends = [
             [self._kernels[id(v)] for v in each if id(v) in self._kernels]
             for each in Outputs(model).variables
@@ -50,11 +51,15 @@ class Paths:
         self._ends = [[k for k in each if not k.is_gate] for each in self._ends]
 
     def repair(self, alive, scores):
-        """`{id(variable): weights that must stay}`; empty where all outputs are reached.
+        """Returns the weights that must stay so that all outputs are reached.
 
         Args:
-            alive: `{id(variable): bool array}` of what is pruned.
-            scores: `{id(variable): array}` of its weights, minus infinity for what is dead already.
+            alive: `{id(variable): bool array}`, the masks of the pruned variables.
+            scores: `{id(variable): array}`, the scores of their weights; minus infinity for weights
+                that are zero already.
+
+        Returns:
+            `{id(variable): bool array}`; empty if all outputs are reached.
         """
         small = {key: self._small(kernel, alive) for key, kernel in self._kernels.items()}
         reached, kept = self._best(small, None), {}
@@ -70,7 +75,10 @@ class Paths:
         return {key: mask.reshape(self._kernels[key].variable.shape) for key, mask in kept.items()}
 
     def _join_heads(self, attention):
-        """Values reach the output by head and size; queries and keys only weigh them."""
+        """Connects values and outputs by pairs of head and size.
+
+        Queries and keys only weight the values, so they lead to no unit.
+        """
         for name in ("_query_dense", "_key_dense", "_gate_dense"):
             dense = getattr(attention, name, None)
             if dense is not None and id(dense._kernel) in self._kernels:
@@ -85,7 +93,7 @@ class Paths:
             self._count += len(pairs)
 
     def _joined(self, kernel, axes, axis, pairs):
-        """The units of two axes as those of one, which the view has from now on."""
+        """Merges two axes of the view of a kernel; returns the units of the merged axis."""
         first, second = (
             axes.get(axis + each, np.full(kernel.view[axis + each], -1)) for each in (0, 1)
         )
@@ -108,12 +116,12 @@ class Paths:
         is_recurrent = hasattr(layer, "recurrent_kernel") and axes is kernel.writes
         for number, places in enumerate(member.indices):
             if is_recurrent:
-                # The other gates only weigh the candidate, which is all that comes in.
+                # The other gates only weight the candidate.
                 places = np.sort(places)[CANDIDATES[len(places)]]
             units[places] = self._count + number
 
     def _small(self, kernel, alive):
-        """Whether anything is alive per index of the axes with units, infinite if so."""
+        """Returns infinity for indices of the unit axes with a nonzero weight, else -infinity."""
         mask = alive.get(id(kernel.variable))
         mask = host_view(kernel.variable) != 0 if mask is None else mask
         mask = mask.reshape(kernel.view)
@@ -123,7 +131,7 @@ class Paths:
         return np.where(mask.any(axis=tuple(others), keepdims=True), np.inf, -np.inf)
 
     def _values(self, kernel, arrays):
-        """What is known of the weights; of what is not pruned, zeros are closed, others open."""
+        """Returns the widths of the weights: their scores, or +-infinity if not pruned."""
         known = arrays.get(id(kernel.variable))
         if known is None:
             known = np.where(host_view(kernel.variable) != 0, np.inf, -np.inf)
@@ -131,13 +139,13 @@ class Paths:
         return known.reshape(kernel.view) if is_whole else known
 
     def _flow(self, kernel, best, arrays):
-        """Per weight how wide the widest path is that ends with it."""
+        """Returns, for each weight, the width of the widest path that ends with it."""
         flow = self._values(kernel, arrays)
         through = best
         for gate in kernel.gates:
             through = np.minimum(through, self._open(gate, arrays))
         for axis, units in kernel.reads.items():
-            # What must stay (-1) comes from somewhere.
+            # Units that must stay (-1) count as reached.
             width = np.where(units < 0, np.inf, through[units])
             view = [-1 if each == axis else 1 for each in range(flow.ndim)]
             flow = np.minimum(flow, width.reshape(view))
@@ -147,7 +155,7 @@ class Paths:
         return flow
 
     def _open(self, gate, arrays):
-        """How wide a depthwise kernel is for every unit."""
+        """Returns the width of a depthwise kernel for every unit."""
         width, values = np.full(self._count, np.inf), self._values(gate, arrays)
         for axis, units in {**gate.reads, **gate.writes}.items():
             rows = np.moveaxis(values, axis, 0).reshape(len(units), -1).max(axis=1)
@@ -156,7 +164,10 @@ class Paths:
         return width
 
     def _best(self, arrays, origin):
-        """The width of the widest path to every unit; `origin` gets the weight it ends with."""
+        """Returns the width of the widest path to every unit.
+
+        `origin`, if it is a dict, is filled with `{unit: (kernel, place of the last weight)}`.
+        """
         best = np.full(self._count, -np.inf)
         changed = True
         while changed:
@@ -178,7 +189,7 @@ class Paths:
                 np.maximum.at(best, units[wider], width[wider])
                 continue
             for index in wider:
-                # Several places may be of one unit.
+                # Several indices may belong to one unit.
                 if width[index] > best[units[index]]:
                     best[units[index]] = width[index]
                     place = list(np.unravel_index(int(np.argmax(rows[index])), moved.shape[1:]))
@@ -191,7 +202,7 @@ class Paths:
         return self._best(scores, origin), origin
 
     def _trace(self, kernel, place, origin, scores, kept):
-        """Keep a weight, and the path that leads to it."""
+        """Marks a weight, and the path that leads to it, as weights that must stay."""
         mask = mask_of(kernel, kept)
         if mask[place]:
             return

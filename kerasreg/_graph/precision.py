@@ -1,4 +1,4 @@
-"""Numbers as exact as the backend has them."""
+"""Computation in the widest dtype of the backend."""
 
 import keras
 import numpy as np
@@ -9,6 +9,6 @@ WIDEST = "float64" if keras.backend.backend() == "tensorflow" else "float32"
 
 
 def compute(function, *arrays):
-    """A function of tensors on NumPy arrays, as exactly as the backend can."""
+    """Returns a function of tensors applied to NumPy arrays, in the widest dtype of the backend."""
     tensors = [ops.convert_to_tensor(each, dtype=WIDEST) for each in arrays]
     return np.asarray(ops.convert_to_numpy(function(*tensors)), "float64")

@@ -1,4 +1,4 @@
-"""Which variables are pruned by default, and why the others are not."""
+"""The variables that are pruned by default, and the reasons why others are not."""
 
 import keras
 from keras import layers
@@ -8,13 +8,13 @@ from kerasreg._graph.variables import owners
 
 
 def prunable(model: keras.Model) -> list[keras.Variable]:
-    """The variables that are pruned unless `include` or `exclude` says otherwise."""
+    """Returns the variables that are pruned unless `include` or `exclude` selects others."""
     reasons = why_not_prunable(model)
     return [variable for variable in model.weights if reasons[id(variable)] is None]
 
 
 def why_not_prunable(model: keras.Model) -> dict[int, str | None]:
-    """`{id(variable): why it is not pruned by default, or None}` for all weights of a model."""
+    """Returns `{id(variable): why it is not pruned by default, or None}` for all weights."""
     layer_of = owners(model)
     trainable = {id(variable) for variable in model.trainable_variables}
     return {
@@ -25,8 +25,8 @@ def why_not_prunable(model: keras.Model) -> dict[int, str | None]:
 
 
 def impossible(variable: keras.Variable, is_trainable: bool) -> str | None:
-    """Why a variable cannot be pruned, even if `include` names it, or None."""
-    # TensorFlow's empty shape is true.
+    """Returns why a variable cannot be pruned, even if `include` names it, or None."""
+    # An empty shape is true on TensorFlow.
     if not tuple(variable.shape) or 0 in variable.shape:
         return "it is empty or a scalar"
     if not keras.backend.is_float_dtype(variable.dtype):
@@ -35,7 +35,7 @@ def impossible(variable: keras.Variable, is_trainable: bool) -> str | None:
 
 
 def _unwanted(variable, layer):
-    """Why a variable is pruned only if `include` names it, or None."""
+    """Returns why a variable is pruned only if `include` names it, or None."""
     if isinstance(layer, NORMALIZATION):
         return "a weight of a normalization: name it in `include` to prune it"
     if isinstance(layer, layers.PReLU):

@@ -1,4 +1,4 @@
-"""What a model must be, and clear refusals of others."""
+"""Checks that a model can be analysed and shrunk."""
 
 import keras
 import numpy as np
@@ -8,13 +8,13 @@ from kerasreg._graph.variables import all_layers, host_view, require_built
 
 
 def require_shrinkable(model, caller):
-    """Raise a `ValueError` unless a model has a graph, and plain finite weights."""
+    """Raises a `ValueError` unless a model has a graph, and plain finite weights."""
     require_graph(model, caller)
     for variable in model.weights:
         if keras.backend.is_float_dtype(variable.dtype) and not _is_finite(variable):
             raise ValueError(
                 f"`{caller}` needs finite weights. Received: NaN or infinite weights in "
-                f"'{variable.path}'. Restore an earlier checkpoint."
+                f"'{variable.path}'. Load a checkpoint with finite weights."
             )
 
 
@@ -24,21 +24,21 @@ def _is_finite(variable):
 
 
 def require_graph(model, caller):
-    """Raise a `ValueError` unless a model has a graph of layers in floating point."""
+    """Raises a `ValueError` unless a model has a graph of layers in floating point."""
     require_built(model, caller)
     if not is_model(model):
         raise ValueError(
             f"`{caller}` needs a Functional or Sequential model, because it follows the "
-            f"graph of its layers. Received: '{model.name}', a {type(model).__name__}, which "
-            "computes in `call`. Build it as `keras.Model(inputs, outputs)`, or shrink a model "
-            "inside of it."
+            f"graph of its layers. Received: '{model.name}', a {type(model).__name__}, which has "
+            "its own `call`. Create it as `keras.Model(inputs, outputs)`, or pass a Functional or "
+            "Sequential model that it contains."
         )
     for layer in all_layers(model):
         if getattr(layer, "lora_enabled", False):
             raise ValueError(
                 f"`{caller}` needs a model without adapters. Received: '{layer.name}' with "
-                "LoRA. Merge it: build the model without, and load what `model.save_weights` "
-                "writes, which is merged."
+                "LoRA. Merge it: create the model without LoRA, and load the file of "
+                "`model.save_weights`, which contains merged weights."
             )
         if getattr(layer, "quantization_mode", None) is not None:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""What `output`, `input` and `head` mean for the variables of each Keras layer."""
+"""The axes that `"output"`, `"input"` and `"head"` name in the variables of Keras' layers."""
 
 from keras import layers
 
@@ -14,7 +14,7 @@ from kerasreg._graph.families import (
 from kerasreg._graph.groups import Groups
 from kerasreg._graph.variables import all_layers
 
-#: Layers whose vectors have one weight per feature that the layer gives out.
+#: Layers whose 1-D variables have one weight per output feature.
 _PER_FEATURE = (
     layers.Dense,
     layers.Embedding,
@@ -27,7 +27,7 @@ _PER_FEATURE = (
 
 
 def model_roles(model):
-    """`{id(variable): {role: Groups}}` for every variable of a built model."""
+    """Returns `{id(variable): {role: Groups}}` for every trainable variable of a built model."""
     roles = {
         id(variable): _roles_of(layer, variable)
         for layer in all_layers(model)
@@ -41,25 +41,25 @@ def model_roles(model):
 
 
 def groups_of(variable, roles, role):
-    """The groups that `role` names, or a `ValueError` that lists the roles of this variable."""
+    """Returns the groups that `role` names; raises a `ValueError` if it has no meaning."""
     if role not in roles:
         possible = [*roles, *range(len(variable.shape))]
         raise ValueError(
             f"`axis={role!r}` has no meaning for '{variable.path}' of shape "
-            f"{tuple(variable.shape)}. Possible for it: {possible}."
+            f"{tuple(variable.shape)}. Pass one of {possible}."
         )
     return roles[role]
 
 
 def _roles_of(layer, variable):
-    """`{role: Groups}`; empty where the layer is unknown, never a guess.
+    """Returns `{role: Groups}` of a variable; empty if the layer is unknown.
 
-    Roles speak of what the variable itself reads and writes: the `input` of a recurrent kernel
-    are the units of the step before.
+    Roles refer to the inputs and outputs of the variable itself: the inputs of a recurrent kernel
+    are the units of the previous step.
     """
     rank, name = len(variable.shape), variable.name
     if name.startswith("lora_"):
-        # A factor of a kernel: its axes are not the kernel's.
+        # The axes of a factor differ from those of the kernel.
         return {}
     if isinstance(layer, layers.EinsumDense):
         return _einsum_roles(layer, name, rank)
@@ -78,7 +78,7 @@ def _roles_of(layer, variable):
     if isinstance(layer, (*SEPARABLE, *DEPTHWISE)):
         return {"output": Groups((-2, -1)), "input": Groups(-2)}
     if isinstance(layer, CONV):
-        # A grouped convolution has one input axis for all of its groups: no index is a feature.
+        # The groups of a grouped convolution share the input axis: its indices are not features.
         reads = {"input": Groups(-2)} if layer.groups == 1 else {}
         return {"output": Groups(-1), **reads}
     return {}
@@ -86,7 +86,7 @@ def _roles_of(layer, variable):
 
 def _head_axes(attention):
     for name in ("_query_dense", "_key_dense", "_value_dense", "_gate_dense"):
-        # A gate is optional. Only kernel and bias: adapters have no axis of heads.
+        # The gate is optional. Adapters have no axis of heads.
         dense = getattr(attention, name, None)
         for variable in dense._trainable_variables if dense is not None else ():
             if variable.name in ("kernel", "bias"):

@@ -1,4 +1,4 @@
-"""The calls of a model in order, nested models entered: what runs, on what."""
+"""The graph of a model: its calls in order, including those of nested models."""
 
 from dataclasses import dataclass, field
 
@@ -10,15 +10,15 @@ from kerasreg._graph.masks import may_be_masked
 
 
 class Tensor:
-    """What flows between two calls.
+    """A tensor between two calls.
 
     Attributes:
-        shape: static; None where it is unknown.
-        labels: `{axis: int array}`, a label for every coordinate of an axis that may get smaller.
-        constants: `{axis: array}`, the value that is everywhere at a coordinate, NaN if it varies.
-        padding: the call that put zeros around the constants, or None: then they are everywhere.
-        is_masked: whether it may carry a mask of Keras, which some layers look at.
-        dtype: of its numbers.
+        shape: static shape, with None for undefined sizes.
+        labels: `{axis: int array}`, a label for every coordinate of each axis that may shrink.
+        constants: `{axis: float array}`, the value of each constant coordinate, NaN for others.
+        padding: the call that added zeros around the constants, or None without padding.
+        is_masked: whether it may have a Keras mask at run time.
+        dtype: its dtype.
     """
 
     def __init__(self, shape, is_masked=False, dtype=None):
@@ -33,18 +33,25 @@ class Tensor:
         return len(self.shape)
 
     def label(self, axis):
-        """The labels of an axis, or None."""
+        """Returns the labels of an axis, or None."""
         return self.labels.get(axis % self.rank)
 
     def constant(self, axis):
-        """The constants of an axis."""
+        """Returns the constants of an axis."""
         axis %= self.rank
         return self.constants.get(axis, np.full(self.shape[axis] or 0, np.nan))
 
 
 @dataclass
 class Call:
-    """One operation on some tensors; its rule may put what it found out into the `memory`."""
+    """One call of a layer or operation in the graph of a model.
+
+    Attributes:
+        operation: the layer or operation.
+        args, kwargs: its arguments, in which tensors are `Tensor` objects.
+        outputs: the output tensors.
+        memory: a dict in which the rule of the operation may store results.
+    """
 
     operation: keras.Operation
     args: tuple
@@ -64,7 +71,9 @@ class Graph:
     """All calls of a model, in an order in which they can run.
 
     Attributes:
-        borders: for the inputs of nested models, the tensors that came in there at each call.
+        inputs, outputs: the tensors of the model.
+        calls: the calls.
+        borders: `{id(input of a nested model): its tensor in each call of that model}`.
     """
 
     inputs: list[Tensor] = field(default_factory=list)
@@ -74,12 +83,12 @@ class Graph:
 
 
 def functional_of(model):
-    """The graph that a Sequential keeps inside, or the model itself."""
+    """Returns the Functional model inside a Sequential, or the model itself."""
     return model._functional if isinstance(model, keras.Sequential) else model
 
 
 def is_model(operation):
-    """Whether an operation is a nested model that computes what its graph says."""
+    """Returns whether an operation is a model whose graph defines its computation."""
     call = getattr(type(operation), "call", None)
     is_of_keras = getattr(call, "__module__", "").startswith("keras.src.models.")
     if isinstance(operation, keras.Sequential):
@@ -88,8 +97,8 @@ def is_model(operation):
 
 
 def nodes_of(functional):
-    """Its nodes but those of the inputs, in an order in which they can run."""
-    # Keras has no public way to walk the graph of a model.
+    """Yields the nodes of a model, without its inputs, in an order in which they can run."""
+    # Keras has no public function for this.
     for depth in sorted(functional._nodes_by_depth, reverse=True):
         for node in functional._nodes_by_depth[depth]:
             if node.operation and not node.is_input:
@@ -97,7 +106,7 @@ def nodes_of(functional):
 
 
 def trace(model):
-    """The `Graph` of a Functional or Sequential model."""
+    """Returns the `Graph` of a Functional or Sequential model."""
     graph = Graph()
     functional = functional_of(model)
     graph.inputs = [Tensor(each.shape, False, each.dtype) for each in functional.inputs]
@@ -123,7 +132,7 @@ def _trace(functional, inputs, graph):
 
 
 def _entering(args, kwargs):
-    """The tensors that a nested model gets; a mask comes with them, and has no labels."""
+    """Returns the input tensors of the call of a nested model, masked if there is a mask."""
     arguments = dict(zip(("inputs", "training", "mask"), args, strict=False)) | kwargs
     entering = tree.flatten(arguments["inputs"])
     if arguments.get("mask") is not None:
@@ -133,7 +142,7 @@ def _entering(args, kwargs):
 
 
 def _masks(args, kwargs):
-    """The arguments of a call, with whether it may be masked for each tensor."""
+    """Returns the arguments of a call, with a bool for each tensor: whether it may be masked."""
     passed = {name for name, each in kwargs.items() if each is not None}
     args, kwargs = tree.map_structure(
         lambda each: each.is_masked if isinstance(each, Tensor) else None, (args, kwargs)

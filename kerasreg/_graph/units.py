@@ -1,4 +1,4 @@
-"""Which units of a layer are dead: what they give out is the same for every input."""
+"""Dead units: units whose output is the same for every input."""
 
 from functools import partial
 
@@ -9,20 +9,20 @@ from kerasreg._graph.families import ATTENTION, SEPARABLE, gates_of_cell
 from kerasreg._graph.groups import zero_groups
 from kerasreg._graph.variables import all_layers
 
-#: By number of gates, which of them is the candidate for the state of a recurrent unit.
+#: `{number of gates: index of the gate that is the candidate for the state of a recurrent unit}`.
 CANDIDATES = {1: 0, 3: 2, 4: 2}
 
 
 def joint_units(model, roles):
-    """Units that several variables compute, where no axis of one of them tells which are dead.
+    """Returns how to find the dead units that several variables compute together.
 
     Args:
         model: a built Keras model.
-        roles: what `model_roles` returns for it.
+        roles: the result of `model_roles` for it.
 
     Returns:
-        `{id(variable): function}`: the function gives a bool array, True for each dead unit of the
-        layer. It is None for the other variables of the same units, so that each unit counts once.
+        `{id(variable): function}`. The function returns a bool array, True for each dead unit of
+        the layer. It is None for the other variables of these units, so that they count once.
     """
     found = {}
     for layer in all_layers(model):
@@ -44,12 +44,12 @@ def joint_units(model, roles):
 
 
 def silent(kernel, recurrent, can_be):
-    """The recurrent units whose state is zero at every step.
+    """Returns a bool array: True for recurrent units whose state is zero at every step.
 
     Args:
-        kernel: of the candidate for the state, `(..., inputs, units)`.
-        recurrent: the same for `(..., units, units)`.
-        can_be: bool array, False for units that something else moves, such as a bias.
+        kernel: kernel of the candidate for the state, `(..., inputs, units)`.
+        recurrent: recurrent kernel of the candidate, `(..., units, units)`.
+        can_be: bool array, False for units with another input, such as a bias.
     """
     size = recurrent.shape[-1]
     zero = can_be & _is_zero(kernel.reshape(-1, size))
@@ -62,7 +62,7 @@ def silent(kernel, recurrent, can_be):
 
 
 def _cells(model):
-    """`[(cell, whether its states outlive a batch)]`."""
+    """Yields `(cell, whether its layer is stateful)`."""
     recurrent = [layer for layer in all_layers(model) if isinstance(layer, layers.RNN)]
     stateful = {id(layer.cell) for layer in recurrent if layer.stateful}
     for layer in all_layers(model):
@@ -98,9 +98,10 @@ def _of_attention(layer):
 
 
 def _of_scores(layer):
-    """A product of query and key is nothing where one of them is, for every head and number.
+    """Returns a bool per head and element: True if query times key does not affect attention.
 
-    A constant of the keys adds the same to all scores of a query, and the softmax takes it out.
+    This is so if the query is zero or the key is constant: a constant key adds the same to all
+    scores of a query, which does not change their softmax.
     """
     query, key = _array(layer._query_dense.kernel), _array(layer._key_dense.kernel)
     no_query, no_key = _is_zero(query), _is_zero(key)
@@ -111,12 +112,12 @@ def _of_scores(layer):
 
 
 def _of_adapted(layer, name, units):
-    """Of a kernel to which adapters are added."""
+    """Returns the dead units of a kernel with its LoRA update."""
     return zero_groups(_array(getattr(layer, name)), units)
 
 
 def _is_zero(array):
-    """Whether all that is along the first axis is zero."""
+    """Returns whether all elements along the first axis are zero."""
     return ~(array != 0).any(axis=0)
 
 

@@ -1,4 +1,4 @@
-"""The layers and variables of a model, and who owns what."""
+"""The layers and variables of a model, and the layer that owns each variable."""
 
 import re
 
@@ -11,14 +11,14 @@ from kerasreg._common.texts import nearest
 
 
 def require_built(model, caller):
-    """Raise a `ValueError` that says how to build, unless every variable of the model exists."""
+    """Raises a `ValueError` unless all layers of a model are built."""
     if not isinstance(model, keras.Model):
         raise ValueError(f"`{caller}` needs a Keras model. Received: {model!r}")
     layers = [layer for layer in all_layers(model) if layer is not model or _may_add_weights(model)]
     unbuilt = [layer.name for layer in layers if not layer.built]
     if unbuilt or not model.weights:
         raise ValueError(
-            f"`{caller}` needs a built model, because it works on the variables. Received: "
+            f"`{caller}` needs a built model, because it uses its variables. Received: "
             f"'{model.name}', in which {unbuilt[:5] or 'no layer'} "
             f"{'are not built' if unbuilt else 'has weights'}. Start the model with "
             "`keras.Input(shape)`, call `model.build(input_shape)`, or call it once on a batch."
@@ -26,19 +26,19 @@ def require_built(model, caller):
 
 
 def _may_add_weights(model):
-    # A model of other models (a `Distiller`) is never built itself.
+    # A model that only contains other models (a `Distiller`) is never marked as built.
     return type(model).build is not keras.Model.build or not model.layers
 
 
 def all_layers(model):
-    """The model and every layer in it, nested ones included, each once."""
-    # Keras has no public walk that also enters layers that are not models.
+    """Returns the model and all layers in it, including nested ones, each once."""
+    # Keras has no public method that includes layers inside of layers that are not models.
     return list(model._flatten_layers())
 
 
 def owners(model):
-    """`{id(variable): layer}`: the layer that created each variable."""
-    # `layer.weights` also lists the weights of sublayers; only these two tell whose they are.
+    """Returns `{id(variable): layer that created it}`."""
+    # `layer.weights` includes the weights of sublayers; these private lists do not.
     return {
         id(variable): layer
         for layer in all_layers(model)
@@ -47,7 +47,7 @@ def owners(model):
 
 
 def unique_path(path, taken):
-    """The path, with a number behind it if it is taken already."""
+    """Returns the path, with a number appended if it is already in `taken`."""
     name, count = path, 1
     while name in taken:
         count += 1
@@ -56,16 +56,16 @@ def unique_path(path, taken):
 
 
 def require_compiled(model, caller):
-    """Raise a `ValueError` unless the model has an optimizer and a loss."""
+    """Raises a `ValueError` unless a model is compiled with an optimizer and a loss."""
     if not model.compiled or model.optimizer is None:
         raise ValueError(
-            f"`{caller}` needs a compiled model, because it works with its loss. Received: "
-            f"'{model.name}', which is not. Call `model.compile(...)`."
+            f"`{caller}` needs a compiled model, because it uses its loss. Received: "
+            f"'{model.name}', which is not compiled. Call `model.compile(...)`."
         )
 
 
 def require_matches(pattern, name, paths):
-    """Raise unless a regular expression is None, or found in one of the paths."""
+    """Raises a `ValueError` unless a regular expression is None or found in one of the paths."""
     validation.expression(pattern, name)
     if pattern is None:
         return
@@ -78,11 +78,11 @@ def require_matches(pattern, name, paths):
 
 
 def host_view(variable):
-    """The weights as a NumPy array, without a copy where the backend allows."""
+    """Returns the weights as a NumPy array, without a copy if the backend allows that."""
     if keras.backend.backend() == "tensorflow":
         try:
             return np.asarray(memoryview(variable.value.value()))
         except (TypeError, ValueError, BufferError):
-            # No buffer of this dtype (bfloat16), or not one tensor (a mirrored variable).
+            # The dtype has no buffer (bfloat16), or there are several tensors (mirrored variable).
             pass
     return np.asarray(ops.convert_to_numpy(variable))

@@ -164,7 +164,7 @@ def test_a_nested_model_with_a_call_of_its_own():
     assert any("'inner' (Twice) has no rule" in reason for reason in report.unknown)
     data = np.ones((2, 6), "float32")
     np.testing.assert_allclose(*(ops.convert_to_numpy(m(data)) for m in (model, small)), atol=1e-5)
-    with pytest.raises(ValueError, match="'inner', a Twice, which computes in `call`"):
+    with pytest.raises(ValueError, match="'inner', a Twice, which has its own `call`"):
         kerasreg.shrink(inner)
 
 

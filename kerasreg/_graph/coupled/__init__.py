@@ -1,1 +1,1 @@
-"""Which units of a model go together."""
+"""Coupled units: units of a model that can only be removed together."""

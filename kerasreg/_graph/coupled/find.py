@@ -1,4 +1,4 @@
-"""Which units of a model are coupled: found by the labels of its graph."""
+"""`kerasreg.coupled_groups`: coupled units, found by the labels of the graph of a model."""
 
 import keras
 import numpy as np
@@ -19,22 +19,23 @@ from kerasreg._graph.variables import all_layers, owners, unique_path
 
 
 def coupled_groups(model: keras.Model) -> CoupledGroups:
-    """The groups of coupled units of a model: what goes together when one unit goes.
+    """Returns the groups of coupled units of a model: the weights that are removed with each unit.
 
-    A unit (neuron, filter, channel, head) of a layer is computed by the column of a kernel, a bias,
-    the gain and offset of a normalization, and read by the rows of the kernels behind. What is
-    added, multiplied or concatenated couples units of several layers: in a residual network, those
-    of all branches. One group is one width, whose units have the same structure. Units that must
-    stay (inputs, outputs, what a rule does not know) are in no group.
+    A unit (neuron, filter, channel, head) is computed by the column of a kernel, a bias, and the
+    gain and offset of a normalization. It is read by the rows of the kernels of the next layers.
+    Adding or multiplying tensors couples units of several layers: in a residual network, those of
+    all branches. A group is one width of the model; all of its units have the same structure.
+    Units that must stay (inputs, outputs, units of layers without a rule) are in no group.
 
     Args:
         model: a built Functional or Sequential model.
 
     Returns:
-        A `kerasreg.results.CoupledGroups`, a list of `CoupledGroup`. `print()` it.
+        A `kerasreg.results.CoupledGroups`, a list of `kerasreg.results.CoupledGroup`. Its `print`
+        method shows it as a table.
 
     Raises:
-        ValueError: for a subclassed or unbuilt model.
+        ValueError: for a model that is subclassed, not built or quantized, or has LoRA adapters.
 
     Source: Fang et al. (2023), "DepGraph: Towards Any Structural Pruning".
 
@@ -56,7 +57,7 @@ def coupled_groups(model: keras.Model) -> CoupledGroups:
 
 
 def find_groups(model, caller):
-    """What `coupled_groups` returns, for a `caller` that errors name."""
+    """Returns the `CoupledGroups` of a model; errors name the function `caller`."""
     require_graph(model, caller)
     analysis = analyse(model)
     parts = [
@@ -86,7 +87,7 @@ def find_groups(model, caller):
 
 
 class _Part:
-    """One axis of a variable, by root labels."""
+    """One axis of a variable, with its root labels."""
 
     def __init__(self, variable, axis, labels, roots):
         self.variable, self.axis, self.labels = variable, axis, np.atleast_2d(labels)
@@ -97,14 +98,14 @@ class _Part:
         )
 
     def places(self, roots):
-        """Where labels with these roots are, `(roots, k)`."""
+        """Returns the indices along the axis of each of these roots, an array `(roots, k)`."""
         at = np.searchsorted(self.roots, roots)
         places = self._starts[at][:, None] + np.arange(self.counts[at[0]])
         return np.sort(self._order[places] % self.labels.shape[1], axis=1)
 
 
 def _structures(parts):
-    """`{((number of the part, places per unit), ...): roots}`, in the order of the graph."""
+    """Returns `{((part number, indices per unit), ...): roots}`, in the order of the graph."""
     of_root = {}
     for number, part in enumerate(parts):
         for root, count in zip(part.roots.tolist(), part.counts.tolist(), strict=True):
@@ -117,11 +118,11 @@ def _structures(parts):
 
 
 class _Roles:
-    """Whether an axis of a variable computes units or reads them."""
+    """The roles of axes of variables: whether they compute units or read them."""
 
     def __init__(self, model, analysis):
         self._roles, self._owners = model_roles(model), owners(model)
-        # Those that no `trainable` makes trainable.
+        # Variables that stay untrainable even if their layer is trainable.
         self._statistics = {
             id(variable)
             for layer in all_layers(model)
@@ -141,7 +142,7 @@ class _Roles:
         roles, rank = self._roles.get(key, {}), len(part.variable.shape)
         reads, writes = (part.axis in _axes(roles.get(name), rank) for name in ("input", "output"))
         if reads == writes:
-            # Depthwise kernels are both: what they compute has the labels of what they read.
+            # A depthwise kernel reads and computes the same units.
             own = part.labels[part.labels > 0]
             writes = any(np.isin(own, labels).any() for labels in self._written.get(key, []))
         return PRODUCER if writes else CONSUMER
@@ -155,7 +156,7 @@ def _axes(groups, rank):
 
 
 def _pinned(analysis, groups):
-    """`{path: reason}` for the variables that are in no group, and could have units."""
+    """Returns `{path: reason}` for the variables that have units but are in no group."""
     grouped = {id(each.variable) for group in groups for each in group.members}
     pinned = {}
     for key, found in analysis.slices.items():
@@ -164,6 +165,6 @@ def _pinned(analysis, groups):
             labels = np.concatenate([np.zeros(0, int), *axes])
             reasons = [analysis.labels.reasons.get(label) for label in labels[labels > 0].tolist()]
             reasons = [reason for reason in reasons if reason]
-            known = reasons[0] if reasons else "it is joined with what must stay"
+            known = reasons[0] if reasons else "its units are coupled with units that must stay"
             pinned[found.variable.path] = known
     return pinned

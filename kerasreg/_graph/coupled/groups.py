@@ -1,4 +1,4 @@
-"""Units of a model, with all weights that go when a unit goes."""
+"""Groups of coupled units, with all weights that are removed with a unit."""
 
 import math
 import re
@@ -28,13 +28,13 @@ class Member:
     """The part of one variable that belongs to the units of a group.
 
     Attributes:
-        path: of the variable.
-        variable: its weights.
-        axis: the axis along which units lie.
-        indices: int array `(units, k)`: the places of every unit along that axis.
+        path: path of the variable.
+        variable: the variable.
+        axis: the axis along which the units lie.
+        indices: int array `(units, k)`, the indices of every unit along that axis.
         role: `"producer"` if it computes the units (columns of kernels, biases, gains and offsets
             of normalizations), `"consumer"` if it reads them (rows of kernels), `"passive"` if it
-            only goes with them (moving averages, slopes of activations).
+            is only removed with them (moving averages, slopes of activations).
     """
 
     path: str
@@ -45,12 +45,16 @@ class Member:
 
     @property
     def size(self) -> int:
-        """Weights per unit."""
+        """Number of weights per unit."""
         shape = tuple(self.variable.shape)
         return self.indices.shape[1] * math.prod(shape) // shape[self.axis]
 
     def gather(self, array):
-        """The weights of every unit, `(units, size)`, of an array or tensor like the variable."""
+        """Returns the weights of every unit, `(units, size)`.
+
+        Args:
+            array: an array or tensor of the shape of the variable.
+        """
         own = np if isinstance(array, np.ndarray) else ops
         moved = own.moveaxis(array, self.axis, 0)
         if not self._is_all:
@@ -58,7 +62,7 @@ class Member:
         return own.reshape(moved, (len(self.indices), self.size))
 
     def scatter(self, array, rows):
-        """The array or tensor with these weights in place of what `gather` gave."""
+        """Returns `array` with the rows that `gather` returned replaced by `rows`."""
         if isinstance(array, np.ndarray):
             array = array.copy()
             moved = np.moveaxis(array, self.axis, 0)
@@ -71,7 +75,7 @@ class Member:
         return ops.moveaxis(rows, 0, self.axis)
 
     def mask(self, units):
-        """Where the weights of these units are, a bool array like the variable."""
+        """Returns a bool array of the shape of the variable, True for weights of these units."""
         shape = tuple(self.variable.shape)
         along = np.zeros(shape[self.axis], bool)
         along[self.indices[units]] = True
@@ -85,11 +89,20 @@ class Member:
 
 @dataclass(frozen=True)
 class CoupledGroup:
-    """A width of a model: units of the same structure, each of which goes as a whole.
+    """One width of a model: units of the same structure, with all weights that belong to them.
 
     Attributes:
         name: path of the first layer that computes the units.
-        members: the parts of variables that belong to them.
+        members: tuple of the parts of variables that belong to the units. Each has `path`,
+            `variable`, `axis`, `indices` (int array `(units, k)` along that axis) and `role`
+            (`"producer"`, `"consumer"` or `"passive"`).
+
+    Example:
+
+    >>> layers = [keras.Input((4,)), keras.layers.Dense(8, name="a"), keras.layers.Dense(2)]
+    >>> (group,) = kerasreg.coupled_groups(keras.Sequential(layers))
+    >>> group.units, group.parameters, [member.role for member in group.members]
+    (8, 7, ['producer', 'producer', 'consumer'])
     """
 
     name: str
@@ -97,12 +110,12 @@ class CoupledGroup:
 
     @property
     def units(self) -> int:
-        """How many there are."""
+        """Number of units."""
         return len(self.members[0].indices)
 
     @property
     def parameters(self) -> int:
-        """How many weights go with one unit, each counted once."""
+        """Number of weights that are removed with one unit, each counted once."""
         taken: dict[int, tuple[Any, dict[int, int]]] = {}
         for each in self.members:
             along = taken.setdefault(id(each.variable), (each.variable, {}))[1]
@@ -125,29 +138,33 @@ class CoupledGroup:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Its name, and the paths of its producers: where expressions are looked for."""
+        """Its name and the paths of its producers, in which regular expressions are searched."""
         return (self.name, *(each.path for each in self.producers))
 
     def matches(self, pattern: str) -> bool:
-        """Whether a regular expression is found in one of its `paths`."""
+        """Returns whether a regular expression is found in one of its `paths`."""
         return any(re.search(pattern, path) for path in self.paths)
 
     @property
     def weights(self) -> tuple[Member, ...]:
-        """Producers and consumers, without what is passive."""
+        """The producers and consumers, without passive members."""
         return tuple(each for each in self.members if each.role != PASSIVE)
 
     def gather(self) -> np.ndarray:
-        """The `weights` of every unit as the rows of an array, `(units, n)`.
+        """Returns the `weights` of every unit as the rows of an array, `(units, n)`.
 
-        A weight that a layer gives from a unit to the same one (in a residual branch of one dense
-        layer) is there twice.
+        A weight that is read and computed by the same unit (as in a residual branch with a single
+        dense layer) occurs twice.
         """
         rows = [each.gather(host_view(each.variable)) for each in self.weights]
         return np.concatenate(rows, axis=1)
 
     def scatter(self, rows: np.ndarray) -> None:
-        """Give all units the weights that `gather` gave, or others."""
+        """Sets the weights of all units.
+
+        Args:
+            rows: an array `(units, n)`, in the order of `gather`.
+        """
         sizes = [each.size for each in self.weights]
         for each, part in zip(
             self.weights, np.split(rows, np.cumsum(sizes)[:-1], axis=1), strict=True
@@ -155,10 +172,10 @@ class CoupledGroup:
             each.variable.assign(each.scatter(host_view(each.variable), part))
 
     def zero(self, units: Sequence[int] | np.ndarray) -> None:
-        """Set the weights of some units to zero; what is passive stays.
+        """Sets the weights of some units to zero; passive members are not changed.
 
         Args:
-            units: ints, or a bool array `(units,)`.
+            units: a sequence of ints, or a bool array `(units,)`.
         """
         for each in self.weights:
             value = host_view(each.variable)
@@ -166,11 +183,12 @@ class CoupledGroup:
 
 
 def obstacle(group, members, trainable, include, exclude):
-    """Why these members of a group are not to be changed, or None.
+    """Returns why these members of a group must not be changed, or None.
 
     Args:
-        members: some of the members.
-        trainable: ids of variables.
+        group: a `CoupledGroup`.
+        members: some of its members.
+        trainable: ids of the trainable variables of the model.
         include, exclude: regular expressions, or None.
     """
     if exclude is not None and group.matches(exclude):
@@ -182,11 +200,18 @@ def obstacle(group, members, trainable, include, exclude):
 
 
 class CoupledGroups(Report, list):
-    """What `kerasreg.coupled_groups` returns: a list of `CoupledGroup`.
+    """The result of `kerasreg.coupled_groups`: a list of `kerasreg.results.CoupledGroup`.
 
     Attributes:
-        model: the name of the model.
-        pinned: `{path: why no unit of it can go}`.
+        model: name of the model.
+        pinned: `{path: reason}` for variables whose units must all stay.
+
+    Example:
+
+    >>> layers = [keras.Input((4,)), keras.layers.Dense(8, name="a"), keras.layers.Dense(2)]
+    >>> groups = kerasreg.coupled_groups(keras.Sequential(layers))
+    >>> groups["a"].units, groups.pinned
+    (8, {'dense/bias': 'an output of the model'})
     """
 
     def __init__(self, groups: Iterable[CoupledGroup], model: str, pinned: dict[str, str]):
@@ -194,13 +219,13 @@ class CoupledGroups(Report, list):
         self.model, self.pinned = model, pinned
 
     def __getitem__(self, key):
-        """A group by its name or its number."""
+        """Returns a group by its name or its index."""
         if isinstance(key, str):
             return {each.name: each for each in self}[key]
         return super().__getitem__(key)
 
     def to_dict(self) -> dict[str, Any]:
-        """`{"model": ..., "groups": [{"name": ..., "members": [...]}], "pinned": ...}`."""
+        """Returns `{"model": ..., "groups": [{"name": ..., "members": [...]}], "pinned": ...}`."""
         groups = [
             {
                 "name": each.name,
