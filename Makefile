@@ -10,7 +10,8 @@ LOCK := requirements/lock.txt
 demo: $(VENV)/ready-demo
 	$(VENV)/bin/python examples/first_light.py --data $(DATA)
 
-PARALLEL := --numprocesses auto --dist loadgroup
+# One worker for a file, so that what its tests share is made once; the longest files are not last.
+PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 TESTS := test test-long test-jax test-torch test-hub test-oldest test-newest test-nightly
 

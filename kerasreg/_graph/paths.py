@@ -3,7 +3,7 @@
 import numpy as np
 
 from kerasreg._graph.coupled.find import find_groups
-from kerasreg._graph.coupled.groups import CONSUMER, PRODUCER
+from kerasreg._graph.coupled.members import CONSUMER, PRODUCER
 from kerasreg._graph.families import ATTENTION
 from kerasreg._graph.gates import gates_of, is_gate
 from kerasreg._graph.kernel_edges import KernelEdge, is_kernel, keep_best, mask_of

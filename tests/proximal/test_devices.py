@@ -4,9 +4,6 @@ import keras
 import pytest
 from devices import TESTS, findings, run
 
-# In one process of a parallel run: what the scripts print is computed once.
-pytestmark = pytest.mark.xdist_group("devices")
-
 
 @pytest.fixture(scope="module")
 def mirrored(tmp_path_factory):

@@ -4,9 +4,6 @@ import keras
 import pytest
 from devices import findings
 
-# In one process of a parallel run: what the scripts print is computed once.
-pytestmark = pytest.mark.xdist_group("devices")
-
 ZEROS = {"units": [60, 24], "2:4": [32, 16]}
 
 

@@ -80,7 +80,10 @@ def test_in_training_with_other_names_of_the_pattern_and_scopes():
 def test_a_frozen_attention_and_a_model_without_any():
     model = transformer()
     model.get_layer("attention").trainable = False
-    for each, text in ((model, "'attention/query/kernel' is not trainable"), (mlp(), "no head")):
+    for each, text in (
+        (model, "'attention/query/kernel' is not trainable"),
+        (mlp(), "not part of an attention head"),
+    ):
         with pytest.raises(ValueError, match=text):
             kerasreg.prune(each, 0.5, pattern="head")
 

@@ -5,14 +5,8 @@ import numpy as np
 from keras import layers
 
 from kerasreg._graph.analyse import analyse
-from kerasreg._graph.coupled.groups import (
-    CONSUMER,
-    PASSIVE,
-    PRODUCER,
-    CoupledGroup,
-    CoupledGroups,
-    Member,
-)
+from kerasreg._graph.coupled.groups import CoupledGroup, CoupledGroups
+from kerasreg._graph.coupled.members import CONSUMER, PASSIVE, PRODUCER, Member
 from kerasreg._graph.requirements import require_graph
 from kerasreg._graph.roles import model_roles
 from kerasreg._graph.variables import all_layers, owners, unique_path

@@ -7,13 +7,8 @@ import keras
 import numpy as np
 
 from kerasreg._common import validation
-from kerasreg._graph.coupled.groups import (
-    CONSUMER,
-    PRODUCER,
-    CoupledGroup,
-    Member,
-    obstacle,
-)
+from kerasreg._graph.coupled.groups import CoupledGroup, obstacle
+from kerasreg._graph.coupled.members import CONSUMER, PRODUCER, Member
 from kerasreg._graph.families import ATTENTION
 from kerasreg._graph.variables import all_layers, require_built, require_matches, unique_path
 from kerasreg._pruning.patterns.base import Pattern
