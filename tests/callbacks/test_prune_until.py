@@ -142,5 +142,5 @@ def test_bad_arguments(call):
 
 
 def test_a_metric_that_is_not_there():
-    with pytest.raises(ValueError, match=r"needs `monitor` in the logs.*\['loss'\]"):
+    with pytest.raises(ValueError, match=r"needs a `monitor` that is in the logs.*\['loss'\]"):
         fit(net(), [PruneUntil("val_accuracy")])

@@ -135,9 +135,9 @@ BAD = {
     "endless tf.data": (lambda: tf_data(endless=True), None, "a finite number of batches"),
     "endless PyDataset": (Endless, None, "a finite number of batches.*Received: Endless"),
     "used up": (lambda: iter(()), None, "needs data. Received: list without batches"),
-    "number": (lambda: 3, None, "needs arrays, DataFrames, or.*x=int"),
-    "string": (lambda: "data", None, "needs arrays, DataFrames, or.*x=str"),
-    "y twice": (Data, Y, "as `x` alone, batches.*x=Data, y=ndarray"),
+    "number": (lambda: 3, None, "needs arrays or DataFrames, or batches.*x=int"),
+    "string": (lambda: "data", None, "needs arrays or DataFrames, or batches.*x=str"),
+    "y twice": (Data, Y, "batches as `x` alone.*x=Data, y=ndarray"),
     "other lengths": (lambda: X, Y[:5], r"same number of samples.*\[5, 12\]"),
 }
 
