@@ -14,6 +14,13 @@ from keras import optimizers
 import kerasreg
 
 
+def two_devices():
+    """Returns a strategy over two devices of this machine; call it before others use TensorFlow."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
 def several(**kwargs):
     default = optimizers.Adam(0.03, **kwargs)
     parts = {
@@ -75,9 +82,7 @@ def documentation_runs():
 
 
 def main():
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    two = two_devices()
     results = {}
     for name, case in CASES.items():
         _, one = train(tf.distribute.get_strategy(), *case)

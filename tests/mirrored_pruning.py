@@ -1,13 +1,11 @@
 """Prune on one device, and on two with `tf.distribute.MirroredStrategy`; prints how they differ."""
 
 import json
-import os
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
+from mirrored import replicas_are_identical, two_devices  # isort: skip  (sets the backend)
 
 import tensorflow as tf
 from devices_pruning import CASES, compare, fit, network
-from mirrored import replicas_are_identical
 
 
 def train(strategy, make, settings):
@@ -18,9 +16,7 @@ def train(strategy, make, settings):
 
 
 def main():
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    two = two_devices()
     results = {}
     for name, case in CASES.items():
         _, one = train(tf.distribute.get_strategy(), *case)

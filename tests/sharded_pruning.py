@@ -1,27 +1,17 @@
 """Prune on one device, and on two with `keras.distribution` on JAX; prints how they differ."""
 
 import json
-import os
 
-os.environ["KERAS_BACKEND"] = "jax"
-os.environ["XLA_FLAGS"] = (
-    "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
-)
+from sharded import model_parallel  # isort: skip  (sets the backend and two devices)
 
 import keras
 from devices_pruning import CASES, compare, fit, network
 from keras import distribution
 
-
-def model_parallel():
-    """The first kernel in two halves, by columns."""
-    mesh = distribution.DeviceMesh((1, 2), ("batch", "model"), distribution.list_devices())
-    layouts = distribution.LayoutMap(mesh)
-    layouts[".*first/kernel"] = (None, "model")
-    return distribution.ModelParallel(layout_map=layouts, batch_dim_name="batch")
-
-
-DISTRIBUTIONS = {"DataParallel": distribution.DataParallel, "ModelParallel": model_parallel}
+DISTRIBUTIONS = {
+    "DataParallel": distribution.DataParallel,
+    "ModelParallel": lambda: model_parallel({".*first/kernel": (None, "model")}),
+}
 
 
 class Shards(keras.callbacks.Callback):
