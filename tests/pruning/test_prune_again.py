@@ -186,8 +186,8 @@ def test_zeros_that_an_adapter_fills_and_ints_that_are_packed():
         model.quantize("int4")
     lines = []
     kerasreg.summary(model, print_fn=lines.append)
-    assert "two weights in a byte" in " ".join(lines[0].split())
-    with pytest.raises(ValueError, match="two weights in a byte"):
+    assert "two weights per byte" in " ".join(lines[0].split())
+    with pytest.raises(ValueError, match="two weights per byte"):
         kerasreg.prune(model, 0.5)
     with pytest.raises(ValueError, match="prune before `quantize`"):
         kerasreg.prune_below(model, 0.1)

@@ -226,7 +226,7 @@ def test_an_axis_name_in_a_layer_raises_at_build(role):
         (keras.layers.SeparableConv1D(3, 2, pointwise_regularizer=named), (None, 5, 4)),
         (keras.layers.MultiHeadAttention(2, 3, kernel_regularizer=named), ((2, 5, 4), (2, 5, 4))),
     ):
-        with pytest.raises(ValueError, match=r"only `kerasreg.attach` can translate.*Pass an int"):
+        with pytest.raises(ValueError, match=r"only `kerasreg.attach` can translate.*pass an int"):
             layer.build(*shape) if isinstance(shape[0], tuple) else layer.build(shape)
 
     class Custom(keras.layers.Layer):
