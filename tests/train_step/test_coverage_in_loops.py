@@ -398,7 +398,7 @@ def test_weights_that_a_loop_sets_on_leaving():
     model, optimizer = net(), optimizers.SGD(0.1)
     best, once = model.get_weights(), schedules.OneShot(0.75, 1)
     with (
-        warning("36 weights are not zero on leaving that masks hold"),
+        warning("36 pruned weights are not zero at the end of the context"),
         kerasreg.pruning(model, optimizer, once, include="a/kernel") as pruning,
     ):
         loop = Loop(model, optimizer)

@@ -143,9 +143,9 @@ class CoupledGroups(Report, list):
     Example:
 
     >>> layers = [keras.Input((4,)), keras.layers.Dense(8, name="a"), keras.layers.Dense(2)]
-    >>> groups = kerasreg.coupled_groups(keras.Sequential(layers))
-    >>> groups["a"].units, groups.pinned
-    (8, {'dense/bias': 'an output of the model'})
+    >>> groups = kerasreg.coupled_groups(keras.Sequential(layers, name="net"))
+    >>> groups["net/a"].units, groups.pinned
+    (8, {'net/dense/bias': 'an output of the model'})
     """
 
     def __init__(self, groups: Iterable[CoupledGroup], model: str, pinned: dict[str, str]):
