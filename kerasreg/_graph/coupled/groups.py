@@ -142,10 +142,11 @@ class CoupledGroups(Report, list):
 
     Example:
 
-    >>> layers = [keras.Input((4,)), keras.layers.Dense(8, name="a"), keras.layers.Dense(2)]
-    >>> groups = kerasreg.coupled_groups(keras.Sequential(layers, name="net"))
+    >>> layers = [keras.layers.Dense(8, name="a"), keras.layers.Dense(2, name="b")]
+    >>> model = keras.Sequential([keras.Input((4,)), *layers], name="net")
+    >>> groups = kerasreg.coupled_groups(model)
     >>> groups["net/a"].units, groups.pinned
-    (8, {'net/dense/bias': 'an output of the model'})
+    (8, {'net/b/bias': 'an output of the model'})
     """
 
     def __init__(self, groups: Iterable[CoupledGroup], model: str, pinned: dict[str, str]):
