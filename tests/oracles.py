@@ -16,7 +16,7 @@ class Case:
     the prox is zero. `steps` are the finest that the prox takes: one per "weight", one per "group",
     or "one". `shrinks`: the prox keeps signs, makes no weight larger, and all zero for an infinite
     step. `size(z)` is what rounding is relative to. `allowed(w)` are the nearest weights that the
-    prox can give at all.
+    prox can give at all. `slope` is the largest force on a weight, where several are added.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Case:
     shrinks: bool = True
     size: Callable = np.abs
     allowed: Callable = lambda w: w
+    slope: float = 0.0
 
     def __str__(self):
         def text(value):

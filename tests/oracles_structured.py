@@ -27,7 +27,8 @@ def fused(name, arguments, shape, l1, variation):
         return elementwise(
             name, arguments, lambda x: l1 * abs(x), lambda z, t: ratio(abs(z), l1 * t), shape
         )
-    return Case(name, arguments, shape, groups, value, prox, shrinks=False)
+    slope = l1 + 2 * variation
+    return Case(name, arguments, shape, groups, value, prox, shrinks=False, slope=slope)
 
 
 def _fused_line(z, t, l1, variation):

@@ -104,7 +104,9 @@ def check(case, z, t, dtype):
     expected = case.prox(z, t)
     rounding = 4 * EPSILON[dtype] * group_max(case, case.size(z)) + TINY[dtype]
     if case.convex:
-        np.testing.assert_array_less(abs(x - expected), rounding + 1e-7 * case.size(z))
+        # Where the forces on a weight cancel, the rounding of one of them decides.
+        force = np.minimum(EPSILON[dtype] * case.slope * t, group_max(case, case.size(z)))
+        np.testing.assert_array_less(abs(x - expected), rounding + force + 1e-7 * case.size(z))
     if case.shrinks:
         # No sign changes, and no weight grows.
         assert (x * np.sign(z) >= 0).all()
