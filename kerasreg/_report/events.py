@@ -1,4 +1,4 @@
-"""Scalars into TensorBoard event files, all of one step in one record."""
+"""Writes scalars to TensorBoard event files, one record per step."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""What a fit logs of the weights of a model: which variables count, their totals and tags."""
+"""The numbers that a fit logs: variables, totals and tags."""
 
 import math
 import re
@@ -20,7 +20,7 @@ TOTALS = ("sparsity", "sparsity_of_all", "target_sparsity", "penalty", "dead_uni
 
 @dataclass(frozen=True)
 class Logged:
-    """The numbers of one moment.
+    """The numbers of the weights at one step.
 
     Attributes:
         rows: of the variables that count.
@@ -39,7 +39,7 @@ class Logged:
     coupled: dict[str, float]
 
     def totals(self) -> dict[str, float]:
-        """What goes into the logs; what is unknown is left out."""
+        """Returns the numbers for the logs of `fit`, without those that are unknown."""
         found = {name: getattr(self, name, getattr(self.total, name, None)) for name in TOTALS}
         return {name: float(value) for name, value in found.items() if value is not None}
 
@@ -70,7 +70,7 @@ class Logged:
 def measure(
     model: keras.Model, include=None, pruned=(), target=None, scales=None, coupled=None
 ) -> Logged:
-    """Measure what is to be logged.
+    """Computes the numbers to log.
 
     Args:
         model: a built Keras model.

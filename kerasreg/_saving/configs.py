@@ -1,4 +1,4 @@
-"""What of kerasreg is in the config of a saved model, and configs without it."""
+"""Objects of kerasreg in the config of a saved model."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _HINT = "kerasreg (`import kerasreg` before you load this file)"
 
 
 def detached(config: Any) -> Any:
-    """A config without penalties and constraints of kerasreg, for stock Keras."""
+    """Returns a config without penalties and constraints of kerasreg, for stock Keras."""
     if isinstance(config, list):
         return [detached(each) for each in config]
     if not isinstance(config, dict):
@@ -29,7 +29,7 @@ def detached(config: Any) -> Any:
 
 
 def with_hints(config: Any) -> Any:
-    """A config in which whoever has not imported kerasreg finds the word for it."""
+    """Returns a config that tells readers without kerasreg which import is missing."""
     if isinstance(config, list):
         return [with_hints(each) for each in config]
     if not isinstance(config, dict):

@@ -1,4 +1,4 @@
-"""HDF5 files of weights, rewritten so that zeros take almost no room, and stock h5py reads them."""
+"""Rewrites HDF5 files of weights so that zeros take almost no space; h5py reads them."""
 
 import math
 import os

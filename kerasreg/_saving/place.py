@@ -1,4 +1,4 @@
-"""Where a file goes: a path that may be written, and a new file in its place at one stroke."""
+"""Writes a file atomically: it replaces the old one only when it is complete."""
 
 import contextlib
 import errno
@@ -22,7 +22,7 @@ _SECONDS = 60
 
 
 def checked_place(path: pathlib.Path, overwrite: bool) -> pathlib.Path:
-    """The path to replace, with links followed; or an error, before there is any work."""
+    """Returns the path to replace, with links resolved, or raises before any work is done."""
     # A link stays a link: what it leads to is replaced.
     path = pathlib.Path(os.path.realpath(path))
     if not path.parent.is_dir():
@@ -49,7 +49,7 @@ def checked_place(path: pathlib.Path, overwrite: bool) -> pathlib.Path:
 
 @contextlib.contextmanager
 def scratch(path: pathlib.Path, size: int) -> Iterator[pathlib.Path]:
-    """A folder for the work on a file, which is gone afterwards.
+    """Creates a temporary folder next to the file, and removes it afterwards.
 
     It is among the temporary files of the system, or beside `path` where there is no room for
     `size` bytes. What a killed process has left in these places goes, too.
@@ -69,7 +69,7 @@ def scratch(path: pathlib.Path, size: int) -> Iterator[pathlib.Path]:
 
 
 def put_in_place(file: pathlib.Path, path: pathlib.Path) -> None:
-    """Replace `path` by `file` at one stroke; a file that was there hands its mode on."""
+    """Replaces `path` with `file` atomically, and keeps the mode of an existing file."""
     if path.exists():
         file.chmod(stat.S_IMODE(path.stat().st_mode))
     try:
@@ -81,7 +81,7 @@ def put_in_place(file: pathlib.Path, path: pathlib.Path) -> None:
 
 
 def _copy_in_place(file, path):
-    """From another file system: only a copy beside `path` can replace it at one stroke."""
+    """Copies from another file system: only a copy next to `path` can replace it atomically."""
     number, copy = tempfile.mkstemp(dir=path.parent, prefix=_PREFIX)
     try:
         with open(number, "wb") as target, file.open("rb") as source:
@@ -96,7 +96,7 @@ def _copy_in_place(file, path):
 
 
 def _clear(folder):
-    """Remove what killed processes have left there."""
+    """Removes the files of killed processes."""
     for left in folder.glob(f"{_PREFIX}*") if fcntl is not None else ():
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > _SECONDS and not _is_locked(left):
@@ -109,7 +109,7 @@ def _is_locked(left):
 
 
 def _lock(number):
-    """Whether this process holds the file now."""
+    """Locks a file. Returns whether this process holds the lock."""
     try:
         if fcntl is not None:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""How many bytes a model takes, in every form in which it can leave."""
+"""The size of a model in memory, in files and exported."""
 
 import gzip
 import math
@@ -40,7 +40,7 @@ class Size:
 
 @dataclass(frozen=True)
 class SizeReport(Report):
-    """What `kerasreg.size_report` returns.
+    """The result of `kerasreg.size_report`.
 
     Attributes:
         model: the name of the model.

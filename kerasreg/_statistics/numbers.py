@@ -1,4 +1,4 @@
-"""What `kerasreg.statistics` returns."""
+"""The results of `kerasreg.statistics`."""
 
 import math
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ class Statistics:
     _dead: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def left(self, role: str = "output", names: Sequence[str] | None = None) -> list:
-        """Which units, inputs or heads are left: those that are not dead.
+        """Returns the units, inputs or heads that are not dead.
 
         Args:
             role: `"output"`: the units; `"input"`: the inputs that are read; `"head"`: the heads of
@@ -126,7 +126,7 @@ class ModelStatistics(Report):
 
 
 def total(statistics, name="total") -> Statistics:
-    """The numbers of several variables together."""
+    """Returns the numbers of several variables together."""
     parts = list(statistics)
 
     def add(attribute):

@@ -1,4 +1,4 @@
-"""The numbers of one variable, from one trip through its memory."""
+"""The numbers of one variable, computed in one pass over its memory."""
 
 import math
 
@@ -28,7 +28,7 @@ def is_finite(variable):
 
 
 def measure_on_host(variable, groups):
-    """By NumPy, over the memory of the backend. Sums are good to the last digits of float32."""
+    """Computes the numbers with NumPy on the backend's memory. Sums are exact to float32."""
     array = host_view(variable)
     flat = array.reshape(-1)
     # Large integers are no float32.
@@ -59,7 +59,7 @@ def measure_on_host(variable, groups):
 
 
 def measure_on_device(variable, groups):
-    """By the backend, where the weights are, and in their precision (at least float32)."""
+    """Computes the numbers on the device, in the weights' precision (at least float32)."""
     value = ops.convert_to_tensor(variable)
     nonzero = ops.not_equal(value, 0)
     dtype = "float64" if variable.dtype == "float64" else "float32"

@@ -1,4 +1,4 @@
-"""The table of a model's weights: its columns, and which of them a narrow terminal drops."""
+"""The table of a model's weights; narrow terminals show fewer columns."""
 
 from kerasreg._common.sheet import Sheet, left, right
 
@@ -73,7 +73,7 @@ def _legend(numbers, columns, dropped):
 
 
 def _percent(row):
-    """`row.sparsity`, with 0.0% for not one zero and 100.0% for nothing else."""
+    """Returns the sparsity as text: 0.0% only without zeros, 100.0% only if all weights are zero."""
     if 0 < row.sparsity < 0.0005:
         return "<0.1%"
     if 0.9995 <= row.sparsity < 1:

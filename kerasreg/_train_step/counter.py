@@ -1,4 +1,4 @@
-"""How many updates of an optimizer had an update of ours in them: numbers that the step counts."""
+"""Counts the optimizer's updates, and those that included an `Update`, inside the train step."""
 
 import contextlib
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from keras import ops
 
 @dataclass(frozen=True)
 class Counts:
-    """What happened to one plain optimizer since `Counter.start`.
+    """The counts of one plain optimizer since `Counter.start`.
 
     Attributes:
         made: updates that it made.
@@ -24,7 +24,7 @@ class Counts:
 
 
 class Counter:
-    """Counts inside of the step itself, in variables of the optimizer.
+    """Counts updates inside the compiled step, in variables of the optimizer.
 
     That a function of ours was called at tracing time tells nothing of the steps that a loop makes
     with an older trace. One vector per plain optimizer: the updates that it has made as far as
@@ -52,7 +52,7 @@ class Counter:
         self.start()
 
     def start(self):
-        """Count from here."""
+        """Starts to count."""
         for part in self._parts:
             self._lost[id(part)] = 0
             start = np.zeros(self._vectors[id(part)].shape, "int64")
@@ -62,22 +62,22 @@ class Counter:
         self._start = {id(part): int(finished_updates(part)) for part in self._parts}
 
     def stop(self):
-        """Take no notice any more of checkpoints that are loaded."""
+        """Stops correcting the counts when a checkpoint is loaded."""
         self._hook.state.around_loading.remove(self._around_loading)
 
     def vector(self, part):
-        """What `count` assigns to, or None if this optimizer changes none of the variables."""
+        """Returns the variable with the counts, or None if the optimizer has none."""
         return self._vectors.get(id(part))
 
     def increment(self, part, variables):
-        """What an update adds to the vector if it changes these variables."""
+        """Returns what an update that changes these variables adds to the counts."""
         places = self._places[id(part)]
         more = np.zeros(1 + len(places), "int32")
         more[[0, *(places[part._get_variable_index(each)][0] for each in variables)]] = 1
         return more
 
     def read(self):
-        """`[Counts]`, one per plain optimizer."""
+        """Returns the `Counts` of every plain optimizer."""
         return [self._read(part) for part in self._parts]
 
     def _read(self, part):
@@ -92,7 +92,7 @@ class Counter:
 
     @contextlib.contextmanager
     def _around_loading(self):
-        """A checkpoint moves the optimizer's own count, and those updates were none of here."""
+        """Excludes the updates that a loaded checkpoint adds to the optimizer's own count."""
         for part in self._parts:
             self._lost[id(part)] += self._behind(part)
             self._start[id(part)] -= int(finished_updates(part))
@@ -105,7 +105,7 @@ class Counter:
 
 
 def finished_updates(optimizer, value=lambda variable: variable):
-    """The number of finished updates, a tensor; an accumulation of gradients counts once.
+    """Returns the number of finished updates, a tensor; accumulated gradients count once.
 
     `value` reads a variable, see `FitScope.value`.
     """
@@ -115,7 +115,7 @@ def finished_updates(optimizer, value=lambda variable: variable):
 
 
 def applications(optimizer):
-    """Numbers that change with every `apply`, also with one that made no update."""
+    """Returns numbers that change with every `apply`, even if it only accumulates gradients."""
     parts = [optimizer]
     while isinstance(parts[-1], keras.optimizers.LossScaleOptimizer):
         parts.append(parts[-1].inner_optimizer)

@@ -1,4 +1,4 @@
-"""Whether the updates that a model gets have ours in them, and what to say if not."""
+"""Checks that every update of the weights included an `Update`, and reports those that did not."""
 
 import math
 import zlib
@@ -14,7 +14,7 @@ from kerasreg._train_step.hook import served_elsewhere
 
 
 class Coverage:
-    """Compares what an optimizer has done with what an update of ours has done in it.
+    """Compares the updates that an optimizer made with those that included an `Update`.
 
     Use `start`, then `look` now and then, and `look_back` at the end.
 
@@ -34,7 +34,7 @@ class Coverage:
         self._warned = set()
 
     def start(self, remember=False):
-        """Compare with the present state; `remember` the weights of now."""
+        """Starts to compare with the current state; `remember` stores the current weights."""
         if self._update is not None:
             self._update.counter.start()
         self._begun, self._calls, self._next = applications(self._optimizer), 0, 1
@@ -44,12 +44,12 @@ class Coverage:
             self._moved(self._variables)
 
     def look_again(self):
-        """`look`, in the first, second, fourth, eighth ... call, while something is left."""
+        """Calls `look` in call 1, 2, 4, 8 and so on, while variables are unchecked."""
         if self.is_time():
             self.look()
 
     def is_time(self):
-        """Count a batch, and return whether it is worth to look."""
+        """Counts a batch. Returns whether to call `look` now."""
         self._calls += 1
         if self._calls < self._next:
             return False
@@ -58,11 +58,11 @@ class Coverage:
 
     @property
     def advanced(self):
-        """Whether the optimizer was applied since the start."""
+        """Whether the optimizer was applied since `start`."""
         return applications(self._optimizer) != self._begun
 
     def look(self):
-        """Raise a `RuntimeError` if weights were trained without ours."""
+        """Raises a `RuntimeError` if weights were trained without the `Update`."""
         if not self._is_on():
             return
         if not self.advanced:
@@ -80,7 +80,7 @@ class Coverage:
             self._next = math.inf
 
     def look_back(self, strict):
-        """As `look`, at the end of an epoch or of a loop; and all updates must have had ours.
+        """As `look`, at the end of an epoch or loop: all updates must have included the `Update`.
 
         Args:
             strict: whether it is an error, and not only a warning, if some had not.
@@ -107,7 +107,7 @@ class Coverage:
         return self._update is None or self._update.counter is not None
 
     def _made(self):
-        """`(updates that the optimizer made, those with ours)`."""
+        """Returns `(updates of the optimizer, those that included the `Update`)`."""
         if self._update is None:
             return int(self.advanced), int(self.advanced)
         counts = self._update.counter.read()
@@ -135,7 +135,7 @@ class Coverage:
         )
 
     def _moved(self, variables):
-        """Those that an optimizer has changed since the last time they were asked for."""
+        """Returns the variables that changed since the last call."""
         moved = []
         for variable in variables:
             before, now = self._seen.get(id(variable)), _fingerprint(variable)
@@ -181,7 +181,7 @@ class Coverage:
 
 
 def other_optimizers(model):
-    """A sentence for a message: the optimizers that a model holds besides that of `compile`."""
+    """Returns a sentence that lists the optimizers of a model other than that of `compile`."""
     names = [
         name
         for name, each in vars(model).items()

@@ -1,4 +1,4 @@
-"""What one `fit` changes in its model, and back."""
+"""The sessions of one `fit`, and the changes in its model that they need."""
 
 import contextlib
 
@@ -9,7 +9,7 @@ from kerasreg._train_step.traces import renew
 
 
 class FitScope:
-    """What one `fit` changes in its model. Use `FitScope.of(model)`.
+    """The sessions of one `fit` of a model. Use `FitScope.of(model)`.
 
     `inside()` tells whether the model's own train step is running or being traced. After an
     interrupted `fit` the changes stay until the next `fit`, and `inside` keeps them from acting
@@ -39,7 +39,7 @@ class FitScope:
 
     @classmethod
     def sessions_of(cls, model):
-        """The sessions that the present fit of a model has entered."""
+        """Returns the sessions of the current fit of a model."""
         scope = model.__dict__.get(cls._ATTRIBUTE)
         return [] if scope is None else list(scope.sessions)
 
@@ -47,19 +47,19 @@ class FitScope:
         return self._depth > 0
 
     def value(self, variable):
-        """The value of an optimizer's variable in the train step that is running or traced.
+        """Returns the value of an optimizer's variable in the train step that runs or is traced.
 
         On JAX the loss is computed where reading the variable would give a constant.
         """
         return self._optimizer_values.get(id(variable), variable)
 
     def enter(self, session):
-        """Trace anew, and switch the session off when the fit is over, however it ended."""
+        """Adds a session and forces a new trace. It is switched off when the fit ends or fails."""
         self.sessions.append(session)
         self._trace_anew()
 
     def leave(self, session):
-        """Switch the session off now; the last one to leave restores the model."""
+        """Removes a session. The model is restored when the last one is removed."""
         if session in self.sessions:
             self.sessions.remove(session)
             session.switch_off()
@@ -67,7 +67,7 @@ class FitScope:
         self.model.train_function = None
 
     def abandon(self):
-        """Restore the model of a fit that is about to fail."""
+        """Restores the model of a fit that is about to raise."""
         for session in list(self.sessions):
             self.leave(session)
         self.release()
@@ -126,7 +126,7 @@ def _optimizer_values(model, state, *_):
 
 @contextlib.contextmanager
 def borrowed(model, optimizer):
-    """The model with this optimizer in place of its own."""
+    """Gives the model another optimizer inside the context."""
     own, model.optimizer = model.optimizer, optimizer
     # A fit that is running goes on with its metrics.
     metrics = Snapshot(model.metrics_variables)

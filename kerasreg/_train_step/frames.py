@@ -1,4 +1,4 @@
-"""The callback lists that are calling right now.
+"""Finds the callback lists whose methods are running.
 
 Keras gives a callback its model, but no way to the other callbacks of the same `fit`. So this
 reads the stack. It is the only place that does.
@@ -12,7 +12,7 @@ import keras
 
 
 def calling_lists() -> Iterator[keras.callbacks.CallbackList]:
-    """Every `CallbackList` with a method that is running in this thread, innermost first."""
+    """Returns every `CallbackList` with a method that runs in this thread, innermost first."""
     frame: types.FrameType | None = sys._getframe(1)
     while frame is not None:
         caller = frame.f_locals.get("self")

@@ -23,15 +23,15 @@ class HoldSession(UpdateSession):
         return self._variables
 
     def hold(self):
-        """From now on, what is zero stays zero."""
+        """Holds all weights that are zero now."""
         self._updates[0].hold()
 
     def follow(self):
-        """Hold no longer what another callback has set to other than zero."""
+        """Releases weights that another callback has set to a nonzero value."""
         self._updates[0].follow()
 
     def was_restored(self):
-        """Whether a checkpoint brought what is held."""
+        """Whether the masks were loaded from a checkpoint."""
         return self._updates[0].was_restored()
 
     def _make_updates(self):

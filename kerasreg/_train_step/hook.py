@@ -1,4 +1,4 @@
-"""The updates of one optimizer: for which variables, and what they keep between steps."""
+"""The updates that run after the steps of one optimizer, and their state."""
 
 import weakref
 
@@ -47,7 +47,7 @@ class UpdateHook:
 
     @classmethod
     def of(cls, optimizer):
-        """The hook of this optimizer (of the innermost one of a LossScaleOptimizer)."""
+        """Returns the hook of an optimizer (of the inner optimizer of a LossScaleOptimizer)."""
         wrappers = []
         while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             wrappers.append(optimizer)
@@ -59,7 +59,7 @@ class UpdateHook:
 
     @property
     def updates(self):
-        """Those that run."""
+        """The updates that run, in their order."""
         return tuple(self._updates)
 
     @property
@@ -106,7 +106,7 @@ class UpdateHook:
         return True
 
     def require_alone(self, update, caller):
-        """Raise a `ValueError` if another update does to the same variables what may be done once.
+        """Raises a `ValueError` if another update of the same kind changes the same variables.
 
         Args:
             update: one that is to be added.
@@ -124,7 +124,7 @@ class UpdateHook:
                 )
 
     def add(self, update):
-        """Run `update` from the next traced step on."""
+        """Adds an update; it runs from the next traced step on."""
         if not self._updates:
             self._patch()
         self._updates.append(update)
@@ -134,7 +134,7 @@ class UpdateHook:
         self._added += 1
 
     def remove(self, update):
-        """Take `update` out; the last one leaves the optimizer as it was."""
+        """Removes an update; the optimizer is restored when the last one is removed."""
         if update in self._updates:
             self._updates.remove(update)
             for other in _others_like(update):
@@ -144,18 +144,18 @@ class UpdateHook:
         self.release()
 
     def release(self):
-        """Forget an optimizer that no update uses."""
+        """Restores the optimizer if it has no update."""
         if not self._updates:
             self._unpatch()
 
     def add_state(self, name, variable, shape, initial=0.0, dtype="float32"):
-        """A variable of the optimizer that belongs to a model variable, `(name)_(its number)`."""
+        """Adds an optimizer variable for a model variable, named `(name)_(its number)`."""
         owner, _ = self.part_of(variable)
         name = f"{name}_{self.index(variable)}"
         return self.state.add(owner, name, shape, initial, dtype, reference=variable)
 
     def slots_of(self, variable):
-        """`[(what the optimizer remembers per weight of this variable, its first value)]`."""
+        """Returns `[(slot, its first value)]` for the optimizer's slots of the variable's shape."""
         part, index = self.part_of(variable)
         found = []
         for name, slots in vars(part).items():
@@ -191,7 +191,7 @@ class UpdateHook:
 
 
 def served_elsewhere(update):
-    """The variables that other updates of the same class have changed, of any optimizer."""
+    """Returns the variables that updates of the same class have changed in any optimizer."""
     return update.served + [each for other in _others_like(update) for each in other.covered()]
 
 

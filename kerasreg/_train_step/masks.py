@@ -1,4 +1,4 @@
-"""What pruning keeps inside of the train step: masks, and records of the gradients."""
+"""Updates for pruning: masks that hold zeros, and records of gradients."""
 
 import numpy as np
 from keras import ops
@@ -14,7 +14,7 @@ from kerasreg._train_step import (
 
 
 class HoldUpdate(Update):
-    """Keeps the zeros of some variables, from `hold` on, whatever momentum does.
+    """Keeps the zeros of some variables from `hold` on, also under momentum.
 
     Their gradient is taken as zero, so that they leave no trace in what the optimizer remembers,
     and most optimizers leave them alone. One byte per weight, in a variable of the optimizer. A
@@ -34,25 +34,25 @@ class HoldUpdate(Update):
         self._hook = hook
 
     def was_restored(self):
-        """Whether a checkpoint brought these masks."""
+        """Whether the masks were loaded from a checkpoint."""
         return any(f"mask_{index}" in self._hook.state.restored for index in self._masks)
 
     def hold(self):
-        """From now on, what is zero stays zero."""
+        """Holds all weights that are zero now."""
         for variable in self.variables:
             self.assign(variable, host_view(variable) != 0)
 
     def alive(self, variable):
-        """What is not held at zero: a bool array of the shape of the variable."""
+        """Returns the mask of a variable: False for weights that are held at zero."""
         return host_view(self._mask(variable)).view(bool)
 
     def assign(self, variable, alive):
-        """Hold this from now on."""
+        """Sets the mask of a variable."""
         self._mask(variable).assign(np.ascontiguousarray(alive).view("uint8"))
         clear(self._hook, variable, alive)
 
     def follow(self):
-        """Hold no more what someone has set to other than zero; returns whether there was any."""
+        """Releases weights that were set to a nonzero value. Returns whether there were any."""
         revived = False
         for variable in self.variables:
             alive, weights = self.alive(variable), host_view(variable) != 0
@@ -62,7 +62,7 @@ class HoldUpdate(Update):
         return revived
 
     def reset(self):
-        """Set to zero what is held and no longer is, after someone set older weights."""
+        """Sets held weights to zero again after older weights were loaded."""
         for variable in self.variables:
             variable.assign(_masked(variable, self._mask(variable)))
 
@@ -101,7 +101,7 @@ class RecordUpdate(Update):
         }
 
     def read(self, variable):
-        """The record of a variable, an array."""
+        """Returns the record of a variable as an array."""
         return np.array(host_view(self._records[self._hook.index(variable)]))
 
     def before(self, hook, variable, gradient):
@@ -118,7 +118,7 @@ class RecordUpdate(Update):
 
 
 def mask_coverage(model, optimizer, variables, update, caller):
-    """The `Coverage` of what is pruned; `update` may be None."""
+    """Returns the `Coverage` of the pruned variables; `update` may be None."""
     what, loss = "a mask", "pruned weights grow again"
     if not isinstance(update, HoldUpdate):
         what, loss = "a record of gradients", "no step is counted"
@@ -131,7 +131,7 @@ def mask_coverage(model, optimizer, variables, update, caller):
 
 
 def clear(hook, variable, alive):
-    """Set the dead weights to zero, and what the optimizer remembers of them to its first value."""
+    """Sets the pruned weights to zero, and their optimizer slots to the first value."""
     alive = ops.convert_to_tensor(alive)
     value = ops.convert_to_tensor(variable)
     variable.assign(ops.where(alive, value, ops.zeros_like(value)))
@@ -147,7 +147,7 @@ def clear(hook, variable, alive):
 
 
 def zero_averages(optimizer, variables):
-    """Give the averages of an optimizer with `use_ema` the zeros of the weights."""
+    """Sets the averages of an optimizer with `use_ema` to zero where the weights are zero."""
     hook = UpdateHook.of(optimizer)
     for variable in variables:
         part, index = hook.part_of(variable)

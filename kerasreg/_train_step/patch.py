@@ -8,7 +8,7 @@ _STEP, _AVERAGE = "_backend_update_step", "_update_model_variables_moving_averag
 
 
 def patch_part(hook, part):
-    """Run the updates of the hook in every real update of this plain optimizer."""
+    """Makes a plain optimizer run the updates of the hook after each of its own updates."""
     update_step, update_average = getattr(part, _STEP), getattr(part, _AVERAGE)
 
     def update_step_and_hook(grads, variables, learning_rate):
@@ -28,7 +28,7 @@ def patch_part(hook, part):
 
 
 def unpatch_part(part):
-    """Give a plain optimizer its own step back."""
+    """Restores the step of a plain optimizer."""
     for name in (_STEP, _AVERAGE):
         part.__dict__.pop(name, None)
 
@@ -91,7 +91,7 @@ def _assignment(hook, update, part, learning_rate):
 
 
 def _copy_zeros_to_average(hook, part):
-    """An average of sparse weights is dense: give it the zeros of the newest ones."""
+    """Sets the moving averages to zero where the weights are zero."""
     if not part.use_ema:
         return
     updates = [update for update in hook.updates if update.active()]

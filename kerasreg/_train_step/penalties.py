@@ -1,11 +1,11 @@
-"""What the penalty of a variable is while it trains: without a gradient, or scaled."""
+"""The penalty of a variable during training: without a gradient, or scaled."""
 
 import keras
 from keras import ops
 
 
 class TrainedPenalty(keras.regularizers.Regularizer):
-    """The regularizer of a variable inside of a train step; elsewhere it is the plain one.
+    """A regularizer that changes its value or gradient inside a train step only.
 
     Use `TrainedPenalty.of(variable, active)`: who changes the penalty shares it with the others,
     in any order, and `release` restores the variable when nobody changes it any more.
@@ -27,7 +27,7 @@ class TrainedPenalty(keras.regularizers.Regularizer):
 
     @classmethod
     def release(cls, variable):
-        """Restore the variable's own regularizer if it trains as it is."""
+        """Restores the variable's own regularizer if nothing is changed for training."""
         own = variable.regularizer
         if isinstance(own, cls) and own.has_gradient and own.scale is None:
             variable.regularizer = own.regularizer
@@ -42,5 +42,5 @@ class TrainedPenalty(keras.regularizers.Regularizer):
 
 
 def plain(regularizer):
-    """The regularizer as it is outside of training."""
+    """Returns the regularizer without the changes for training."""
     return regularizer.regularizer if isinstance(regularizer, TrainedPenalty) else regularizer

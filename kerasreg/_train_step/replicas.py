@@ -1,10 +1,10 @@
-"""Gradients and assignments under `tf.distribute`, where every replica has its part."""
+"""Gradients and assignments under `tf.distribute`."""
 
 import keras
 
 
 def sum_over_replicas(optimizer, variable, gradient):
-    """The gradient that the optimizer will use, from that of a replica."""
+    """Returns the gradient that the optimizer will use: the sum over the replicas."""
     if keras.backend.backend() != "tensorflow":
         return gradient
     # As TFOptimizer does, which keeps the sum to itself.
@@ -13,7 +13,7 @@ def sum_over_replicas(optimizer, variable, gradient):
 
 
 def on_every_replica(optimizer, variables, function, arguments):
-    """`function(variables, arguments)`, on a device of each replica."""
+    """Calls `function(variables, arguments)` on every replica."""
     if keras.backend.backend() != "tensorflow":
         function(variables, arguments)
         return

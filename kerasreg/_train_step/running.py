@@ -1,4 +1,4 @@
-"""Whether a model is being trained right now, with something of ours in its train step."""
+"""Whether a model is being trained with a session in its train step."""
 
 import keras
 

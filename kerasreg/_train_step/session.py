@@ -1,4 +1,4 @@
-"""The one way to enter a train step, to check that it ran as entered, and to leave it."""
+"""How callbacks and contexts enter a train step, check it, and leave it."""
 
 import keras
 
@@ -8,7 +8,7 @@ from kerasreg._train_step.traces import forget_traces
 
 
 class Session:
-    """What a callback or a context does in the train step of one model. It is a context manager.
+    """What a callback or context changes in the train step of a model; a context manager.
 
     `enter` puts it there and `leave` takes it out again, also when `enter` fails. `start` is called
     when weights and optimizer are those that training begins with: in a fit, a checkpoint may be
@@ -43,7 +43,7 @@ class Session:
         self.leave()
 
     def enter(self):
-        """Put this into the train step, and have the step traced anew."""
+        """Enters the train step, which is then traced again."""
         self._is_on = True
         try:
             self._switch_on()
@@ -56,7 +56,7 @@ class Session:
             raise
 
     def start(self, remember=False):
-        """Begin to train.
+        """Starts the checks when training starts.
 
         Args:
             remember: whether `coverage` compares with the weights of now, in a loop of one's own.
@@ -73,7 +73,7 @@ class Session:
             )
 
     def leave(self):
-        """Take this out of the train step; the model is as before when the last session leaves."""
+        """Leaves the train step. The model is restored when the last session leaves."""
         self.switch_off()
         if self._scope is None:
             forget_traces(self._model)
@@ -81,7 +81,7 @@ class Session:
             self._scope.leave(self)
 
     def switch_off(self):
-        """What `leave` undoes in model and optimizer, once. The scope of a fit calls it."""
+        """Undoes the changes in model and optimizer, once. The scope of a fit calls it."""
         if self._is_on:
             self._is_on = False
             self._switch_off()
@@ -129,7 +129,7 @@ class UpdateSession(Session):
         raise NotImplementedError
 
     def _find(self):
-        """Find out which variables are updated."""
+        """Finds the variables to update."""
 
     def _make_updates(self):
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Variables of ours in an optimizer: the only ones that the compiled steps of all backends see.
+"""Extra optimizer variables, which the compiled steps of all backends can read and write.
 
 Stock Keras drops the whole state of an optimizer when it loads a checkpoint with more variables
 than it knows. So ours are kept out of what it saves, and saved beside it, where it does not look.
@@ -36,11 +36,11 @@ class State:
 
     @property
     def saved(self):
-        """Those of the variables that belong into a checkpoint, by name."""
+        """The variables that checkpoints contain, by name."""
         return {k: v for k, v in self.variables.items() if k not in self._unsaved}
 
     def add(self, owner, name, shape, initial=0.0, dtype="float32", reference=None, saved=True):
-        """The variable of this name, made in the optimizer `owner` if it does not exist.
+        """Returns the variable of this name; it is created in the optimizer `owner` if needed.
 
         One of the shape of `reference`, a model variable, is sharded like it.
         """
@@ -60,14 +60,14 @@ class State:
         return variable
 
     def patch(self):
-        """Keep the variables out of what Keras saves."""
+        """Keeps the variables out of the optimizer state that Keras saves."""
         for saver in self._savers:
             saver.__dict__["save_own_variables"] = self._without(saver.save_own_variables)
             saver.__dict__["load_own_variables"] = self._loading(saver.load_own_variables)
             saver.__dict__["stateless_apply"] = self._stateless(saver)
 
     def unpatch(self):
-        """Forget the variables."""
+        """Removes the variables."""
         for name, variable in self.variables.items():
             self._owners[name]._untrack_variable(variable)
         for owner in {id(owner): owner for owner in self._owners.values()}.values():
@@ -121,7 +121,7 @@ class State:
 
 
 class StateKeeper(keras.layers.Layer):
-    """Saves the state of a hook under a path of the optimizer that stock Keras skips over."""
+    """Saves the state of a hook under a path that stock Keras ignores."""
 
     def __init__(self, hook):
         super().__init__(name="kerasreg_state")
@@ -145,7 +145,7 @@ def _strategy_scope(optimizer):
 
 
 def _renew_list(optimizer):
-    """Forget that variables came and went: TensorFlow exports no list that has shrunk."""
+    """Replaces the tracked lists, because TensorFlow cannot export a list that has shrunk."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""What Keras has compiled with penalties in it, and how to have it compiled anew."""
+"""Makes Keras trace compiled functions again after penalties have changed."""
 
 import gc
 
@@ -6,7 +6,7 @@ import keras
 
 
 def renew(model):
-    """Make Keras compile the steps of this model anew: they have the present penalties in them."""
+    """Makes Keras trace the steps of a model again, because they contain its penalties."""
     # A fit that is running calls whatever is there, and makes none.
     if getattr(model, "train_function", None) is not None:
         model.make_train_function(force=True)
@@ -15,7 +15,7 @@ def renew(model):
 
 
 def forget_traces(model):
-    """Make Keras compile the steps of every model anew that has variables of this one.
+    """Makes Keras trace the steps of every model again that shares variables with this one.
 
     A model knows what is in it, and not what it is in: the layer of another, an attribute, a part
     of a graph. So this looks through all models that there are. Functions that a user has compiled
@@ -28,7 +28,7 @@ def forget_traces(model):
 
 
 def _models():
-    """Every model that has a compiled step."""
+    """Returns every model that has a compiled step."""
     kinds = _with_subclasses(keras.Model)
     # Not `gc.get_referrers`: it looks into every object there is, also into those of C libraries
     # that are half destroyed, and crashed.

@@ -1,13 +1,13 @@
-"""What happens to some variables after the optimizer's own step, in every train step."""
+"""The base class of updates that run after the optimizer's own step."""
 
 
 def contains(variables, variable):
-    """Whether this very variable is among the variables; `in` would compare values."""
+    """Whether a variable is in a list, by identity; `in` would compare values."""
     return any(each is variable for each in variables)
 
 
 class Update:
-    """Something that happens to some variables after the optimizer's own step.
+    """A change of some variables after each step of the optimizer.
 
     Args:
         variables: the model variables that it changes.
@@ -36,34 +36,34 @@ class Update:
         self.served = []
 
     def common(self, other):
-        """The variables that both change, of an update that must be alone."""
+        """Returns the variables that both updates change."""
         return [variable for variable in self.variables if contains(other.variables, variable)]
 
     def covered(self):
-        """The variables that it has changed in some step."""
+        """Returns the variables that it has changed in any step."""
         counts = self.counter.read()
         return [variable for each in counts for variable, times in each.of_variables if times]
 
     def create_state(self, hook):
-        """Create what lives in the step, with `hook.add_state`."""
+        """Creates optimizer variables with `hook.add_state`."""
 
     def changed(self, variables):
-        """Those that it changes, of the variables of its own that have a gradient in a step."""
+        """Returns those of its variables with a gradient that it changes in a step."""
         return variables
 
     def before(self, hook, variable, gradient):
-        """A tuple of tensors to keep from before the optimizer's own step.
+        """Returns a tuple of tensors from before the optimizer's own step.
 
         Under `tf.distribute` the gradient is the replica's part of it, see `sum_over_replicas`.
         """
         return ()
 
     def gradient(self, hook, variable, gradient):
-        """The gradient that the optimizer's own step takes, from that of the loss."""
+        """Returns the gradient for the optimizer's own step, given that of the loss."""
         return gradient
 
     def __call__(self, hook, variable, learning_rate, before):
-        """The new value of `variable`, after the optimizer's own step; None leaves it as it is.
+        """Returns the new value of `variable` after the optimizer's own step, or None.
 
         See `is_joint`.
         """
