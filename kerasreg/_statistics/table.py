@@ -73,7 +73,7 @@ def _legend(numbers, columns, dropped):
 
 
 def _percent(row):
-    """Returns the sparsity as text: 0.0% only without zeros, 100.0% only if all weights are zero."""
+    """Returns the sparsity as text: 0.0% only without zeros, 100.0% only if all are zero."""
     if 0 < row.sparsity < 0.0005:
         return "<0.1%"
     if 0.9995 <= row.sparsity < 1:
