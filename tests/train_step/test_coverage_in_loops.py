@@ -378,7 +378,7 @@ def test_pruning_in_a_loop_that_reads_and_writes():
 
 @only_on["jax"]
 def test_pruning_in_a_loop_that_does_not():
-    before = r"holds 36 weights at zero since step 2, and .* went on with the state from before"
+    before = r"holds 36 weights at zero since step 2, but .* continued with the state from before"
     never = r"'adam\w*' made no update.*does not write its state back"
     changed = r"a/kernel' changed, while the optimizer 'adam\w*' made no update"
     cases = [
