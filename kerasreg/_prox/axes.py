@@ -1,16 +1,16 @@
-"""Of the axes of a group: a group is what remains when all others are fixed."""
+"""Reductions over groups: a group is what remains when all axes but `axes` are fixed."""
 
 from keras import ops
 
 
 def largest(x, axes):
-    """The largest `|x|` of each group, 1 for groups of zeros: a scale to divide by."""
+    """Returns the largest `|x|` of each group; 1 for groups of zeros, so that it can divide."""
     scale = ops.max(ops.abs(x), axis=axes, keepdims=True)
     return ops.where(scale == 0, ops.ones_like(scale), scale)
 
 
 def norm(x, axes):
-    """`||x||` of each group."""
+    """Returns `||x||` of each group."""
     return ops.sqrt(ops.sum(ops.square(x), axis=axes, keepdims=True))
 
 

@@ -1,4 +1,4 @@
-"""Of single weights: convex penalties."""
+"""Proximal operators of convex penalties of single weights."""
 
 from keras import ops
 

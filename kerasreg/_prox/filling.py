@@ -1,4 +1,4 @@
-"""The one equation behind the maximum norm, the exclusive lasso, the L1 ball and the simplex."""
+"""The equation that the maximum norm, exclusive lasso, L1 ball and simplex have in common."""
 
 from keras import ops
 
@@ -44,7 +44,7 @@ def fill(z, t, volume, slope, axes):
 
 
 def signed(x, z):
-    """`x >= 0` with the signs of `z`, without -0.0; what is not finite in `z` stays."""
+    """Returns `x >= 0` with the signs of `z`, without -0.0; non-finite values of `z` stay."""
     x = ops.where(x == 0, ops.zeros_like(x), ops.sign(z) * x)
     return ops.where(ops.isfinite(z), x, z)
 

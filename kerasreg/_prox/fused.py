@@ -1,4 +1,4 @@
-"""Of lines of weights: neighbours become equal."""
+"""Proximal operators of differences of neighbours."""
 
 import keras
 import numpy as np
@@ -118,7 +118,7 @@ def _last_known(first, then):
 
 
 def _starts(jump):
-    """Where a block begins: at a jump, and at the start of the line."""
+    """Returns where a block begins: at a jump, and at the start of the line."""
     return ops.concatenate([ops.ones_like(jump[:1], dtype="bool"), jump[1:] != 0])
 
 

@@ -1,4 +1,4 @@
-"""Of groups of weights."""
+"""Proximal operators of group penalties."""
 
 import keras
 import numpy as np

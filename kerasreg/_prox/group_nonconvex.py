@@ -1,4 +1,4 @@
-"""Of groups of weights: penalties that leave large groups alone."""
+"""Proximal operators of nonconvex group penalties, which do not shrink large groups."""
 
 from keras import ops
 

@@ -1,4 +1,4 @@
-"""Of matrices: their singular values."""
+"""Proximal operators of penalties of singular values."""
 
 from keras import ops
 

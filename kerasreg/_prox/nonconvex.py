@@ -1,4 +1,4 @@
-"""Of single weights: penalties that are not convex, because they spare large weights."""
+"""Proximal operators of nonconvex penalties of single weights, which spare large weights."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Of groups of weights: the maximum norm and the square of the L1 norm."""
+"""Proximal operators of the maximum norm and the squared L1 norm of groups."""
 
 from keras import ops
 

@@ -1,4 +1,4 @@
-"""Loops that are compiled once: outside of `jit`, JAX compiles a loop anew at every call."""
+"""Compiles loops once: outside `jit`, JAX compiles a loop again at every call."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Of sorted weights."""
+"""The proximal operator of SLOPE, a penalty of sorted weights."""
 
 from keras import ops
 
@@ -35,7 +35,7 @@ def sorted_threshold(z, threshold, omega):
 
 
 def _means(x, begins):
-    """For each element, the mean of its block."""
+    """Returns the mean of its block for each element."""
     block = ops.cumsum(ops.cast(begins, "int32")) - 1
     count = block_sum(ops.ones_like(x), block)
     mean = block_sum(x, block) / count

@@ -1,4 +1,4 @@
-"""Running compositions along the first axis, in parallel."""
+"""Parallel prefix composition along the first axis."""
 
 from keras import ops
 

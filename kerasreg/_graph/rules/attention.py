@@ -1,4 +1,4 @@
-"""Attention with projections: heads, the size of queries and keys, and that of values."""
+"""Rules of attention with projections: heads, and the sizes of keys and values."""
 
 import inspect
 import math
@@ -83,7 +83,7 @@ class _Projections(Rule):
         )
 
     def _values(self, call, name):
-        """The constants of a projection, `(heads, size)`."""
+        """Returns the constants of a projection, `(heads, size)`."""
         dense = getattr(call.operation, f"_{name}_dense")
         values = outputs_of(self._project(call, name), dense.bias)
         return values.reshape(tuple(dense.kernel.shape)[1:])
@@ -163,7 +163,7 @@ class _MultiHeadAttention(_Projections):
 
 @rule_for(layers.GroupQueryAttention)
 class _GroupQueryAttention(_Projections):
-    """Several heads of queries share one of keys and values: they go together.
+    """Query heads that share a key and value head are removed together.
 
     Keys and values have one size, and the output has that of the query.
     """
@@ -198,14 +198,14 @@ class _GroupQueryAttention(_Projections):
 
 
 def is_masked(call, features):
-    """Whether steps may be masked, by an argument or by what queries, values and keys carry."""
+    """Whether time steps may be masked, by an argument or by the masks of the inputs."""
     leaves = [e for e in tree.flatten((call.args, call.kwargs)) if hasattr(e, "shape")]
     has_mask = any(all(each is not e for e in features) for each in leaves)
     return has_mask or any(each.is_masked for each in features)
 
 
 def _arguments(call):
-    """The query, the value and the key."""
+    """Returns the query, the value and the key."""
     found = inspect.signature(call.operation.call).bind(*call.args, **call.kwargs).arguments
     key = found.get("key")
     key = key if isinstance(key, Tensor) else found["value"]
@@ -213,7 +213,7 @@ def _arguments(call):
 
 
 def _rescaled(dense, before, after):
-    """Scores are divided by the square root of the size, which is another one now."""
+    """Returns the factor for the scores, which are divided by the square root of the key size."""
     # TensorFlow rounds this number of Python to float32, whatever the dtype.
     before, after = (
         float(ops.convert_to_numpy(ops.cast(1.0 / math.sqrt(size), WIDEST)))
@@ -224,6 +224,6 @@ def _rescaled(dense, before, after):
 
 
 def _place(layer, dense):
-    """Which of the biases of the layer is that of one of its projections."""
+    """Returns the index of the bias of a projection among the biases of the layer."""
     kernels = [each for each in layer.weights if each.name == "kernel"]
     return next(place for place, each in enumerate(kernels) if each is dense._kernel)

@@ -1,4 +1,4 @@
-"""What a rule is, and the registry of rules."""
+"""The base class of rules, and the registry of rules."""
 
 import functools
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _HARMLESS = {"build", "get_config", "from_config", "compute_output_shape", "comp
 
 
 class Rule:
-    """What an operation does to labels and constants. The base class keeps everything.
+    """The rule of a kind of layer: how it maps labels and constants. The base class keeps all.
 
     Example:
 
@@ -39,7 +39,7 @@ class Rule:
     """
 
     def label(self, call: Call, analysis: Analysis) -> None:
-        """Give the outputs of a call their labels, and say which variables have them."""
+        """Sets the labels of the outputs, and registers the variables that have them."""
         reason = f"'{call.operation.name}' ({kind(call)}) has no rule"
         if getattr(call.operation, "weights", None):
             analysis.note(reason)
@@ -47,36 +47,36 @@ class Rule:
             analysis.pin(tensor, reason)
 
     def constants(self, call: Call, analysis: Analysis) -> None:
-        """Tell which coordinates of the outputs have the same value everywhere."""
+        """Sets the coordinates of the outputs that have the same value for every input."""
 
     def readers(self, call: Call, analysis: Analysis) -> list[Reader]:
-        """The `Reader`s of a call."""
+        """Returns the `Reader`s of a call."""
         return []
 
     def config(self, call: Call, kept: Callable) -> dict[str, Any]:
-        """What changes in the config of a layer; `kept(labels)` is how many of them stay."""
+        """Returns the changes in the config of a layer; `kept(labels)` is how many labels stay."""
         return {}
 
     def with_bias(self, layer: keras.Layer) -> dict[str, Any]:
-        """What changes in the config of a layer that needs its biases."""
+        """Returns the changes in the config of a layer that needs a bias."""
         return {"use_bias": True}
 
     def arguments(
         self, call: Call, args: tuple, kwargs: dict[str, Any], kept: Callable
     ) -> tuple[tuple, dict[str, Any]]:
-        """The arguments of the new call, where sizes are among them."""
+        """Returns the arguments of the new call, with the new sizes."""
         return args, kwargs
 
     def scales(self, call: Call, kept: Callable) -> list[tuple]:
-        """`(variable, factor)` of those that are multiplied by a number."""
+        """Returns `(variable, factor)` for variables that must be multiplied by a number."""
         return []
 
     def finish(self, layer: keras.Layer, new: keras.Layer) -> None:
-        """What is to be done with the new layer, when it has its weights."""
+        """Changes the new layer after its weights are set."""
 
 
 def rule_for(*classes: type) -> Callable:
-    """Register a `Rule` class for these layers, and for what inherits their `call`.
+    """Registers a `Rule` class for layers, and for subclasses that inherit their `call`.
 
     Example:
 
@@ -94,7 +94,7 @@ def rule_for(*classes: type) -> Callable:
 
 
 def rule_for_classes(module, *names):
-    """Register a `Rule` class for the classes of these names in modules that begin like this."""
+    """Registers a `Rule` class for classes of these names in modules with this prefix."""
 
     def register(rule):
         _NAMED.update(dict.fromkeys([(module, name) for name in names], rule()))
@@ -104,12 +104,12 @@ def rule_for_classes(module, *names):
 
 
 def rule_for_ops(*names):
-    """Register a `Rule` class for operations of `keras.ops`: they have no public classes."""
+    """Registers a `Rule` class for operations of `keras.ops`, which have no public classes."""
     return rule_for_classes("keras.src.ops.", *names)
 
 
 def rule_of(operation):
-    """The rule of an operation."""
+    """Returns the rule of an operation."""
     cls = type(operation)
     for place, base in enumerate(cls.__mro__):
         if base in _RULES:
@@ -121,23 +121,23 @@ def rule_of(operation):
 
 
 def _computes(cls):
-    """Whether a class has methods of its own that may compute something else than its base."""
+    """Whether a class overrides methods that define what its base class computes."""
     methods = {name for name, each in vars(cls).items() if callable(each)}
     return any(not name.startswith("__") for name in methods - _HARMLESS)
 
 
 def kind(call):
-    """The class of an operation, for messages."""
+    """Returns the name of the class of an operation, for messages."""
     return type(call.operation).__name__
 
 
 def numpy(variable):
-    """A variable in float64."""
+    """Returns a variable as a float64 array."""
     return np.asarray(ops.convert_to_numpy(variable)).astype("float64")
 
 
 def labels_of(tensor, axis):
-    """The labels of an axis; 0, which must stay, where it has none."""
+    """Returns the labels of an axis; 0, the label that must stay, if it has none."""
     labels = tensor.label(axis)
     return np.zeros(tensor.shape[axis], int) if labels is None else labels
 
@@ -148,14 +148,14 @@ def flat(*labels):
 
 
 def apply_to(function, constants):
-    """An elementwise function of constants, which leaves NaN where it is."""
+    """Applies an elementwise function to constants; NaN stays NaN."""
     known = np.isfinite(constants)
     return np.where(known, compute(function, np.where(known, constants, 0.0)), np.nan)
 
 
 @functools.lru_cache(maxsize=256)
 def is_elementwise(function):
-    """Whether an activation treats every number alone, in tensors of any rank."""
+    """Whether an activation is elementwise, for tensors of any rank."""
     numbers = np.array([0.3, -0.7, 1.1, 0.0, -2.5, 6.5, 0.4, 1.0])
     try:
         alone = _applied(function, numbers.reshape(-1, 1)).reshape(-1)
@@ -177,14 +177,14 @@ def _applied(function, numbers):
 
 
 def pin_other_axes(tensor, axis, call, analysis):
-    """All axes but one must stay."""
+    """Keeps all units of all axes but one."""
     for other, labels in tensor.labels.items():
         if other != axis % tensor.rank:
             analysis.labels.pin(labels, f"'{call.operation.name}' works along it")
 
 
 class Pinned(Rule):
-    """The rule of an operation that must stay as it is, for a reason."""
+    """The rule of an operation that must not change, with the reason."""
 
     def __init__(self, reason):
         self._reason = reason

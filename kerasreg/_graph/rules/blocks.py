@@ -1,4 +1,4 @@
-"""Transformer blocks of keras-hub: their MLPs get narrower, and some lose heads.
+"""Rules of transformer blocks of keras-hub: units of their MLPs, and heads.
 
 What is inside of a block follows its config, and so can shrink what the config has a number for.
 """
@@ -86,7 +86,7 @@ class _MLP:
 
 
 class _GemmaHeads:
-    """Heads of queries share one of keys and values: they go together; all share one: each alone.
+    """Query heads that share a key head are removed together; if all share one, each alone.
 
     The size of a head stays: rotary positions turn its numbers in pairs.
     """
@@ -119,7 +119,7 @@ class _GemmaHeads:
 
 
 class _T5Heads:
-    """All blocks of a stack add one bias of positions per head: heads go in all of them.
+    """All blocks of a stack share the position bias of each head: heads are removed in all of them.
 
     The config has one number of heads for the attention to the encoder, too.
     """
@@ -226,7 +226,7 @@ class _Block(Rule):
 
 
 def _fixed(count):
-    """Labels of what stays."""
+    """Returns labels that must stay."""
     return np.zeros(count, int)
 
 

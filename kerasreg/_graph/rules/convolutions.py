@@ -1,4 +1,4 @@
-"""Convolutions, with groups of channels and without."""
+"""Rules of convolutions, with and without groups of channels."""
 
 import numpy as np
 from keras import layers
@@ -30,7 +30,7 @@ class _ConvTranspose(Kernel):
 
 
 class _Grouped(Rule):
-    """Every group of channels has filters of its own: a group goes as a whole.
+    """A convolution with groups of channels: a group is removed as a whole.
 
     Args:
         reads: the axis of the kernel that has the inputs, or None.
@@ -94,7 +94,7 @@ rule_for(layers.DepthwiseConv1D, layers.DepthwiseConv2D)(lambda: _Grouped(reads=
 
 @rule_for(layers.Conv1D, layers.Conv2D, layers.Conv3D)
 class _AnyConv(Rule):
-    """With groups or without."""
+    """A convolution with or without groups."""
 
     def __init__(self):
         self._plain, self._grouped = _Conv(), _Grouped(writes=-1)

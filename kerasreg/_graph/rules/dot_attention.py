@@ -1,4 +1,4 @@
-"""Attention without projections."""
+"""The rule of attention without projections."""
 
 import numpy as np
 from keras import layers
@@ -50,5 +50,5 @@ class _Attention(Rule):
 
 
 def _list_of(call):
-    """The query, the value and maybe the key of an attention that gets a list."""
+    """Returns the query, the value and, if given, the key of an attention that takes a list."""
     return list(call.args[0] if call.args else call.kwargs["inputs"])

@@ -1,4 +1,4 @@
-"""EinsumDense: kernels with any number of axes."""
+"""The rule of EinsumDense: kernels with any number of axes."""
 
 import string
 from functools import reduce
@@ -19,7 +19,7 @@ from kerasreg._graph.rules.linear import outputs_of, read_kernel
 
 
 class _Letters:
-    """The equation of a layer, a letter per axis.
+    """The equation of a layer, with one letter per axis.
 
     Attributes:
         inputs, kernel, outputs: letters of the axes.
@@ -134,7 +134,7 @@ class _EinsumDense(Rule):
 
 
 def _is_squeezed(layer):
-    """Whether TensorFlow may add the bias along another axis than its own.
+    """Whether TensorFlow may add the bias along the wrong axis.
 
     `keras.ops.add` there takes a bias of shape `(several, 1)` for one of axis 1 or the last axis,
     if one of these has as many numbers: with other sizes it would compute something else.

@@ -1,4 +1,4 @@
-"""Functions of every number alone, and of several tensors number by number."""
+"""Rules of elementwise functions of one or several tensors."""
 
 from collections.abc import Callable
 
@@ -100,7 +100,7 @@ class Elementwise(Rule):
             output.constants[axis] = apply_to(function, known)
 
     def function(self, operation: keras.Operation) -> Callable:
-        """What it computes in inference."""
+        """Returns the function that it computes in inference."""
         return operation.call
 
 
@@ -121,7 +121,7 @@ class _Activation(Elementwise):
 
 @rule_for(layers.PReLU)
 class _PReLU(Elementwise):
-    """Slopes for some axes, which have the labels of their inputs."""
+    """Slopes along some axes, with the labels of the inputs."""
 
     def label(self, call, analysis):
         super().label(call, analysis)
@@ -144,7 +144,7 @@ class _PReLU(Elementwise):
 @rule_for_ops(*_BINARY_OPS)
 @rule_for_classes("keras.src.applications.inception_resnet_v2", "CustomScaleLayer")
 class _Broadcast(Rule):
-    """Tensors, arrays and numbers in, broadcast against each other."""
+    """Functions of tensors, arrays and numbers that are broadcast against each other."""
 
     def label(self, call, analysis):
         (output,) = call.outputs
@@ -201,7 +201,7 @@ class _Broadcast(Rule):
 
 
 def without_padding(tensor, constants):
-    """Constants that are everywhere: those with zeros around them are none."""
+    """Returns the constants without those that are padded with zeros."""
     return constants if tensor.padding is None else np.where(constants == 0, 0.0, np.nan)
 
 
@@ -240,7 +240,7 @@ def _are_numbers(value):
 
 
 def _along(operand, axis, output):
-    """The constants along an axis of the output, NaN where they vary; None for other arrays."""
+    """Returns the constants along an axis of the output, NaN if they vary, or None."""
     if not isinstance(operand, Tensor):
         array = np.asarray(ops.convert_to_numpy(operand), "float64")
         return array.reshape(()) if array.size == 1 else None

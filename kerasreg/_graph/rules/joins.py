@@ -1,4 +1,4 @@
-"""What puts several tensors into one."""
+"""Rules of layers that join several tensors."""
 
 import numpy as np
 from keras import layers
@@ -43,7 +43,7 @@ class _Concatenate(Rule):
 
 @rule_for_ops("Stack")
 class _Stack(Rule):
-    """Tensors of one shape along a new axis."""
+    """Stacks tensors of one shape along a new axis."""
 
     def label(self, call, analysis):
         (output,) = call.outputs
@@ -67,6 +67,6 @@ class _Stack(Rule):
 
 
 def _common(parts):
-    """The constants that are the same in all parts."""
+    """Returns the constants that are equal in all parts."""
     is_same = np.all([part == parts[0] for part in parts], axis=0)
     return np.where(is_same, parts[0], np.nan)

@@ -1,4 +1,4 @@
-"""Kernels that read one axis and write another: dense layers and embeddings."""
+"""Rules of dense layers and embeddings: kernels with an input and an output axis."""
 
 import numpy as np
 from keras import layers
@@ -16,7 +16,7 @@ from kerasreg._graph.rules.linear import outputs_of, read_kernel
 
 
 class Kernel(Rule):
-    """A kernel with an axis of inputs and one of outputs.
+    """A kernel with an input axis and an output axis.
 
     `reads` and `writes` are those axes, `size_name` is the output's name in the config.
     """
@@ -106,12 +106,12 @@ class _Embedding(Rule):
 
 
 def feature_axis(layer, tensor):
-    """The axis that has the features."""
+    """Returns the axis of the features."""
     is_first = getattr(layer, "data_format", None) == "channels_first"
     return 1 if is_first else tensor.rank - 1
 
 
 def pin_if_mixed(layer, output, analysis):
-    """An activation over all units needs all of them."""
+    """Keeps all units if the activation is not elementwise, such as softmax."""
     if not is_elementwise(layer.activation):
         analysis.pin(output, f"the activation of '{layer.name}' mixes its units")

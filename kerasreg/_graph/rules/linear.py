@@ -1,4 +1,4 @@
-"""What all layers share that multiply by a kernel: who reads what, and what comes out."""
+"""Readers and constants of layers that multiply by a kernel."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from kerasreg._graph.rules.base import flat, numpy
 
 
 def read_kernel(variable, reads, writes, tensor_labels, written_labels, constants, **options):
-    """The `Reader` of a kernel.
+    """Returns the `Reader` of a kernel.
 
     Args:
         variable: the kernel.
@@ -42,7 +42,7 @@ def read_kernel(variable, reads, writes, tensor_labels, written_labels, constant
 
 
 def outputs_of(reader, bias):
-    """The constants of what a reader writes, before an activation; NaN for what varies."""
+    """Returns the constant outputs of a reader, before the activation; NaN if they vary."""
     known = reader.constants == 0
     if reader.bias is not None:
         known |= np.isfinite(reader.constants)

@@ -1,4 +1,4 @@
-"""What moves numbers to other places."""
+"""Rules of operations that move values: reshape, transpose, split, slices."""
 
 import numpy as np
 from keras import layers
@@ -15,7 +15,7 @@ _SHAPES = {"Reshape": "newshape", "BroadcastTo": "shape"}
 @rule_for_ops("Transpose", "ExpandDims", "Squeeze", "Moveaxis", "Swapaxes", "Flip", "Repeat")
 @rule_for_ops("Tile", "Mean", "Max", "Min", "Amax", "Amin", "Ravel", "Roll", "Take", "Unstack")
 class _Moved(Rule):
-    """Numbers change places: where they go is found by moving their indices."""
+    """Moves values; the new places are found by applying the operation to indices."""
 
     def label(self, call, analysis):
         tensor = call.inputs[0]
@@ -86,7 +86,7 @@ class _Reshape(_Moved):
 
 @rule_for_ops("Split")
 class _Split(_Moved):
-    """Several outputs: where it cuts is an attribute."""
+    """Splits a tensor into several outputs."""
 
     def follows(self, call, axis, moves):
         return True
@@ -101,7 +101,7 @@ class _Split(_Moved):
 
 @rule_for_ops("GetItem")
 class _GetItem(_Moved):
-    """Slices: where they begin and end is in the arguments."""
+    """Slices, whose bounds are arguments."""
 
     def follows(self, call, axis, moves):
         key = _key(call.args, call.kwargs)

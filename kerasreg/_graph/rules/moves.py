@@ -1,4 +1,4 @@
-"""Where an operation moves numbers: found by running it on indices."""
+"""Finds where an operation moves values, by running it on indices."""
 
 import itertools
 
@@ -14,7 +14,7 @@ _MOST = 2**24
 
 
 class MixedError(Exception):
-    """An operation does more than to move numbers along an axis; the message is the reason."""
+    """Raised if an operation does more than move values along an axis."""
 
 
 def moves_of(call, axis, size):

@@ -1,4 +1,4 @@
-"""Normalizations: by known statistics, or by those of the features."""
+"""Rules of normalizations, with stored statistics or with those of the features."""
 
 import numpy as np
 from keras import layers
@@ -18,7 +18,7 @@ from kerasreg._graph.rules.elementwise import without_padding
 
 
 class _Affine(Rule):
-    """Multiplies and shifts every feature, in inference."""
+    """A normalization that scales and shifts every feature in inference."""
 
     def label(self, call, analysis):
         tensor, (output,) = call.inputs[0], call.outputs
@@ -92,7 +92,7 @@ class _Normalization(_Affine):
 
 @rule_for(layers.GroupNormalization)
 class _GroupNormalization(Rule):
-    """Statistics of groups of features: a group goes as a whole."""
+    """Statistics of groups of features: a group is removed as a whole."""
 
     def label(self, call, analysis):
         layer, (tensor,), (output,) = call.operation, call.inputs, call.outputs
@@ -123,7 +123,7 @@ class _GroupNormalization(Rule):
 
 
 class _Zeros(Rule):
-    """Reads all features: only those that are zero can go."""
+    """A norm over all features: only features that are zero can be removed."""
 
     def readers(self, call, analysis):
         (tensor,), (output,) = call.inputs, call.outputs
@@ -156,7 +156,7 @@ class _Zeros(Rule):
             output.constants[axis] = np.where(tensor.constant(axis) == 0, 0.0, np.nan)
 
     def axes(self, layer, tensor):
-        """The axes that it normalizes together."""
+        """Returns the axes that are normalized together."""
         axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
         return [axis % tensor.rank for axis in axes]
 
@@ -204,7 +204,7 @@ class _RMSNormalization(_Zeros):
 @rule_for(layers.LayerNormalization, layers.Softmax)
 @rule_for_ops("Softmax", "LogSoftmax")
 class _Statistics(Rule):
-    """Reads all features along some axes, in a way that no other layer has with fewer."""
+    """Statistics over all features, which no layer with fewer features can compute."""
 
     def label(self, call, analysis):
         tensor, (output,) = call.inputs[0], call.outputs

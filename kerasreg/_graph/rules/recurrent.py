@@ -1,4 +1,4 @@
-"""Recurrent layers: units with all of their gates and states."""
+"""Rules of recurrent layers: units with all of their gates and states."""
 
 import inspect
 
@@ -103,12 +103,12 @@ class Recurrent(Rule):
                 other.assign(state)
 
     def _can_fold(self, layer, tensor):
-        """Whether the bias adds to what the inputs give, at every step and place."""
+        """Whether the bias is added to the inputs' part at every step and position."""
         is_dense = len(layer.cell.kernel.shape) == 2 and type(layer) is not layers.RNN
         return is_dense and not getattr(layer.cell, "reset_after", False) and tensor.padding is None
 
     def _given(self, call):
-        """States that are given are read by their own units, whatever these compute."""
+        """Keeps the units whose initial states are passed."""
         for state in _states(call):
             units = call.memory["units"]
             axis = _features(call.operation, state)
@@ -120,7 +120,7 @@ class Recurrent(Rule):
             )
 
     def _zero(self, call):
-        """Which units are always zero."""
+        """Returns the units that are always zero."""
         cell, tensor = call.operation.cell, call.inputs[0]
         gates = gates_of_cell(cell)
         candidate = CANDIDATES[gates]
@@ -140,7 +140,7 @@ class Recurrent(Rule):
 
 @rule_for(layers.Bidirectional)
 class _Bidirectional(Rule):
-    """Two recurrent layers. Keras gives them one size: units with the same number go together."""
+    """Two recurrent layers of one size: units with the same index are removed together."""
 
     def label(self, call, analysis):
         layer = call.operation
@@ -213,13 +213,13 @@ _RECURRENT = Recurrent()
 
 
 def _states(call):
-    """The states that are given."""
+    """Returns the initial states that are passed."""
     found = inspect.signature(call.operation.call).bind(*call.args, **call.kwargs).arguments
     return [e for e in tree.flatten(found.get("initial_state")) if isinstance(e, Tensor)]
 
 
 def _features(layer, tensor):
-    """The axis of the features: ConvLSTM may have them before space."""
+    """Returns the axis of the features, which ConvLSTM may have before the spatial axes."""
     if getattr(layer, "data_format", None) == "channels_first":
         return tensor.rank - layer.rank - 1
     return tensor.rank - 1

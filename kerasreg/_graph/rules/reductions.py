@@ -1,4 +1,4 @@
-"""Numbers out of all numbers along some axes."""
+"""Rules of reductions along some axes."""
 
 import numpy as np
 

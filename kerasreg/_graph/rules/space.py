@@ -1,4 +1,4 @@
-"""What pools, pads and crops in space, and does not look at features."""
+"""Rules of pooling, padding and cropping, which treat every channel alone."""
 
 from kerasreg._graph.families import CROPPING, PADDING, POOLING, UP_SAMPLING
 from kerasreg._graph.rules.base import Rule, pin_other_axes, rule_for, rule_for_ops
@@ -29,7 +29,7 @@ class _Spatial(Rule):
 
 @rule_for_ops("Pad")
 class _Pad(Rule):
-    """Numbers around others: zeros, or those of the border."""
+    """Padding with zeros or with values of the border."""
 
     def label(self, call, analysis):
         tensor, (output,) = call.inputs[0], call.outputs

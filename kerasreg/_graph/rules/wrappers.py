@@ -1,4 +1,4 @@
-"""A layer at every time step."""
+"""The rule of a layer that is applied at every time step."""
 
 from keras import layers
 
