@@ -224,7 +224,7 @@ def test_a_zero_depthwise_output_is_a_zero_pointwise_input():
 
 
 @pytest.mark.parametrize("name", ["SimpleRNN", "GRU", "LSTM"])
-def test_a_zero_input_of_the_recurrent_kernel_is_a_unit_that_no_other_hears(name):
+def test_a_zero_input_of_the_recurrent_kernel_is_a_unit_without_readers(name):
     model, variables, roles = build(name)
     cell = next(layer for layer in all_layers(model) if hasattr(layer, "state_size") and layer.cell)
     x = data((1, 2), 0)

@@ -189,7 +189,7 @@ def test_adapters_keep_a_unit_alive():
     assert kerasreg.statistics(model).total.dead_units == 0
 
 
-def test_what_is_left_by_index_and_by_name():
+def test_remaining_units_by_index_and_by_name():
     model, _ = attention()
     rows = kerasreg.statistics(model)
     query, value = rows["a/query/kernel"], rows["a/value/kernel"]

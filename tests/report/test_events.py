@@ -33,7 +33,7 @@ def test_not_a_number_is_written_as_such(tmp_path, bad):
     np.testing.assert_array_equal(read(tmp_path)["a"], [(0, bad)])
 
 
-def test_what_is_written_can_be_read_before_the_end(tmp_path):
+def test_written_scalars_can_be_read_at_once(tmp_path):
     writer = ScalarWriter(tmp_path)
     writer.write({"a": 1}, step=0)
     assert read(tmp_path) == {"a": [(0, 1)]}

@@ -58,7 +58,7 @@ def arguments():
     return model
 
 
-def test_with_and_without_what_is_ours(tmp_path):
+def test_models_with_and_without_objects_of_kerasreg(tmp_path):
     built = {"arguments": arguments()}
     for name in ("attention", "sequential", "subclassed", "nested"):
         model, rules = build(name, compiled=True)
@@ -108,7 +108,7 @@ def test_detached_weights_outputs_and_optimizer_are_the_same(tmp_path):
         np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (own, other)))
 
 
-def test_a_model_without_anything_of_ours_has_the_config_of_keras(tmp_path):
+def test_a_model_without_objects_of_kerasreg_has_the_keras_config(tmp_path):
     model, _ = build("convolutional")
     configs = []
     for name, write in (("ours", kerasreg.save), ("stock", lambda model, path: model.save(path))):
@@ -118,7 +118,7 @@ def test_a_model_without_anything_of_ours_has_the_config_of_keras(tmp_path):
     assert configs[0] == configs[1]
 
 
-def test_detach_takes_constraints_too(tmp_path):
+def test_detach_removes_constraints(tmp_path):
     model = arguments()
     assert kerasreg.detach(model)
     assert all(variable.constraint is None for variable in model.weights)

@@ -105,7 +105,7 @@ def test_dense_weights_are_stored_by_byte_and_sparse_ones_are_not(tmp_path):
     assert masks == {"dense": 0, "sparse": packing._NO_SHUFFLE, "noise": packing._NO_FILTER}
 
 
-def test_all_zeros_are_no_bomb_to_keras(tmp_path):
+def test_keras_opens_a_file_of_zeros(tmp_path):
     value = np.zeros((4096, 4096), "float32")
     _, new = packed(tmp_path, {"zeros": value})
     with h5py.File(new) as file:

@@ -29,7 +29,7 @@ def temporary(tmp_path, monkeypatch):
     return folder
 
 
-def test_the_mode_of_a_file_stays(model, tmp_path):
+def test_the_file_mode_is_kept(model, tmp_path):
     path = tmp_path / "model.keras"
     kerasreg.save(model, path)
     for mode in (0o600, 0o664, 0o444):
@@ -39,7 +39,7 @@ def test_the_mode_of_a_file_stays(model, tmp_path):
     keras.models.load_model(path)
 
 
-def test_names_as_long_as_the_file_system_has_them(model, tmp_path):
+def test_the_longest_file_names_work(model, tmp_path):
     for end in (".keras", ".weights.h5"):
         kerasreg.save(model, tmp_path / ("n" * (255 - len(end)) + end))
     assert {len(name) for name in os.listdir(tmp_path)} == {255}
@@ -67,9 +67,7 @@ def test_links(model, tmp_path, monkeypatch):
     assert sorted(os.listdir("real")) == ["next.keras", "other.keras"]
 
 
-def test_a_folder_in_which_nobody_may_write_is_an_error_before_the_work(
-    model, tmp_path, monkeypatch
-):
+def test_a_read_only_folder_raises_before_any_work(model, tmp_path, monkeypatch):
     def refuse(*args, dir, **kwargs):
         raise PermissionError(13, "Permission denied", dir)
 
@@ -137,7 +135,7 @@ kerasreg.save(model, sys.argv[1])
 """
 
 
-def test_what_a_killed_process_leaves_goes_with_the_next_file(model, tmp_path, temporary):
+def test_files_of_a_killed_process_are_removed(model, tmp_path, temporary):
     path = tmp_path / "model.keras"
     kerasreg.save(model, path)
     before = path.read_bytes()

@@ -60,7 +60,7 @@ def test_bfloat16_takes_two_bytes(monkeypatch):
     assert kerasreg.size_report(model)["weights"].bytes == 2 * 20200
 
 
-def test_what_fails_is_listed_with_the_reason(model, monkeypatch):
+def test_failed_forms_are_listed_with_the_reason(model, monkeypatch):
     without_litert(monkeypatch)
     litert = kerasreg.size_report(model)["LiteRT"]
     assert (litert.bytes, litert.ratio) == (None, None)

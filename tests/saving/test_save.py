@@ -113,7 +113,7 @@ def test_every_precision(policy, tmp_path):
     assert contents(keras.models.load_model(tmp_path / "model.keras")) == contents(model)
 
 
-def test_odd_types_empty_ones_and_nan(tmp_path):
+def test_unusual_dtypes_empty_arrays_and_nan(tmp_path):
     model = keras.Sequential([keras.Input((4,)), Odd(), layers.Dropout(0.5)])
     odd = model.layers[0]
     odd.flags.assign(np.arange(700) % 3 == 0)
@@ -148,7 +148,7 @@ def test_assets(tmp_path):
     assert names[0] == names[1]
 
 
-def test_training_goes_on_as_if_it_had_not_stopped(tmp_path):
+def test_training_continues_from_the_file(tmp_path):
     x, y = np.ones((32, 64), "float32"), np.ones((32, 64), "float32")
     model = sparse_mlp(0.5, 64)
     model.compile(keras.optimizers.SGD(0.01, momentum=0.9), "mse")
@@ -177,12 +177,12 @@ def test_bytes(sparsity, most, smallest, tmp_path):
     assert share(model, tmp_path, smallest=True) < smallest
 
 
-def test_bytes_fall_with_every_zero(tmp_path):
+def test_the_file_gets_smaller_with_every_zero(tmp_path):
     shares = [share(sparse_mlp(each), tmp_path) for each in np.linspace(0, 1, 11)]
     assert shares == sorted(shares, reverse=True)
 
 
-def test_magnitude_pruning_leaves_an_eighth(tmp_path):
+def test_a_pruned_model_takes_an_eighth_of_the_bytes(tmp_path):
     assert share(sparse_mlp(0.9, 1024, zeros="magnitude"), tmp_path) < 0.132
 
 
@@ -212,7 +212,7 @@ def test_noise_is_never_larger_by_more_than_a_per_cent(tmp_path):
     assert share(model, tmp_path) < 1.01
 
 
-def test_all_zeros_are_no_bomb_to_keras(tmp_path, monkeypatch):
+def test_keras_opens_a_file_of_zeros(tmp_path, monkeypatch):
     from keras.src.saving import saving_lib
 
     # The sizes from which Keras is on its guard, if this Keras is: 4 GiB, too large for a test.
@@ -278,7 +278,7 @@ def test_nothing_is_left_beside_the_file(tmp_path):
     assert os.listdir(tmp_path) == ["model.keras"]
 
 
-def test_the_file_may_be_read_by_whom_any_new_file_may(tmp_path):
+def test_the_file_has_the_default_permissions(tmp_path):
     kerasreg.save(sparse_mlp(0.5, 8), tmp_path / "model.keras")
     (tmp_path / "other").touch()
     assert (tmp_path / "model.keras").stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -114,7 +114,7 @@ def test_bad_weights_in_several_blocks_are_all_counted(measure):
     assert all(math.isnan(number) for number in sums)
 
 
-def test_denormals_are_no_zeros():
+def test_denormals_are_not_zeros():
     assert measure_on_host(variable(np.float32([1e-40, -1e-45, 0.0])), {})[0] == 1
 
 

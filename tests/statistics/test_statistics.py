@@ -91,7 +91,7 @@ def test_the_penalty_is_that_of_the_loss(regularizer):
     assert only(model).penalty == pytest.approx(loss, rel=1e-6)
 
 
-def test_a_subclass_of_l1_is_asked_for_its_own_penalty():
+def test_a_subclass_of_l1_uses_its_own_penalty():
     class Twice(keras.regularizers.L1):
         def __call__(self, x):
             return 2 * super().__call__(x)
@@ -195,7 +195,7 @@ def test_an_unknown_layer_has_unknown_units():
     assert (nothing.size, nothing.sparsity, nothing.max) == (0, 0, 0)
 
 
-def test_random_states_and_metrics_are_no_weights():
+def test_random_states_and_metrics_are_not_weights():
     model = keras.Sequential([keras.Input((2,)), layers.Dense(1), layers.Dropout(0.5)])
     model.compile("adam", "mse", metrics=["mae"])
     model.fit(np.ones((2, 2)), np.ones((2, 1)), verbose=0)

@@ -95,7 +95,7 @@ def test_the_bias_of_a_known_layer_gets_none():
 
 
 @pytest.mark.parametrize(("zeros", "shown"), [(0, "0.0%"), (1, "<0.1%"), (9999, ">99.9%")])
-def test_only_all_is_all_and_only_none_is_none(zeros, shown):
+def test_only_exact_zero_and_one_are_shown_as_such(zeros, shown):
     kernel = np.ones(10_000)
     kernel[:zeros] = 0
     assert shown in cells(printed(small(kernel[:, None])))["net/dense/kernel"]

@@ -66,7 +66,7 @@ TWICE = [
 ]
 
 
-def test_two_callbacks_that_do_the_same():
+def test_two_callbacks_of_one_kind_raise():
     model = net()
     fit(model)
     before, regularizers = attributes(model), [v.regularizer for v in model.weights]
@@ -97,7 +97,7 @@ def test_a_callback_inside_of_a_context_and_contexts_in_contexts():
     assert [v.regularizer for v in model.weights] == regularizers
 
 
-def test_what_goes_together():
+def test_callbacks_that_may_be_combined():
     model = net()
     regularizers = [v.regularizer for v in model.weights]
     fit(

@@ -128,7 +128,7 @@ NOT_APPLIED = {
 
 
 @stateful
-def test_a_gan_is_told_after_its_first_batches_and_left_as_it_was():
+def test_a_gan_raises_after_its_first_batches_and_is_restored():
     model = gan()
     train(model, [])
     before, regularizers = attributes(model), [v.regularizer for v in model.weights]
@@ -143,7 +143,7 @@ def test_a_gan_is_told_after_its_first_batches_and_left_as_it_was():
 
 
 @stateful
-def test_the_way_out_of_a_gan():
+def test_a_gan_trains_with_one_context_per_optimizer():
     model = gan()
     parts = [(model.discriminator, model.d_optimizer), (model.generator, model.g_optimizer)]
     with contextlib.ExitStack() as stack:
@@ -203,7 +203,7 @@ def two_heads():
     return keras.Model(x, heads)
 
 
-def test_a_part_without_a_gradient_is_said_and_left_alone():
+def test_a_part_without_a_gradient_is_reported_and_unchanged():
     """TensorFlow and torch give it no gradient, JAX one of zero."""
     model = two_heads()
     model.compile(optimizers.SGD(0.1), {"used": "mse", "idle": None}, **PLAIN)
@@ -231,7 +231,7 @@ LATE = {
 
 
 @pytest.mark.parametrize("name", LATE)
-def test_updates_that_come_late(name):
+def test_late_updates_are_counted(name):
     """With a constraint, which runs after micro-steps too."""
     keras.utils.set_random_seed(0)
     keras_max_norm = keras.constraints.MaxNorm(0.1)
@@ -244,7 +244,7 @@ def test_updates_that_come_late(name):
 
 
 @stateful
-def test_a_part_that_is_trained_seldom():
+def test_a_rarely_trained_part_is_counted():
     class Seldom(Gan):
         def train_step(self, real):
             self.rounds = getattr(self, "rounds", 0) + 1

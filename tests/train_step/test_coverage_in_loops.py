@@ -140,7 +140,7 @@ only_on = {
 
 
 @pytest.mark.parametrize("make", [lambda: optimizers.SGD(0.1), lambda: optimizers.Adam(0.01)])
-def test_a_step_that_was_compiled_before(make):
+def test_a_step_compiled_before_the_context_raises(make):
     """On JAX the state of inside has one number more, and the step is compiled anew."""
     model, optimizer = net(), make()
     loop = Loop(model, optimizer)
@@ -173,7 +173,7 @@ def test_a_last_batch_of_another_size_alone_is_compiled_inside():
 
 
 @only_on["tensorflow"]
-def test_a_step_of_another_context():
+def test_a_step_compiled_in_another_context_raises():
     """It has the prox of the other one, and its numbers."""
     model, optimizer = net(), optimizers.SGD(0.1, momentum=0.9)
     loop = Loop(model, optimizer)
@@ -190,7 +190,7 @@ def test_a_step_of_another_context():
 
 
 @only_on["jax"]
-def test_a_state_of_before_does_not_fit():
+def test_a_state_from_before_the_context_raises():
     model, optimizer = net(), optimizers.SGD(0.1)
     loop = Loop(model, optimizer)
     loop.read()
@@ -206,7 +206,7 @@ def test_a_state_of_before_does_not_fit():
 
 @only_on["jax"]
 @pytest.mark.parametrize("written", ["nothing", "weights", "all"])
-def test_an_old_trace_with_an_old_state(written):
+def test_an_old_trace_with_an_old_state_raises(written):
     model, optimizer = net(), optimizers.SGD(0.1)
     loop = Loop(model, optimizer)
     loop.read()
@@ -222,7 +222,7 @@ def test_an_old_trace_with_an_old_state(written):
 
 
 @only_on["jax"]
-def test_a_state_that_is_written_back_too_late():
+def test_a_state_written_back_too_late_raises():
     model, optimizer = net(), optimizers.SGD(0.1)
     with (
         warning(r"show no update.*before the context ends"),
@@ -234,7 +234,7 @@ def test_a_state_that_is_written_back_too_late():
 
 
 @only_on["torch"]
-def test_an_optimizer_of_torch():
+def test_a_torch_optimizer_raises():
     import torch
 
     model, optimizer = net(), optimizers.SGD(0.1)
@@ -254,7 +254,7 @@ def test_an_optimizer_of_torch():
         raise AssertionError("known after one batch")
 
 
-def test_another_optimizer_of_keras():
+def test_another_keras_optimizer_raises():
     model, optimizer = net(), optimizers.SGD(0.1)
     with (
         error(r"changed, while.*'sgd' made no update"),
@@ -377,7 +377,7 @@ def test_pruning_in_a_loop_that_reads_and_writes():
 
 
 @only_on["jax"]
-def test_pruning_in_a_loop_that_does_not():
+def test_pruning_in_a_loop_that_does_not_read_or_write_raises():
     before = r"holds 36 weights at zero since step 2, but .* continued with the state from before"
     never = r"'adam\w*' made no update.*does not write its state back"
     changed = r"a/kernel' changed, while the optimizer 'adam\w*' made no update"
@@ -394,7 +394,7 @@ def test_pruning_in_a_loop_that_does_not():
             pruned(net(), optimizers.Adam(0.01), schedules.OneShot(0.75, 2), read, write)
 
 
-def test_weights_that_a_loop_sets_on_leaving():
+def test_weights_set_before_leaving_are_pruned_with_a_warning():
     model, optimizer = net(), optimizers.SGD(0.1)
     best, once = model.get_weights(), schedules.OneShot(0.75, 1)
     with (

@@ -75,7 +75,7 @@ def test_attach_and_detach():
                 assert loss == pytest.approx(error + penalty, 1e-5)
 
 
-def test_a_context_around_the_fit_of_an_outer_model():
+def test_a_context_around_the_fit_of_an_outer_model_applies():
     inner = keras.Sequential([keras.Input((4,)), layers.Dense(3, kernel_regularizer=L1(1.0))])
     outer = Wrapper(inner)
     outer.compile(optimizers.SGD(0.1), "mse", **PLAIN)
