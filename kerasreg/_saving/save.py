@@ -33,35 +33,34 @@ def save(
     *,
     detach: bool = False,
 ) -> None:
-    """Save a model as `model.save` does, in a file in which zeros cost almost nothing.
+    """Saves a model as `model.save` does, in a file in which zeros take almost no space.
 
-    The file holds all that Keras' own holds, bit by bit: the weights, the state of the optimizer,
-    how the model was compiled, assets. `keras.models.load_model(filepath)` opens it. A model with
-    penalties or constraints of kerasreg needs `import kerasreg` before, as it does for
-    `model.save`; with `detach=True`, stock Keras opens it without. With 90 % zeros at random places
-    2/15 of the bytes of Keras' file are left, of dense weights 5/6. The file comes into its place
-    at one stroke: when saving fails or is killed, the old file is still there, whole. A file that
-    is replaced hands its mode on.
+    The file has the same content as that of `model.save`, bit for bit: the weights, the optimizer
+    state, the compile configuration and the assets. `keras.models.load_model(filepath)` opens it. A
+    model with penalties or constraints of kerasreg needs `import kerasreg` before loading, as with
+    `model.save`; with `detach=True`, it does not. With 90 % zeros at random places, the file has
+    2/15 of the bytes of Keras' file; with dense weights, 5/6. The file is written atomically: if
+    saving fails or is killed, the old file is unchanged. A replaced file keeps its mode.
 
     Args:
         model: a built Keras model.
         filepath: a string or `pathlib.Path` that ends in `.keras`, or in `.weights.h5` for the
-            weights alone, as `model.save_weights` has them. The unpacked file needs room among the
-            temporary files of the system, or beside `filepath`.
-        overwrite: whether a file that is there may be replaced.
-        smallest: try bzip2 as well, and keep what is smaller: a ninth with 90 % zeros. Loading
-            takes two to five times as long, and `load_weights` from such a `.keras` file, which
-            unpacks it again and again, ten times and more. Only for `.keras`.
-        detach: write the file without what `kerasreg.detach` takes off, for whom only predicts. The
-            model itself keeps it. By default it stays in the file: who trains on from there has
-            the same objective.
+            weights alone, as in `model.save_weights`. The uncompressed file needs space in the
+            system's temporary folder or next to `filepath`.
+        overwrite: whether an existing file may be replaced.
+        smallest: also try bzip2, and keep the smaller file: a ninth with 90 % zeros. Loading takes
+            two to five times as long, and `load_weights` from such a `.keras` file, which
+            decompresses it repeatedly, more than ten times. Only for `.keras`.
+        detach: write the file without the objects that `kerasreg.detach` removes, for inference.
+            The model itself is not changed. By default the file has them, so that training
+            continues with the same objective.
 
     Raises:
         ValueError: for an unbuilt model, a path of another kind, or `smallest` with `.weights.h5`.
-        FileExistsError: where something is that may not be replaced, such as a folder or a pipe, or
-            a file with `overwrite=False`. (Keras asks at the prompt.)
-        FileNotFoundError: for a folder that does not exist.
-        PermissionError: for a folder in which nothing can be written.
+        FileExistsError: if `filepath` is a folder or a pipe, or an existing file with
+            `overwrite=False`. (Keras asks at the prompt.)
+        FileNotFoundError: if the folder does not exist.
+        PermissionError: if the folder is read-only.
 
     Example:
 

@@ -25,7 +25,7 @@ class Statistics:
         l2: `sqrt(sum w^2)`.
         max: `max |w|`.
         penalty: value of the variable's regularizer; 0.0 without one.
-        units: number of units or filters that it gives out; None where the layer is unknown, or
+        units: number of units or filters of its output; None where the layer is unknown, or
             another variable of it counts them.
         dead_units: how many of them give out the same for every input; None like `units`.
         inputs: number of input features or channels; None where the layer has none.
