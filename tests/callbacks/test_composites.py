@@ -89,7 +89,7 @@ COMPOSITES = {
 
 
 @pytest.mark.parametrize("name", COMPOSITES)
-def test_pruning_comes_before_what_looks(name):
+def test_pruning_runs_before_callbacks_that_read_weights(name):
     before, prunes = Sees(), pruning()
     model, _ = fit(*COMPOSITES[name](before, prunes))
     kernel = keras.ops.convert_to_numpy(model.layers[0].kernel)
@@ -98,14 +98,14 @@ def test_pruning_comes_before_what_looks(name):
 
 # A list of Keras inside of another gives its callbacks logs of their own.
 @pytest.mark.parametrize("name", sorted(COMPOSITES.keys() - {"callback list"}))
-def test_the_log_is_there_for_what_reads_it(name, tmp_path):
+def test_the_logger_runs_before_callbacks_that_read_its_logs(name, tmp_path):
     reads = Sees(monitor="sparsity")
     _, history = fit(*COMPOSITES[name](reads, SparsityLogger(tmp_path), pruning()))
     assert len(history["sparsity"]) == 2
     assert [logs["sparsity"] for logs in reads.logs] == history["sparsity"]
 
 
-def test_the_end_waits_for_what_restores():
+def test_pruning_at_the_end_runs_after_restored_weights():
     for around in COMPOSITES.values():
         stopping = keras.callbacks.EarlyStopping("loss", restore_best_weights=True, patience=9)
         prunes = ThresholdPruning(0.5, include="first/kernel")
@@ -115,21 +115,21 @@ def test_the_end_waits_for_what_restores():
         assert not ((kernel > 0) & (kernel < 0.5)).any()
 
 
-def test_schedules_find_the_groups():
+def test_a_schedule_finds_coupled_groups_inside_a_composite():
     schedule = kerasreg.callbacks.PenaltySchedule(ramp_steps=2)
     lasso = kerasreg.callbacks.CoupledGroupLasso(0.01)
     _, history = fit(Listed(schedule, Named(lasso)), epochs=3)
     assert history["penalty_scale"] == [0.0, 0.5, 1.0]
 
 
-def test_a_logger_finds_the_run_of_a_callback_in_a_composite(tmp_path):
+def test_a_logger_finds_tensorboard_inside_a_composite(tmp_path):
     pytest.importorskip("tensorflow", reason="Keras' TensorBoard callback needs it")
     board = keras.callbacks.TensorBoard(tmp_path, write_graph=False)
     fit(Listed(board), SparsityLogger(), epochs=1)
     assert len(list((tmp_path / "train").iterdir())) == 1
 
 
-def test_a_reference_is_no_composite():
+def test_a_reference_to_another_callback_does_not_make_a_composite():
     prunes = Pruning(0.5, include="first/kernel")
     reads = Sees()
     reads.friend = prunes

@@ -80,7 +80,7 @@ def fit(model, optimizer, x, y, callbacks, steps=1500):
     ],
     ids=["sgd", "momentum", "adam", "adagrad", "rmsprop"],
 )
-def test_the_optimum_of_the_written_objective(optimizer):
+def test_training_reaches_the_optimum_of_the_written_objective(optimizer):
     model, (x, y) = convex(), data()
     fit(model, optimizer(), x, y, [CoupledGroupLasso(FACTOR)])
     weights = rows({name: map(numpy, model.get_layer(name).weights) for name in "ab"})
@@ -95,7 +95,7 @@ def test_the_optimum_of_the_written_objective(optimizer):
     np.testing.assert_allclose(slopes[~dead], expected, atol=1e-5)
 
 
-def test_one_step_by_hand():
+def test_one_step_matches_numpy():
     model, (x, y) = convex(), data()
     before = rows({name: map(numpy, model.get_layer(name).weights) for name in "ab"})
     moved = before - 0.5 * rows(gradients(model, x, y))
@@ -160,7 +160,7 @@ def test_a_schedule_scales_the_penalty(order, momentum):
     assert logs["penalty_scale"] == [0.5]
 
 
-def test_no_penalty_while_it_warms_up():
+def test_there_is_no_penalty_during_warmup():
     expected, logs = trained([])
     for steps, is_penalised in ((6, False), (7, True)):
         lasso = [CoupledGroupLasso(2.0), PenaltySchedule(warmup_steps=6, include="^a$")]
@@ -171,7 +171,7 @@ def test_no_penalty_while_it_warms_up():
             np.testing.assert_allclose(found["loss"], logs["loss"], rtol=1e-5)
 
 
-def test_evaluation_has_the_penalty_as_it_is_written():
+def test_evaluation_uses_the_unscaled_penalty():
     model, (x, y) = convex(), data()
     model.compile(optimizers.SGD(0.0), "mse")
     lasso = CoupledGroupLasso(0.3)
@@ -187,7 +187,7 @@ def test_evaluation_has_the_penalty_as_it_is_written():
     assert difference == pytest.approx(0.75 * penalty, rel=1e-4)
 
 
-def test_schedules_that_do_not_fit():
+def test_schedules_without_groups_and_overlapping_schedules_raise():
     with pytest.raises(
         ValueError, match=r"or a CoupledGroupLasso in the same fit.*groups are \['a'\]"
     ):
@@ -196,11 +196,11 @@ def test_schedules_that_do_not_fit():
         trained([PenaltySchedule(), PenaltySchedule(include="b/"), CoupledGroupLasso(0.3)])
 
 
-def test_no_penalty_before_the_first_fit():
+def test_penalties_are_empty_before_the_first_fit():
     assert CoupledGroupLasso().penalties() == {}
 
 
-def test_a_width_that_dies_is_told_once():
+def test_a_width_of_zeros_is_warned_about_once():
     model, (x, y) = convex(), data()
     model.compile(optimizers.SGD(0.5), "mse")
     with pytest.warns(UserWarning, match="After epoch 1 every weight is zero in a:") as found:
@@ -217,7 +217,7 @@ def images(samples=64):
 
 @a_width_dies
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_a_residual_network_gets_narrower(optimizer):
+def test_shrink_makes_a_residual_network_narrower(optimizer):
     model, (x, y) = residual(), images()
     rate = {"adam": 0.01, "sgd": 0.3}[optimizer]
     model.compile(
@@ -244,7 +244,7 @@ def test_a_residual_network_gets_narrower(optimizer):
     assert report.difference < 1e-4
 
 
-def test_everything_is_as_before_when_the_fit_is_over():
+def test_model_and_optimizer_are_restored_after_the_fit():
     model, (x, y) = convex(), data()
     fit(model, optimizers.SGD(0.02, momentum=0.9), x, y, [CoupledGroupLasso(FACTOR)], steps=3)
     assert model.losses == []
@@ -254,7 +254,7 @@ def test_everything_is_as_before_when_the_fit_is_over():
     assert plain == pytest.approx(np.square(ops.convert_to_numpy(model(x)) - y).mean(), rel=1e-5)
 
 
-def test_the_validation_loss_contains_it():
+def test_the_validation_loss_contains_the_penalty():
     model, (x, y) = convex(), data()
     model.compile(optimizers.SGD(0.0), "mse")
     history = model.fit(
@@ -268,7 +268,7 @@ def test_the_validation_loss_contains_it():
     assert history["val_loss"][0] == pytest.approx(error + penalty, rel=1e-5)
 
 
-def test_nothing_is_compiled_again():
+def test_the_train_step_is_not_traced_again():
     model, (x, y) = convex(), data()
     calls = []
 
@@ -300,7 +300,7 @@ def attention():
 
 
 @a_width_dies
-def test_heads_go_as_a_whole():
+def test_whole_heads_become_zero():
     model = attention()
     model.compile(optimizers.Adam(0.02), "mse")
     rng = np.random.default_rng(0)
@@ -318,7 +318,7 @@ def test_heads_go_as_a_whole():
     assert kerasreg.coupled_groups(small)["mha/query"].units == max(heads, 1)
 
 
-def test_frozen_and_excluded():
+def test_frozen_and_excluded_widths_are_skipped():
     model, (x, y) = residual(), images(8)
     model.get_layer("a2_norm").trainable = False
     model.compile("sgd", "mse")
@@ -338,7 +338,7 @@ def test_frozen_and_excluded():
         ({"exclude": "stem|1"}, "no coupled units that it could penalise"),
     ],
 )
-def test_refused(arguments, message):
+def test_arguments_without_a_match_raise_at_the_start(arguments, message):
     model, (x, y) = residual(), images(8)
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match=message):
@@ -346,13 +346,13 @@ def test_refused(arguments, message):
     assert "train_step" not in vars(model)
 
 
-def test_bad_factor():
+def test_a_negative_factor_raises():
     with pytest.raises(ValueError, match="`factor` must be"):
         CoupledGroupLasso(-1.0)
 
 
 @a_width_dies
-def test_a_group_of_one_variable():
+def test_a_group_of_a_single_variable_becomes_zero():
     """An embedding is all that computes its units."""
     x = keras.Input((5,), dtype="int32")
     y = layers.Flatten()(layers.Embedding(12, 8, name="table")(x))

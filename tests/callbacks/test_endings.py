@@ -58,7 +58,7 @@ RATES = {
 
 
 @pytest.mark.parametrize("name", RATES)
-def test_polish_takes_a_rate_that_works_where_the_schedule_has_ended(name):
+def test_polish_uses_an_earlier_rate_when_the_current_one_is_zero(name):
     optimizer, callbacks = RATES[name]
     model = compiled(optimizer())
     polishing = ProximalGradient(polish={"x": X, "y": Y, "epochs": 60})
@@ -97,7 +97,7 @@ def test_every_update_of_an_eager_fit_with_polish_has_a_prox():
     np.testing.assert_allclose(seen[-1][1], kernel[2:, 0], atol=1e-6)
 
 
-def test_polish_that_cannot_work_is_an_error_before_the_first_epoch():
+def test_invalid_polish_raises_before_the_first_epoch():
     def begun(model, **arguments):
         ended = []
         last = Breaks(lambda _: ended.append(1), "on_epoch_end")
@@ -123,7 +123,7 @@ def test_polish_that_cannot_work_is_an_error_before_the_first_epoch():
         begun(compiled(optimizers.Muon(0.01)))
 
 
-def test_what_fails_at_the_end_warns_and_leaves_the_history(tmp_path, monkeypatch):
+def test_errors_at_the_end_of_a_fit_become_warnings(tmp_path, monkeypatch):
     model = compiled()
     breaks = Breaks(make_nan)
     with pytest.warns(RuntimeWarning, match=r"`ProximalGradient` could not polish .*is nan"):
@@ -141,7 +141,7 @@ def test_what_fails_at_the_end_warns_and_leaves_the_history(tmp_path, monkeypatc
         fit(model, logger, hit, epochs=1)
 
 
-def test_polish_that_fails_in_the_middle_leaves_the_weights():
+def test_polish_that_fails_midway_restores_the_weights():
     model = compiled(optimizers.SGD(0.1))
 
     class Bad(keras.utils.PyDataset):
@@ -163,7 +163,7 @@ def test_polish_that_fails_in_the_middle_leaves_the_weights():
     fit(model, ProximalGradient())
 
 
-def test_an_optimizer_that_was_built_before_unfreezing_is_named_without_weights():
+def test_an_optimizer_built_before_unfreezing_raises_without_values():
     for callback in (ProximalGradient(), kerasreg.callbacks.CoupledGroupLasso(0.1), None):
         inputs = keras.Input((4,))
         x = keras.layers.Dense(3, kernel_regularizer=L1(0.1), name="first")(inputs)

@@ -58,7 +58,7 @@ def test_attach_and_detach_hold_from_the_next_batch_on(hook):
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_polish_and_proximal_in_a_fit_of_their_own(hook):
+def test_polish_and_proximal_work_in_a_callback_of_another_fit(hook):
     def polish(model):
         report = kerasreg.polish(model, X, Y, epochs=3, learning_rate=0.05)
         assert report.objective_after < report.objective_before
@@ -78,7 +78,7 @@ def test_polish_and_proximal_in_a_fit_of_their_own(hook):
 
 
 @pytest.mark.parametrize("callback", [ProximalGradient, lambda: PenaltySchedule(ramp_steps=9)])
-def test_where_the_penalties_are_being_trained_it_is_an_error(callback):
+def test_changing_penalties_during_their_training_raises(callback):
     model = compiled()
     functions = {
         "attach": lambda m: kerasreg.attach(m, {"last/kernel": L1(0.5)}),
@@ -97,7 +97,7 @@ def test_where_the_penalties_are_being_trained_it_is_an_error(callback):
     assert not model.losses
 
 
-def test_in_a_loop_of_kerasreg_it_is_an_error():
+def test_attach_inside_a_proximal_loop_raises():
     model, optimizer = compiled(), keras.optimizers.SGD(0.1)
     variables = model.trainable_variables
     with kerasreg.proximal(model, optimizer):

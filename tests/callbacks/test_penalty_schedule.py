@@ -40,7 +40,7 @@ def simulated(w, scale, steps, penalty):
 
 @every_schedule
 @pytest.mark.parametrize("order", ["schedule first", "prox first"])
-def test_with_the_prox(callback, scale, order):
+def test_proximal_steps_are_scaled(callback, scale, order):
     model = linear(10, L1(FACTOR))
     model.compile(keras.optimizers.SGD(RATE), "mse")
     start = kernel(model)
@@ -52,7 +52,7 @@ def test_with_the_prox(callback, scale, order):
 
 
 @every_schedule
-def test_with_the_gradient_of_keras(callback, scale):
+def test_gradients_of_penalties_are_scaled(callback, scale):
     model = linear(10, keras.regularizers.L2(FACTOR))
     model.compile(keras.optimizers.SGD(RATE), "mse")
     start = kernel(model)
@@ -62,7 +62,7 @@ def test_with_the_gradient_of_keras(callback, scale):
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras refuses it on torch")
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_several_steps_per_execution(jit_compile):
+def test_the_scale_is_exact_with_steps_per_execution(jit_compile):
     callback, scale = SCHEDULES["ramp"]
     model = linear(10, L1(FACTOR))
     model.compile(
@@ -73,7 +73,7 @@ def test_several_steps_per_execution(jit_compile):
     np.testing.assert_allclose(kernel(model), simulated(start, scale, 30, "l1"), atol=1e-5)
 
 
-def test_an_accumulation_is_one_step():
+def test_an_accumulation_of_gradients_is_one_step():
     callback, scale = SCHEDULES["ramp"]
     model = linear(10, L1(FACTOR))
     model.compile(keras.optimizers.SGD(RATE, gradient_accumulation_steps=3), "mse")
@@ -83,7 +83,7 @@ def test_an_accumulation_is_one_step():
 
 
 @pytest.mark.filterwarnings("ignore:PenaltySchedule ended at a scale")
-def test_a_second_fit_goes_on_with_the_steps():
+def test_a_second_fit_continues_the_steps():
     callback, scale = SCHEDULES["ramp"]
     model = linear(10, L1(FACTOR))
     model.compile(keras.optimizers.SGD(RATE), "mse")
@@ -93,7 +93,7 @@ def test_a_second_fit_goes_on_with_the_steps():
     np.testing.assert_allclose(kernel(model), simulated(start, scale, 30, "l1"), atol=1e-5)
 
 
-def test_nothing_is_traced_again():
+def test_the_train_step_is_not_traced_again():
     traces = []
 
     class Counting(L1):
@@ -129,7 +129,7 @@ def test_the_scale_is_in_the_logs_and_in_the_loss(tmp_path):
     assert model.evaluate(x, y, verbose=0) == pytest.approx(error + penalty, rel=1e-5)
 
 
-def test_two_schedules_for_two_layers():
+def test_two_schedules_scale_two_layers():
     layers = [keras.layers.Dense(9, name=name, kernel_regularizer=L1(0.5)) for name in "ab"]
     last = keras.layers.Dense(1, kernel_regularizer=L2(0.001))
     model = keras.Sequential([keras.Input((10,)), *layers, last])
@@ -174,13 +174,13 @@ def test_an_interrupted_fit_leaves_nothing_behind(callbacks):
         ({"ramp_steps": 0.5}, r"`ramp_steps` must be.*Received: ramp_steps=0\.5"),
     ],
 )
-def test_bad_arguments(arguments, message):
+def test_invalid_arguments_raise(arguments, message):
     with pytest.raises(ValueError, match=message):
         PenaltySchedule(**arguments)
 
 
 @pytest.mark.parametrize(("regularizer", "include"), [(None, None), ("l1", "no such path")])
-def test_nothing_to_scale(regularizer, include):
+def test_a_model_without_matching_penalties_raises(regularizer, include):
     model = linear(10, regularizer)
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"PenaltySchedule needs.*regularizers on trainable"):
@@ -188,7 +188,7 @@ def test_nothing_to_scale(regularizer, include):
 
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
-def test_a_schedule_that_gives_no_scale(value):
+def test_an_invalid_scale_raises(value):
     model = linear(10, "l1")
     model.compile("sgd", "mse")
     start = kernel(model)
@@ -198,6 +198,6 @@ def test_a_schedule_that_gives_no_scale(value):
 
 
 @pytest.mark.parametrize("include", ["(", 3])
-def test_an_expression_that_is_none(include):
+def test_an_invalid_expression_raises(include):
     with pytest.raises(ValueError, match=r"`include` must be a regular expression. Received: incl"):
         PenaltySchedule(include=include)

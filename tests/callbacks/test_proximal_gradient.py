@@ -56,7 +56,7 @@ def interrupted(model):
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_model_and_optimizer_are_as_before(wrapped):
+def test_model_and_optimizer_are_restored_after_the_fit(wrapped):
     optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
     model = compiled(
         optimizer=keras.optimizers.LossScaleOptimizer(optimizer) if wrapped else optimizer
@@ -95,7 +95,7 @@ def test_one_instance_serves_several_fits_and_models():
         assert np.all(kernel(model) == 0)
 
 
-def test_two_fits_are_as_good_as_one():
+def test_two_fits_equal_one():
     """Momentum knows its past: zeros do not wake up at the start of the second fit."""
     x, y = diabetes()
     for split in ([20], [10, 10], [1] * 20):
@@ -110,7 +110,7 @@ def test_two_fits_are_as_good_as_one():
         np.testing.assert_allclose(kernel(model), reference, atol=1e-6)
 
 
-def test_after_an_interrupt_a_plain_fit_is_plain():
+def test_after_an_interrupt_a_plain_fit_has_no_prox():
     model, reference = compiled(L1(0.1)), compiled(L1(0.1))
     fit(model, epochs=1)
     before = state(model)
@@ -128,7 +128,7 @@ def test_after_an_interrupt_a_plain_fit_is_plain():
     assert state(model) == before
 
 
-def test_after_an_interrupt_a_proximal_fit_is_proximal():
+def test_after_an_interrupt_a_proximal_fit_has_the_prox():
     model = compiled()
     interrupted(model)
     before = fit(model, [ProximalGradient()]).history["loss"][-1]
@@ -156,7 +156,7 @@ def test_after_an_interrupt_a_saved_model_has_the_whole_optimizer(tmp_path):
     assert int(loaded.optimizer.iterations.numpy()) == 3
 
 
-def test_after_an_interrupt_the_layers_are_plain_in_another_model():
+def test_after_an_interrupt_layers_keep_their_penalty_in_another_model():
     """Nothing trains unregularized in silence: the penalty has its gradient elsewhere."""
     model = compiled(L1(STRONG))
     interrupted(model)
@@ -168,7 +168,7 @@ def test_after_an_interrupt_the_layers_are_plain_in_another_model():
     assert np.all(kernel(other) < 0.96)
 
 
-def test_compile_in_between():
+def test_compile_between_two_fits_is_supported():
     model = compiled()
     interrupted(model)
     model.compile(keras.optimizers.Adam(0.01), "mse")
@@ -179,7 +179,7 @@ def test_compile_in_between():
     assert np.all(kernel(model) == 0)
 
 
-def test_train_on_batch_after_an_interrupt_is_plain():
+def test_train_on_batch_after_an_interrupt_has_no_prox():
     model = compiled(L1(0.1))
     interrupted(model)
     x, y = diabetes()
@@ -188,7 +188,7 @@ def test_train_on_batch_after_an_interrupt_is_plain():
     assert "_backend_update_step" not in vars(model.optimizer)
 
 
-def test_evaluate_and_predict_take_it_and_leave_nothing():
+def test_evaluate_and_predict_with_it_change_nothing():
     model = compiled()
     x, y = diabetes()
     fit(model)
@@ -200,7 +200,7 @@ def test_evaluate_and_predict_take_it_and_leave_nothing():
     assert state(model) == before
 
 
-def test_validation_within_the_fit():
+def test_validation_during_the_fit_uses_the_zero_weights():
     model = compiled()
     x, y = diabetes()
     history = model.fit(
@@ -210,14 +210,14 @@ def test_validation_within_the_fit():
     assert history.history["val_loss"][-1] == pytest.approx(float(np.mean(y**2)), rel=1e-5)
 
 
-def test_metrics_history_and_verbose_are_untouched(capsys):
+def test_metrics_history_and_progress_bar_are_unchanged(capsys):
     model = compiled(metrics=["mae"])
     history = fit(model, [ProximalGradient()])
     assert sorted(history.history) == ["loss", "mae"]
     assert capsys.readouterr().out == ""
 
 
-def test_an_unbuilt_model_is_an_error():
+def test_an_unbuilt_model_raises():
     model = keras.Sequential([keras.layers.Dense(1, kernel_regularizer="l1")])
     model.compile("sgd", "mse")
     if keras.backend.backend() == "tensorflow":
@@ -228,7 +228,7 @@ def test_an_unbuilt_model_is_an_error():
         fit(model, [ProximalGradient()])
 
 
-def test_a_model_without_penalties_is_an_error():
+def test_a_model_without_penalties_raises():
     model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     fit(model, epochs=1)
@@ -238,13 +238,13 @@ def test_a_model_without_penalties_is_an_error():
     assert state(model) == before
 
 
-def test_a_model_with_other_penalties_only_is_an_error_that_names_them():
+def test_a_model_with_other_penalties_only_raises_and_names_them():
     model = compiled(keras.regularizers.OrthogonalRegularizer())
     with pytest.raises(ValueError, match=r"dense.*/kernel"):
         fit(model, [ProximalGradient()])
 
 
-def test_an_axis_that_the_weights_do_not_have_is_an_error_before_training():
+def test_an_axis_that_weights_do_not_have_raises_before_training():
     model = linear(10, None)
     model.weights[0].regularizer = GroupLasso(0.1, axis=2)
     model.compile("sgd", "mse")
@@ -252,7 +252,7 @@ def test_an_axis_that_the_weights_do_not_have_is_an_error_before_training():
         fit(model, [ProximalGradient()])
 
 
-def test_a_train_step_that_does_not_apply_the_optimizer_is_an_error():
+def test_a_train_step_that_does_not_apply_the_optimizer_raises():
     is_stateless = keras.backend.backend() == "jax"
 
     class Elsewhere(keras.Sequential):
@@ -274,7 +274,7 @@ def test_a_train_step_that_does_not_apply_the_optimizer_is_an_error():
         fit(model, [Count(), ProximalGradient()])
 
 
-def test_training_the_same_model_within_the_fit_is_an_error():
+def test_training_the_same_model_during_the_fit_raises():
     class Nested(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             self.model.train_on_batch(*diabetes())
@@ -283,7 +283,7 @@ def test_training_the_same_model_within_the_fit_is_an_error():
         fit(compiled(), [ProximalGradient(), Nested()])
 
 
-def test_a_layer_that_was_unfrozen_after_compile_is_an_error():
+def test_a_layer_unfrozen_after_compile_raises():
     model = compiled()
     model.layers[0].trainable = False
     model.optimizer.build(model.trainable_variables)
@@ -294,7 +294,7 @@ def test_a_layer_that_was_unfrozen_after_compile_is_an_error():
         fit(model, [ProximalGradient()])
 
 
-def test_weights_that_become_nan_are_reported():
+def test_weights_that_become_nan_are_warned_about():
     model = compiled()
     x, y = diabetes()
     with pytest.warns(RuntimeWarning, match=r"NaN or infinite weights after epoch 1.*kernel"):

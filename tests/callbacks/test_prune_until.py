@@ -32,7 +32,7 @@ def until(**kwargs):
     )
 
 
-def test_it_returns_to_the_last_good_model():
+def test_the_last_good_weights_are_restored():
     metric = Metric([0.9, 0.9, 0.86, 0.84, 0.9])
     model, pruning = net(), until(sparsities=(0.25, 0.5, 0.75))
     history = fit(model, [metric, pruning], epochs=9).history
@@ -68,7 +68,7 @@ def test_it_stops_at_the_last_sparsity():
     assert (kernel(model) == 0).sum() == 24
 
 
-def test_the_first_sparsity_may_be_too_much():
+def test_without_a_good_sparsity_nothing_is_pruned():
     metric, model = Metric([0.9, 0.1]), net()
     pruning = until(sparsities=(0.5,))
     fit(model, [metric, pruning], epochs=9)
@@ -76,14 +76,14 @@ def test_the_first_sparsity_may_be_too_much():
     np.testing.assert_array_equal(kernel(model), metric.weights[0][0])
 
 
-def test_a_baseline_that_is_given():
+def test_a_given_baseline_is_used():
     pruning, model = until(sparsities=(0.25, 0.5), baseline=0.9), net()
     fit(model, [Metric([0.86, 0.8]), pruning], epochs=9)
     assert [sparsity for _, sparsity, _, _ in pruning.history] == [0.25, 0.5]
     assert pruning.sparsity == 0.25
 
 
-def test_low_is_good():
+def test_mode_min_prefers_low_values():
     pruning, model = until(mode="min", sparsities=(0.25, 0.5)), net()
     fit(model, [Metric([0.9, 0.94, 0.96]), pruning], epochs=9)
     assert pruning.sparsity == 0.25
@@ -96,7 +96,7 @@ def test_too_few_epochs_are_warned_about():
     assert (kernel(model) == 0).sum() == 12
 
 
-def test_nothing_stays_switched_on():
+def test_the_next_fit_holds_no_zeros():
     model = trained("adam")
     before = attributes(model)
     fit(model, [Metric([0.9] * 9), until(sparsities=(0.5,))], epochs=9)
@@ -105,7 +105,7 @@ def test_nothing_stays_switched_on():
     assert (kernel(model) != 0).all()
 
 
-def test_on_real_data():
+def test_real_data_are_pruned_within_the_tolerance():
     """Three of 169 samples on validation data that training has not seen."""
     x, y = breast_cancer()
     keras.utils.set_random_seed(0)
@@ -136,11 +136,11 @@ def test_on_real_data():
     lambda: PruneUntil(mode="best"),
     lambda: PruneUntil(pattern="2:4"),
 ], ids=range(8))  # fmt: skip
-def test_bad_arguments(call):
+def test_invalid_arguments_raise(call):
     with pytest.raises(ValueError, match=r"Received"):
         call()
 
 
-def test_a_metric_that_is_not_there():
+def test_a_metric_that_is_not_in_the_logs_raises():
     with pytest.raises(ValueError, match=r"needs a `monitor` that is in the logs.*\['loss'\]"):
         fit(net(), [PruneUntil("val_accuracy")])

@@ -76,7 +76,7 @@ if hasattr(optimizers, "ScheduleFreeAdamW"):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_every_optimizer(optimizer):
+def test_zeros_hold_with_every_optimizer(optimizer):
     model, watch = net(optimizer()), Watch()
     before = attributes(trained(optimizer()))
     fit(model, [Pruning(RAMP, **HIDDEN), watch])
@@ -91,7 +91,7 @@ WITH_SLOTS = [name for name in OPTIMIZERS if name not in ("SGD", "Adafactor")]
 
 
 @pytest.mark.parametrize("name", WITH_SLOTS)
-def test_what_the_optimizer_remembers_is_cleared(name):
+def test_optimizer_slots_of_pruned_weights_are_cleared(name):
     """After every step: at once when a weight dies, and for as long as it is dead."""
     model = net(OPTIMIZERS[name]())
     seen = []
@@ -115,7 +115,7 @@ if BACKEND != "torch":
 
 
 @pytest.mark.parametrize("mode", COMPILE.values(), ids=COMPILE)
-def test_every_mode(mode):
+def test_zeros_hold_in_every_mode(mode):
     model, watch = net(), Watch()
     model.compile(optimizers.SGD(0.05, momentum=0.9), "mse", **mode)
     fit(model, [Pruning(RAMP, **HIDDEN), watch])
@@ -123,7 +123,7 @@ def test_every_mode(mode):
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras refuses it on torch")
-def test_several_steps_per_execution():
+def test_with_steps_per_execution_the_final_sparsity_is_reached():
     """Between two executions only; the last sparsity is reached all the same."""
     model, watch, pruning = net(), Watch(), Pruning(RAMP, **HIDDEN)
     model.compile("adam", "mse", steps_per_execution=4, **PLAIN)
@@ -134,7 +134,7 @@ def test_several_steps_per_execution():
     assert pruning.pruned[9] == 0.75
 
 
-def test_mixed_precision():
+def test_zeros_hold_in_mixed_precision():
     model, watch = net(dtype="mixed_float16"), Watch()
     model.compile(optimizers.LossScaleOptimizer(optimizers.Adam(0.01)), "mse", **PLAIN)
     fit(model, [Pruning(RAMP, **HIDDEN), watch])
@@ -151,7 +151,7 @@ def test_accumulated_gradients_count_as_one_step():
     assert [int((w == 0).sum()) for w in watch.batches] == [0] * 7 + [18] * 4 + [36] * 5
 
 
-def test_several_optimizers():
+def test_zeros_hold_with_several_optimizers():
     parts = {".*hidden.*": optimizers.SGD(0.05, momentum=0.9)}
     optimizer = optimizers.MultiOptimizer(optimizers.OptimizerMap(optimizers.Adam(0.01), parts))
     model, watch = net(optimizer), Watch()
@@ -178,7 +178,7 @@ def test_pruned_weights_do_not_move_the_others():
     np.testing.assert_allclose(kernel(sparse)[alive], smaller.get_weights()[0], atol=1e-6)
 
 
-def test_beside_the_prox():
+def test_pruning_combines_with_the_prox():
     model = net(optimizers.Adam(0.01), kernel_regularizer=kerasreg.regularizers.L1(0.01))
     watch = Watch()
     fit(model, [ProximalGradient(), Pruning(schedules.OneShot(0.5, 4), **HIDDEN), watch])
@@ -189,7 +189,7 @@ def test_beside_the_prox():
     assert isinstance(model.get_layer("hidden").kernel.regularizer, kerasreg.regularizers.L1)
 
 
-def test_two_of_them_with_patterns_of_their_own():
+def test_two_callbacks_prune_with_different_patterns():
     model = net()
     first = Pruning(schedules.OneShot(0.5, 4), "unit", include="hidden/kernel")
     second = Pruning(0.75, include="head/kernel")
@@ -198,13 +198,13 @@ def test_two_of_them_with_patterns_of_their_own():
     assert (np.array(model.get_layer("head").kernel) == 0).sum() == 6
 
 
-def test_beside_threshold_pruning():
+def test_pruning_combines_with_threshold_pruning():
     model = net()
     fit(model, [ThresholdPruning(0.6), Pruning(RAMP, **HIDDEN)])
     assert (kernel(model) == 0).sum() > 36
 
 
-def test_a_second_fit_starts_anew():
+def test_pruning_applies_only_to_its_own_fit():
     model, watch, pruning = net("adam"), Watch(), Pruning(RAMP, **HIDDEN)
     fit(model, [])
     fit(model, [pruning, watch])
@@ -216,7 +216,7 @@ def test_a_second_fit_starts_anew():
     assert (kernel(model) != 0).all()
 
 
-def test_after_an_interrupt_nothing_stays_switched_on():
+def test_after_an_interrupt_no_zeros_are_held():
     model, watch = net("adam"), Watch()
     with pytest.raises(KeyboardInterrupt):
         fit(model, [Pruning(schedules.OneShot(0.5), **HIDDEN), Interrupt(1)])
@@ -225,7 +225,7 @@ def test_after_an_interrupt_nothing_stays_switched_on():
     assert (kernel(model) != 0).all()
 
 
-def test_without_hold_weights_come_back_until_the_next_pruning():
+def test_without_hold_weights_grow_until_the_next_pruning():
     model, watch = net(optimizers.SGD(0.05)), Watch()
     fit(model, [Pruning(schedules.Constant(0.5, frequency=4), hold=False, **HIDDEN), watch])
     zeros = [int((w == 0).sum()) for w in watch.batches]
@@ -234,7 +234,7 @@ def test_without_hold_weights_come_back_until_the_next_pruning():
 
 
 @pytest.mark.parametrize("by", ["gradient", "random"])
-def test_regrown(by):
+def test_regrowth_keeps_the_sparsity_and_changes_the_zeros(by):
     """As many weights at any time, but not the same."""
     model, watch = net(optimizers.SGD(0.05)), Watch()
     schedule = schedules.Constant(0.5, frequency=4, end_step=12)
@@ -246,7 +246,7 @@ def test_regrown(by):
     np.testing.assert_array_equal(dead[-1], dead[12])
 
 
-def test_regrown_by_gradient_takes_the_largest():
+def test_regrowth_by_gradient_chooses_the_largest():
     model, masks = net(optimizers.SGD(0.0)), []
     start = kernel(model)
     x, y = np.random.default_rng(1).normal(size=(8, 6)), np.ones((8, 1))
@@ -275,7 +275,7 @@ def test_regrown_by_gradient_takes_the_largest():
     assert masks[0].sum() == masks[1].sum() == 24
 
 
-def test_custom_schedules_scores_and_scopes():
+def test_custom_schedules_scores_and_scopes_are_supported():
     model = net()
     pruning = Pruning(
         lambda step: min(0.5, step / 10),
@@ -288,7 +288,7 @@ def test_custom_schedules_scores_and_scopes():
     np.testing.assert_array_equal(np.flatnonzero(kernel(model) == 0), np.arange(24))
 
 
-def test_evaluate_and_predict_take_it_and_do_nothing():
+def test_evaluate_and_predict_with_it_change_nothing():
     model, x, found = trained(), np.ones((8, 6)), []
     for callbacks in ([], [Pruning(0.5)]):
         model.evaluate(x, np.ones((8, 1)), verbose=0, callbacks=callbacks)
@@ -298,12 +298,12 @@ def test_evaluate_and_predict_take_it_and_do_nothing():
     assert (kernel(model) != 0).all()
 
 
-def test_a_train_step_without_the_optimizer_is_refused():
+def test_a_train_step_without_the_optimizer_raises():
     with pytest.raises(RuntimeError, match="applies the optimizer of `compile`"):
         fit(without_updates(), [Pruning(schedules.OneShot(0.5))])
 
 
-def test_weights_that_someone_sets_get_their_zeros_back():
+def test_weights_set_by_another_callback_are_pruned_again():
     model, watch = net("adam"), Watch()
     late = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: kernel_of(model).assign(np.ones((6, 8)))
@@ -336,13 +336,13 @@ class Own(optimizers.Optimizer):
         self.assign_sub(variable, learning_rate * (gradient + 1.0))
 
 
-def test_an_optimizer_of_ones_own():
+def test_zeros_hold_with_a_custom_optimizer():
     model, watch = net(Own(0.01)), Watch()
     fit(model, [Pruning(RAMP, **HIDDEN), watch])
     assert_pruned(watch)
 
 
-def test_masks_cost_a_byte_per_weight():
+def test_masks_need_one_byte_per_weight():
     model, sizes = net("adam"), []
 
     class Sizes(keras.callbacks.Callback):
@@ -372,7 +372,7 @@ def test_masks_cost_a_byte_per_weight():
     lambda: Pruning(None, "2:4", regrow="random"),
     lambda: Pruning(schedules.Hold(), hold=False),
 ], ids=range(15))  # fmt: skip
-def test_bad_arguments(call):
+def test_invalid_arguments_raise(call):
     with pytest.raises(ValueError, match=r"Received|does nothing|Remove"):
         call()
 
@@ -388,7 +388,7 @@ def test_bad_arguments(call):
     Pruning(0.5, scope={"decoder": 0.5}),
     Pruning(0.5, patterns.Group("head")),
 ], ids=range(9))  # fmt: skip
-def test_what_cannot_work_is_an_error_before_the_first_step(pruning):
+def test_impossible_arguments_raise_before_the_first_step(pruning):
     model = trained()
     before = attributes(model), model.get_weights()
     with pytest.raises(ValueError, match=r"`Pruning`|decrease|must be found|`scope`|`include`"):
@@ -398,6 +398,6 @@ def test_what_cannot_work_is_an_error_before_the_first_step(pruning):
         np.testing.assert_array_equal(now, then)
 
 
-def test_a_sparsity_out_of_reach_is_warned_about():
+def test_an_unreachable_sparsity_is_warned_about():
     with pytest.warns(UserWarning, match="will not reach 75.0% zeros"):
         fit(net(), [Pruning(schedules.Linear(0.75, end_step=24, frequency=4))])

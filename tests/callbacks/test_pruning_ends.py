@@ -90,7 +90,7 @@ def restorers(scores, path):
     }
 
 
-def test_what_is_restored_stays_as_it_was(tmp_path):
+def test_restored_weights_are_left_unchanged(tmp_path):
     """Bit by bit, whoever restores it, in any order; and what is said of it is true of it."""
     path = str(tmp_path / "best.weights.h5")
     for name in restorers(None, path):
@@ -107,7 +107,7 @@ def test_what_is_restored_stays_as_it_was(tmp_path):
             assert "start_from_epoch=3" in text
 
 
-def test_the_best_of_all_zeros_is_no_hybrid_and_no_warning():
+def test_restored_weights_with_all_zeros_give_no_warning():
     model, scores = net("adam"), Scores(3)
     pruning = Pruning(LINEAR, **HIDDEN)
     best = stopping(start_from_epoch=3)
@@ -116,7 +116,7 @@ def test_the_best_of_all_zeros_is_no_hybrid_and_no_warning():
     assert (kernel(model) == 0).sum() == 36
 
 
-def test_restored_with_regrowth_softly_pruned_and_under_other_callbacks():
+def test_restored_weights_with_regrowth_soft_pruning_and_other_callbacks():
     """Regrown: other zeros, and as many. Soft: none between two prunings."""
     regrown = Pruning(schedules.Constant(0.5, end_step=16, frequency=3), regrow="random", **HIDDEN)
     soft = Pruning(schedules.Linear(0.5, end_step=15, frequency=3), hold=False, **HIDDEN)
@@ -130,7 +130,7 @@ def test_restored_with_regrowth_softly_pruned_and_under_other_callbacks():
     assert "the model has 0.0%" in found[0]
 
 
-def test_restored_under_averages():
+def test_restored_weights_with_use_ema():
     """With `use_ema`, the fit ends with the averages, in which EarlyStopping's best is none."""
     model, scores = net(optimizers.Adam(0.01, use_ema=True, ema_momentum=0.5)), Scores(1)
     swap = callbacks.SwapEMAWeights(swap_on_epoch=True)
@@ -139,7 +139,7 @@ def test_restored_under_averages():
     assert len(found) == ((kernel(model) == 0).sum() == 24)
 
 
-def test_weights_that_are_set_between_epochs_are_pruned_anew():
+def test_weights_set_between_epochs_are_pruned_again():
     """No hybrid is trained: of weights that are set, the weakest go, as many as are due."""
     model, scores = net(optimizers.SGD(0.0)), Scores(0)
     start, watch = kernel(model), Watch()
@@ -155,7 +155,7 @@ def test_weights_that_are_set_between_epochs_are_pruned_anew():
         np.testing.assert_array_equal(np.sort(np.flatnonzero(weights == 0)), np.sort(order[:36]))
 
 
-def test_thresholds_that_are_held():
+def test_restored_weights_with_held_thresholds_are_warned_about():
     model, scores = net("adam"), Scores(1)
     pruning = ThresholdPruning(0.4, at=2, hold=True, **HIDDEN)
     found = told(lambda: fit(model, [pruning, scores, stopping()]))
@@ -174,7 +174,7 @@ class Stop(callbacks.Callback):
         self.model.stop_training = epoch == self.epoch
 
 
-def test_a_fit_that_ends_before_its_schedule():
+def test_a_fit_that_ends_before_its_schedule_is_warned_about():
     pruning = Pruning(LINEAR, **HIDDEN)
     model = net("adam")
     (text,) = told(lambda: fit(model, [pruning, Stop(1)]))
@@ -184,7 +184,7 @@ def test_a_fit_that_ends_before_its_schedule():
     assert told(lambda: fit(net("adam"), [Pruning(LINEAR, **HIDDEN), Stop(2)])) == []
 
 
-def test_a_fit_without_an_epoch():
+def test_a_fit_without_epochs_prunes_nothing():
     """As when a fit resumes that was over: nothing is pruned, and nothing fails."""
     for callback in (Pruning(LINEAR, **HIDDEN), ThresholdPruning(0.1, at=2, hold=True, **HIDDEN)):
         model = net()
@@ -194,7 +194,7 @@ def test_a_fit_without_an_epoch():
 
 
 @TENSORFLOW
-def test_data_that_run_dry_or_have_no_length():
+def test_data_that_run_out_or_have_no_length_get_advice():
     import tensorflow as tf
 
     def data(batches):
@@ -226,7 +226,7 @@ def test_data_that_run_dry_or_have_no_length():
     assert (kernel(model) == 0).sum() == 24
 
 
-def test_a_ramp_of_penalties_that_is_not_over():
+def test_an_unfinished_ramp_of_penalties_is_warned_about():
     model = net(kernel_regularizer=kerasreg.regularizers.L1(0.01))
     (text,) = told(lambda: fit(model, [PenaltySchedule(warmup_steps=8, ramp_steps=16)]))
     assert "scale of 0.4375" in text
@@ -234,7 +234,7 @@ def test_a_ramp_of_penalties_that_is_not_over():
     assert told(lambda: fit(model, [PenaltySchedule(warmup_steps=8, ramp_steps=8), Stop(3)])) == []
 
 
-def test_a_loop_that_ends_before_its_schedule():
+def test_a_loop_that_ends_before_its_schedule_is_warned_about():
     model = net()
 
     def loop():
@@ -248,7 +248,7 @@ def test_a_loop_that_ends_before_its_schedule():
     assert "75.0% zeros, but the model has 50.0%: the run ended after 8 steps" in text
 
 
-def test_how_often_the_default_prunes():
+def test_the_default_frequency_gives_20_to_41_prunings():
     """20 to 41 times on any ramp that is long enough, and the same when a fit goes on."""
     for steps in (40, 160, 161, 1_000, 123_457):
         timeline = schedules.Polynomial(0.9).timeline(schedules_run(steps))
@@ -266,7 +266,7 @@ def schedules_run(steps):
     return Run(steps)
 
 
-def test_a_ramp_of_few_prunings_is_advised_against():
+def test_a_ramp_of_few_prunings_is_warned_about():
     for frequency, times in ((100, 2), (50, 3)):
         pruning = Pruning(schedules.Polynomial(0.9, frequency=frequency))
         with pytest.warns(UserWarning, match=f"prunes only {times} times .* remove `frequency="):
@@ -306,7 +306,7 @@ def until(**kwargs):
     return PruneUntil("quality", 0.05, (0.25, 0.5, 0.75), mode="max", **HIDDEN, **kwargs)
 
 
-def test_prune_until_says_what_another_callback_restored():
+def test_prune_until_warns_of_weights_that_another_callback_restored():
     model, scores, pruning = net("adam"), Scores(0), until()
     found = told(lambda: fit(model, [scores, pruning, stopping()], epochs=9))
     assert_best(model, scores)
@@ -314,7 +314,7 @@ def test_prune_until_says_what_another_callback_restored():
     assert "returned to a sparsity of 0.75, but the model now has 0.0% zeros" in found[0]
 
 
-def test_prune_until_says_that_it_was_stopped():
+def test_prune_until_warns_that_it_was_stopped():
     model, pruning = net("adam"), until()
     (text,) = told(lambda: fit(model, [Quality([1.0] * 9), pruning, Stop(1)], epochs=9))
     assert pruning.sparsity == 0.25
@@ -322,7 +322,7 @@ def test_prune_until_says_that_it_was_stopped():
     assert "was stopped at a sparsity of 0.25" in text
 
 
-def test_prune_until_ends_with_averages():
+def test_prune_until_sets_the_averages_of_the_last_good_epoch():
     """Those of the last good epoch, as Keras ends a fit with `use_ema`."""
     model = net(optimizers.SGD(0.05, use_ema=True, ema_momentum=0.9))
     kept = []
@@ -341,7 +341,7 @@ def test_prune_until_ends_with_averages():
     assert (kernel(model) == 0).sum() == 24
 
 
-def test_prune_until_goes_on_where_it_was_killed(tmp_path):
+def test_prune_until_resumes_after_a_kill(tmp_path):
     """Same levels, same baseline, same last good model as without the kill."""
     values, ends = [0.8, 0.9, 0.5, 0.88, 0.87, 0.1, 0.1], []
     for kills in ((), (1,), (3,), (5,), (6,), (2, 4)):
@@ -362,7 +362,7 @@ def test_prune_until_goes_on_where_it_was_killed(tmp_path):
         np.testing.assert_array_equal(other[3], weights)
 
 
-def test_bad_input_is_refused_at_once():
+def test_invalid_input_raises_immediately():
     for call, text in (
         (lambda: until(baseline=float("nan")), "baseline=nan"),
         (lambda: until(baseline="best"), "baseline='best'"),

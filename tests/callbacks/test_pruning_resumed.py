@@ -72,7 +72,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_resumed_fit_ends_like_an_unbroken_one(tmp_path, name):
+def test_a_resumed_fit_ends_like_an_uninterrupted_one(tmp_path, name):
     """Whatever the order of the callbacks."""
 
     def callbacks(folder, order=1):
@@ -115,7 +115,7 @@ def test_a_fit_killed_between_two_epochs_keeps_its_zeros(tmp_path):
     assert (kernel(resumed) == 0).sum() == 36
 
 
-def test_a_fit_goes_on_with_the_zeros_of_a_stock_checkpoint(tmp_path):
+def test_a_fit_continues_with_the_zeros_of_a_stock_checkpoint(tmp_path):
     path, watch = tmp_path / "model.keras", Watch()
     model = net(optimizers.Adam(0.01))
     fit(model, [pruning(), keras.callbacks.ModelCheckpoint(path)], epochs=4)
@@ -148,7 +148,7 @@ def test_swapped_averages_have_the_zeros(order):
 
 
 @BOTH_ORDERS
-def test_what_is_logged_has_the_zeros(tmp_path, order):
+def test_logged_numbers_have_the_zeros(tmp_path, order):
     logged = []
     log = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: logged.append(logs["sparsity"])

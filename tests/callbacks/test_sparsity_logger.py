@@ -58,7 +58,7 @@ def checkpoint(folder, **kwargs):
     return keras.callbacks.ModelCheckpoint(path, save_weights_only=True, **kwargs)
 
 
-def test_every_epoch(tmp_path):
+def test_numbers_of_every_epoch_match_checkpoints(tmp_path):
     logger = logger_of_all(tmp_path)
     fit(sparse(), [ProximalGradient(), logger, checkpoint(tmp_path)])
     steps = {4 * epoch: tmp_path / f"{epoch}.weights.h5" for epoch in (1, 2, 3, 4)}
@@ -68,7 +68,7 @@ def test_every_epoch(tmp_path):
     assert found["total/dead_units"][16] > 0
 
 
-def test_every_batch(tmp_path):
+def test_numbers_of_every_batch_match_checkpoints(tmp_path):
     logger = logger_of_all(tmp_path, update_freq="batch")
     fit(sparse(), [ProximalGradient(), checkpoint(tmp_path, save_freq=1), logger], epochs=2)
     steps = {4 * e + b: tmp_path / f"{e + 1}-{b}.weights.h5" for e in (0, 1) for b in (1, 2, 3, 4)}
@@ -78,7 +78,7 @@ def test_every_batch(tmp_path):
 @needs.TENSORFLOW
 @pytest.mark.parametrize("order", [1, -1], ids=["stock first", "stock last"])
 @pytest.mark.parametrize("update_freq", ["epoch", 3])
-def test_in_the_file_of_the_stock_callback(tmp_path, order, update_freq):
+def test_it_shares_the_event_file_of_tensorboard(tmp_path, order, update_freq):
     stock = keras.callbacks.TensorBoard(tmp_path, update_freq=update_freq)
     fit(sparse(), [*[stock, logger_of_all()][::order], checkpoint(tmp_path)], epochs=2)
     steps = {4 * epoch: tmp_path / f"{epoch}.weights.h5" for epoch in (1, 2)}
@@ -88,21 +88,21 @@ def test_in_the_file_of_the_stock_callback(tmp_path, order, update_freq):
 
 @needs.TENSORFLOW
 @pytest.mark.parametrize("order", [1, -1], ids=["stock first", "stock last"])
-def test_the_stock_callback_sees_the_totals(tmp_path, order):
+def test_tensorboard_logs_the_totals(tmp_path, order):
     stock = keras.callbacks.TensorBoard(tmp_path)
     fit(sparse(), [stock, SparsityLogger()][::order], epochs=1)
     assert {"epoch_loss", *(f"epoch_{key}" for key in KEYS)} <= set(stock_tags(tmp_path / "train"))
 
 
 @needs.TENSORFLOW
-def test_another_folder_than_the_stock_callback(tmp_path):
+def test_it_may_use_another_folder_than_tensorboard(tmp_path):
     stock = keras.callbacks.TensorBoard(tmp_path / "stock")
     fit(sparse(), [stock, SparsityLogger(tmp_path / "own")], epochs=1)
     assert read(tmp_path / "stock" / "train") == {}
     assert "total/sparsity" in read(tmp_path / "own" / "train")
 
 
-def test_the_multiplexer_reads_it_too(tmp_path):
+def test_the_event_multiplexer_reads_its_files(tmp_path):
     fit(sparse(), [SparsityLogger(tmp_path)], epochs=1)
     runs = event_multiplexer.EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
     values = [event.value for event in runs.Scalars("train", "sparsity/hidden/kernel")]
@@ -114,13 +114,13 @@ def steps(run_dir, tag="total/sparsity"):
     return sorted(step for step, _ in read(run_dir)[tag])
 
 
-def test_every_so_many_iterations_and_every_epoch(tmp_path):
+def test_an_int_update_freq_also_writes_at_epoch_ends(tmp_path):
     fit(net(), [SparsityLogger(tmp_path, update_freq=3)], epochs=3)
     assert steps(tmp_path / "train") == [0, 3, 4, 6, 8, 9, 12]
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras refuses it on torch")
-def test_several_steps_per_execution(tmp_path):
+def test_steps_are_right_with_steps_per_execution(tmp_path):
     model = net()
     model.compile("sgd", "mse", steps_per_execution=2, **PLAIN)
     fit(model, [SparsityLogger(tmp_path, update_freq=3)], epochs=3)
@@ -139,7 +139,7 @@ def test_accumulated_gradients_count_updates(tmp_path):
     assert steps(tmp_path / "train") == [0, 1, 2, 3, 4]
 
 
-def test_a_second_fit_goes_on(tmp_path):
+def test_a_second_fit_continues_the_steps(tmp_path):
     model, logger = net(), SparsityLogger(tmp_path)
     for _ in range(2):
         fit(model, [logger], epochs=1)
@@ -161,7 +161,7 @@ def test_a_resumed_fit_begins_with_the_restored_weights(tmp_path, order):
     assert resumed[0][1] == killed[4]
 
 
-def test_a_fit_after_an_interrupted_one(tmp_path):
+def test_a_fit_after_an_interrupted_one_continues_the_steps(tmp_path):
     model, logger = net(), SparsityLogger(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         fit(model, [logger, Interrupt(epoch=1)])

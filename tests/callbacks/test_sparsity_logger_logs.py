@@ -20,7 +20,7 @@ def pruned_at(epoch):
     return ThresholdPruning(0.3, at=epoch)
 
 
-def test_history(tmp_path):
+def test_history_has_the_totals(tmp_path):
     history = fit(net(), [pruned_at(1), SparsityLogger(tmp_path)], epochs=2).history
     assert history["sparsity"][0] == 0 < history["sparsity"][1] < 1
     assert history["penalty"] == [0, 0]
@@ -28,14 +28,14 @@ def test_history(tmp_path):
 
 
 @BOTH_ORDERS
-def test_a_history_of_ones_without_updates(tmp_path, order):
+def test_a_history_in_the_list_has_the_totals(tmp_path, order):
     history = keras.callbacks.History()
     fit(net(), [history, SparsityLogger(tmp_path)][::order], epochs=1)
     assert "sparsity" in history.history
 
 
 @BOTH_ORDERS
-def test_csv_logger(tmp_path, order):
+def test_csv_logger_has_the_totals(tmp_path, order):
     path = tmp_path / "log.csv"
     stock = keras.callbacks.CSVLogger(path)
     fit(net(), [pruned_at(1), *[SparsityLogger(tmp_path), stock][::order]], epochs=3)
@@ -44,14 +44,14 @@ def test_csv_logger(tmp_path, order):
 
 
 @BOTH_ORDERS
-def test_early_stopping(tmp_path, order):
+def test_early_stopping_monitors_a_total(tmp_path, order):
     stop = keras.callbacks.EarlyStopping("sparsity", mode="max", patience=0, baseline=0.1)
     history = fit(net(), [pruned_at(0), *[SparsityLogger(tmp_path), stop][::order]], epochs=5)
     assert len(history.epoch) == 2
 
 
 @BOTH_ORDERS
-def test_model_checkpoint(tmp_path, order):
+def test_model_checkpoint_monitors_a_total(tmp_path, order):
     best = keras.callbacks.ModelCheckpoint(
         tmp_path / "{epoch}-{sparsity:.2f}.keras", "sparsity", save_best_only=True, mode="max"
     )
@@ -90,7 +90,7 @@ def test_tags_do_not_depend_on_the_name_of_the_model(tmp_path):
     assert tags[0] == tags[1]
 
 
-def test_include(tmp_path):
+def test_include_selects_the_measured_variables(tmp_path):
     logger = SparsityLogger(tmp_path, include="hidden/k", metrics=["zeros"])
     history = fit(net(), [logger], epochs=1)
     tags = {tag for tag in read(tmp_path / "train") if tag.startswith("zeros/")}
@@ -98,7 +98,7 @@ def test_include(tmp_path):
     assert history.history["sparsity"] == [0.0]
 
 
-def test_penalties_are_of_regularized_variables(tmp_path):
+def test_penalties_are_logged_for_regularized_variables_only(tmp_path):
     fit(net(kernel_regularizer="l1"), [SparsityLogger(tmp_path)], epochs=1)
     tags = {tag for tag in read(tmp_path / "train") if tag.startswith("penalty/")}
     assert tags == {"penalty/hidden/kernel"}
@@ -114,7 +114,7 @@ def test_nan_weights_are_written_and_warned_about_once(tmp_path):
     assert all(np.isnan(value) for _, value in read(tmp_path / "train")["l1/head/bias"])
 
 
-def test_two_loggers_in_two_folders(tmp_path):
+def test_two_loggers_write_to_two_folders(tmp_path):
     loggers = [SparsityLogger(tmp_path / "a"), SparsityLogger(tmp_path / "b", update_freq=2)]
     history = fit(net(), loggers, epochs=1)
     assert read(tmp_path / "a" / "train").keys() == read(tmp_path / "b" / "train").keys()
@@ -124,7 +124,7 @@ def test_two_loggers_in_two_folders(tmp_path):
 @pytest.mark.parametrize(
     "arguments", [({}, {}), ({"log_dir": "a"}, {"log_dir": "b", "include": "kernel"})]
 )
-def test_two_loggers_of_the_same_names(tmp_path, monkeypatch, arguments):
+def test_two_loggers_of_the_same_names_raise(tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="Two SparsityLoggers in one `fit` need different folders"):
         fit(net(), [SparsityLogger(**each) for each in arguments])
@@ -138,25 +138,25 @@ def test_evaluate_and_predict_write_nothing(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_validation_inside_of_fit_is_not_logged_apart(tmp_path):
+def test_validation_during_fit_is_not_logged_separately(tmp_path):
     data = (np.ones((8, 6)), np.ones((8, 1)))
     fit(net(), [SparsityLogger(tmp_path)], epochs=1, validation_data=data)
     assert [step for step, _ in read(tmp_path / "train")["total/sparsity"]] == [0, 4]
 
 
-def test_the_default_folder(tmp_path, monkeypatch):
+def test_the_default_folder_is_logs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fit(net(), [SparsityLogger()], epochs=1)
     assert len(event_files(tmp_path / "logs" / "train")) == 1
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, True, "epochs", None])
-def test_bad_update_freq(bad):
+def test_an_invalid_update_freq_raises(bad):
     with pytest.raises(ValueError, match=rf"`update_freq` must.*Received: update_freq={bad!r}"):
         SparsityLogger(update_freq=bad)
 
 
-def test_a_folder_that_cannot_be_written(tmp_path):
+def test_a_folder_that_cannot_be_written_raises(tmp_path):
     (tmp_path / "file").touch()
     model = net()
     with pytest.raises(ValueError, match="`log_dir` must be a folder that can be written"):
@@ -164,13 +164,13 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     assert int(model.optimizer.iterations) == 0
 
 
-def test_an_include_that_matches_nothing(tmp_path):
+def test_an_include_that_matches_nothing_raises(tmp_path):
     with pytest.raises(ValueError, match="include='conv'"):
         fit(net(), [SparsityLogger(tmp_path, include="conv")])
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="built by Keras before callbacks see it")
-def test_an_unbuilt_model(tmp_path):
+def test_an_unbuilt_model_raises(tmp_path):
     model = keras.Sequential([layers.Dense(1)])
     model.compile("sgd", "mse", **PLAIN)
     with pytest.raises(ValueError, match=r"needs a built model.*keras\.Input"):
@@ -178,7 +178,7 @@ def test_an_unbuilt_model(tmp_path):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", None])
-def test_batches_are_counted_where_the_optimizer_of_compile_stands_still(tmp_path, optimizer):
+def test_batches_are_counted_if_the_optimizer_is_not_applied(tmp_path, optimizer):
     for update_freq, expected in {"epoch": [0, 4, 8], 3: [0, 3, 4, 6, 8]}.items():
         model, folder = without_updates(optimizer), tmp_path / str(update_freq)
         logger = SparsityLogger(folder, update_freq)
@@ -190,7 +190,7 @@ def test_batches_are_counted_where_the_optimizer_of_compile_stands_still(tmp_pat
 
 
 @pytest.mark.parametrize("update_freq", ["epoch", "batch"])
-def test_a_metric_named_like_a_total(tmp_path, update_freq):
+def test_a_metric_with_the_name_of_a_total_raises(tmp_path, update_freq):
     model = net()
     metric = keras.metrics.MeanSquaredError(name="sparsity")
     model.compile("sgd", "mse", metrics=[metric], **PLAIN)

@@ -36,7 +36,7 @@ def five_layers():
     return model
 
 
-def test_the_default_tags_are_few(tmp_path):
+def test_the_default_tags_are_those_of_three_metrics(tmp_path):
     names = [*(f"conv{number}" for number in range(4)), "head"]
     x, y = np.ones((4, 6, 6, 1)), np.ones((4, 2))
     five_layers().fit(x, y, verbose=0, callbacks=[SparsityLogger(tmp_path)])
@@ -52,7 +52,7 @@ def test_the_default_tags_are_few(tmp_path):
     assert not any("sparsity" in tag for tag in tags)
 
 
-def test_history_alone(tmp_path, monkeypatch):
+def test_without_a_folder_only_the_logs_are_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     history = fit(net(), [SparsityLogger(log_dir=False)], epochs=2).history
     assert history["sparsity"] == [0.0, 0.0]
@@ -60,27 +60,27 @@ def test_history_alone(tmp_path, monkeypatch):
 
 
 @needs.TENSORFLOW
-def test_history_alone_beside_the_stock_callback(tmp_path, monkeypatch):
+def test_without_a_folder_nothing_is_written_for_tensorboard(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fit(net(), [SparsityLogger(False), keras.callbacks.TensorBoard("stock")], epochs=1)
     assert read(tmp_path / "stock" / "train") == {}
 
 
 @pytest.mark.parametrize("bad", ["zeros", ["sparsity", "norm"], 3, None])
-def test_bad_metrics(bad):
+def test_invalid_metrics_raise(bad):
     with pytest.raises(ValueError, match=r"`metrics` must be a list with some of.*Received: met"):
         SparsityLogger(metrics=bad)
 
 
 @pytest.mark.parametrize("bad", [True, 3])
-def test_a_bad_folder(bad):
+def test_an_invalid_folder_raises(bad):
     with pytest.raises(ValueError, match=f"`log_dir` must be a folder.*log_dir={bad}"):
         SparsityLogger(log_dir=bad)
 
 
 @BOTH_ORDERS
 @pytest.mark.parametrize("arguments", [{}, {"exclude": "head"}, {"include": "head/k|hidden/bias"}])
-def test_sparsity_is_what_pruning_was_asked_for(tmp_path, order, arguments):
+def test_sparsity_equals_the_target_of_pruning(tmp_path, order, arguments):
     pruning = Pruning(LINEAR, min_units=0, **arguments)
     model = net()
     logs = fit(model, [pruning, SparsityLogger(tmp_path)][::order], epochs=4).history
@@ -102,7 +102,7 @@ def test_without_pruning_there_is_no_target(tmp_path):
     assert not [tag for tag in read(tmp_path / "train") if "target" in tag]
 
 
-def test_frozen_kernels_do_not_count():
+def test_frozen_kernels_are_not_measured():
     model = net()
     model.get_layer("hidden").trainable = False
     model.compile("sgd", "mse", **PLAIN)
@@ -120,7 +120,7 @@ SCHEDULED = {
 
 
 @pytest.mark.parametrize("name", SCHEDULED)
-def test_the_penalty_is_that_of_the_loss_under_a_schedule(tmp_path, name):
+def test_the_penalty_is_that_of_the_loss_with_a_schedule(tmp_path, name):
     model = net(optimizers.SGD(0.0), kernel_regularizer="l1")
     kerasreg.attach(model, {"head/bias": keras.regularizers.L2(0.5)})
     model.get_layer("head").bias.assign([2.0])
@@ -162,7 +162,7 @@ LAST = {
 @BOTH_ORDERS
 @pytest.mark.parametrize("name", LAST)
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_the_last_point_is_of_the_model_that_the_user_gets(tmp_path, name, order):
+def test_the_last_numbers_are_those_of_the_final_model(tmp_path, name, order):
     model = net(optimizers.SGD(0.05), kernel_regularizer="l1" if name == "polish" else None)
     logger = SparsityLogger(tmp_path, include="kernel", metrics=["l1"])
     fit(model, [logger, *LAST[name]()][::order], epochs=4)
@@ -187,7 +187,7 @@ class Broken(keras.regularizers.Regularizer):
 
 # Without TensorFlow, a thread of TensorBoard writes the files, and ends where they are gone.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_what_fails_in_logging_is_a_warning_and_stops_nothing(tmp_path, monkeypatch):
+def test_errors_in_logging_become_warnings(tmp_path, monkeypatch):
     class Spoil(keras.callbacks.Callback):
         """Something happens to the files in the middle."""
 

@@ -22,7 +22,7 @@ def assert_held(watch, after):
     assert (later[-1] != watch.epochs[after])[~dead].mean() > 0.9
 
 
-def test_at_the_end():
+def test_weights_are_pruned_at_the_end():
     model, pruning = net(), ThresholdPruning(0.3)
     fit(model, [pruning])
     zeros = int(np.sum(kernel(model) == 0))
@@ -31,7 +31,7 @@ def test_at_the_end():
     assert pruning.pruned["end"]["net/hidden/kernel"] == zeros
 
 
-def test_at_epochs_only():
+def test_weights_are_pruned_after_given_epochs_only():
     model, watch = net(), Watch()
     pruning = ThresholdPruning(0.3, at=[0, 2])
     fit(model, [pruning, watch])
@@ -39,7 +39,7 @@ def test_at_epochs_only():
     assert [(w == 0).any() for w in watch.epochs] == [True, False, True, False]
 
 
-def test_at_the_end_is_after_a_restore_of_the_best_weights():
+def test_pruning_at_the_end_runs_after_restored_weights():
     model = net()
     best = keras.callbacks.EarlyStopping("loss", patience=9, restore_best_weights=True)
     fit(model, [ThresholdPruning(0.3), best])
@@ -53,7 +53,7 @@ def test_pruned_belongs_to_the_last_fit():
     assert list(pruning.pruned) == [1]
 
 
-def test_relative_and_selected():
+def test_relative_thresholds_apply_to_selected_variables():
     pruning = ThresholdPruning({"kernel": 0.5}, relative=True, exclude="head")
     fit(net(), [pruning])
     assert list(pruning.pruned["end"]) == ["net/hidden/kernel"]
@@ -76,7 +76,7 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_held_under_every_optimizer(optimizer):
+def test_zeros_hold_with_every_optimizer(optimizer):
     model, watch = net(optimizer()), Watch()
     fit(model, [hold(), watch])
     assert_held(watch, after=1)
@@ -90,14 +90,14 @@ if BACKEND != "torch":
 
 
 @pytest.mark.parametrize("mode", COMPILE.values(), ids=COMPILE)
-def test_held_in_every_mode(mode):
+def test_zeros_hold_in_every_mode(mode):
     model, watch = net(), Watch()
     model.compile(optimizers.SGD(0.05, momentum=0.9), "mse", **mode)
     fit(model, [hold(), watch])
     assert_held(watch, after=1)
 
 
-def test_held_in_mixed_precision():
+def test_zeros_hold_in_mixed_precision():
     model, watch = net(dtype="mixed_float16"), Watch()
     model.compile(optimizers.LossScaleOptimizer(optimizers.Adam(0.01)), "mse", **PLAIN)
     fit(model, [hold(), watch])
@@ -108,7 +108,7 @@ CONSTRAINTS = [keras.constraints.MaxNorm(1.0), keras.constraints.UnitNorm()]
 
 
 @pytest.mark.parametrize("constraint", CONSTRAINTS, ids=lambda c: type(c).__name__)
-def test_held_beside_a_constraint(constraint):
+def test_zeros_hold_with_a_constraint(constraint):
     model, watch = net(optimizers.SGD(0.05, 0.9), kernel_constraint=constraint), Watch()
     fit(model, [hold(), watch])
     assert_held(watch, after=1)
@@ -116,7 +116,7 @@ def test_held_beside_a_constraint(constraint):
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_held_beside_the_prox(first):
+def test_zeros_hold_with_the_prox(first):
     model = trained(optimizers.SGD(0.05, 0.9), kernel_regularizer="l2")
     before, watch = attributes(model), Watch()
     callbacks = [hold(), ProximalGradient()]
@@ -125,7 +125,7 @@ def test_held_beside_the_prox(first):
     assert attributes(model) == before
 
 
-def test_held_twice():
+def test_two_callbacks_hold_their_zeros():
     model, watch = trained(optimizers.Adam(0.01)), Watch()
     before = attributes(model)
     fit(model, [hold(0.1, at=0), hold(0.3, at=2), watch])
@@ -147,21 +147,21 @@ def test_without_hold_weights_grow_again():
     assert (kernel(model) != 0).all()
 
 
-def test_pruned_in_the_last_epoch_is_pruned_in_the_averages():
+def test_weights_pruned_in_the_last_epoch_are_zero_in_the_averages():
     model = net(optimizers.Adam(0.01, use_ema=True, ema_momentum=0.5))
     pruning = ThresholdPruning(0.3, at=3)
     fit(model, [pruning])
     assert (kernel(model) == 0).sum() == pruning.pruned[3]["net/hidden/kernel"] > 0
 
 
-def test_afterwards_all_is_as_before():
+def test_model_and_optimizer_are_restored_after_the_fit():
     model = trained(optimizers.SGD(0.05, momentum=0.9))
     before = attributes(model)
     fit(model, [hold()])
     assert attributes(model) == before
 
 
-def test_the_next_fit_holds_nothing():
+def test_the_next_fit_holds_no_zeros():
     model = net(optimizers.SGD(0.05, momentum=0.9))
     fit(model, [hold()])
     assert (kernel(model) == 0).any()
@@ -169,7 +169,7 @@ def test_the_next_fit_holds_nothing():
     assert (kernel(model) != 0).all()
 
 
-def test_after_an_interrupted_fit_the_next_one_holds_nothing():
+def test_after_an_interrupted_fit_the_next_one_holds_no_zeros():
     model = trained(optimizers.SGD(0.05, momentum=0.9))
     before = attributes(model)
     with pytest.raises(KeyboardInterrupt):
@@ -180,7 +180,7 @@ def test_after_an_interrupted_fit_the_next_one_holds_nothing():
     assert attributes(model) == before
 
 
-def test_after_an_interrupted_fit_a_new_hold_starts_anew():
+def test_after_an_interrupted_fit_a_new_hold_starts_again():
     model, watch = net(optimizers.SGD(0.05, momentum=0.9)), Watch()
     with pytest.raises(KeyboardInterrupt):
         fit(model, [hold(0.5), Interrupt(epoch=2)])
@@ -190,7 +190,7 @@ def test_after_an_interrupted_fit_a_new_hold_starts_anew():
 
 
 @pytest.mark.parametrize("method", ["evaluate", "predict"])
-def test_in_evaluate_and_predict_it_does_nothing(method):
+def test_evaluate_and_predict_with_it_change_nothing(method):
     model = trained()
     before = attributes(model)
     model.evaluate(np.ones((8, 6)), np.ones((8, 1)), verbose=0)
@@ -202,7 +202,7 @@ def test_in_evaluate_and_predict_it_does_nothing(method):
     np.testing.assert_array_equal(kernel(model), weights)
 
 
-def test_with_validation_data():
+def test_validation_data_are_supported():
     model, watch = net(optimizers.SGD(0.05, momentum=0.9)), Watch()
     fit(model, [hold(), watch], validation_data=(np.ones((8, 6)), np.ones((8, 1))))
     assert_held(watch, after=1)

@@ -68,7 +68,7 @@ def test_a_resumed_fit_keeps_the_zeros(tmp_path, order, killed_in):
     assert (kernel(resumed)[dead] == 0).all()
 
 
-def test_a_resumed_fit_without_our_checkpoint_holds_the_zeros_of_the_weights():
+def test_a_resumed_fit_without_a_backup_holds_the_zeros_of_the_weights():
     model, watch = net(optimizers.Adam(0.01)), Watch()
     fit(model, [ThresholdPruning(0.3, at=1)], epochs=2)
     dead = kernel(model) == 0
@@ -78,7 +78,7 @@ def test_a_resumed_fit_without_our_checkpoint_holds_the_zeros_of_the_weights():
 
 
 @BOTH_ORDERS
-def test_restored_weights_of_an_epoch_before_stay_as_they_were(order):
+def test_restored_weights_from_before_the_pruning_are_left_unchanged(order):
     best = keras.callbacks.EarlyStopping(
         "loss", mode="max", patience=9, restore_best_weights=True, start_from_epoch=0
     )
@@ -101,7 +101,7 @@ def test_swapped_averages_have_the_zeros(order):
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="a mode of TensorFlow")
-def test_held_and_logged_under_a_strategy(tmp_path):
+def test_zeros_hold_and_are_logged_with_a_distribution_strategy(tmp_path):
     import tensorflow as tf
 
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
@@ -114,23 +114,23 @@ def test_held_and_logged_under_a_strategy(tmp_path):
     assert history.history["sparsity"][2] > 0
 
 
-def test_an_epoch_that_early_stopping_never_reached():
+def test_an_epoch_that_early_stopping_prevented_is_warned_about():
     stop = keras.callbacks.EarlyStopping("loss", mode="max", patience=0, start_from_epoch=0)
     with pytest.warns(RuntimeWarning, match=r"did not prune at \[7\]: the fit ended after epoch"):
         fit(net(), [ThresholdPruning(at=[0, 7]), stop], epochs=9)
 
 
-def test_an_epoch_beyond_the_fit():
+def test_an_epoch_after_the_fit_raises():
     with pytest.raises(ValueError, match=r"epochs of this fit, 0 to 3.*Received: \[4, 9\]"):
         fit(net(), [ThresholdPruning(at=[1, 4, 9])])
 
 
-def test_hold_at_the_end():
+def test_hold_at_the_end_raises():
     with pytest.raises(ValueError, match=r"`hold=True`.*such as `at=5`"):
         ThresholdPruning(hold=True)
 
 
-def test_an_unbuilt_model():
+def test_an_unbuilt_model_raises():
     model = keras.Sequential([layers.Dense(1)])
     model.compile("sgd", "mse", **PLAIN)
     if BACKEND != "tensorflow":
@@ -139,20 +139,20 @@ def test_an_unbuilt_model():
         fit(model, [ThresholdPruning()])
 
 
-def test_a_refused_fit_leaves_nothing_behind():
+def test_a_rejected_fit_leaves_the_model_unchanged():
     model = net()
     with pytest.raises(ValueError, match="select no variable"):
         fit(model, [hold(include="conv")])
     assert "kerasreg" not in model.optimizer.__dict__
 
 
-def test_weights_that_became_nan():
+def test_nan_weights_raise():
     model = net()
     model.get_layer("hidden").kernel.assign(np.full((6, 8), np.nan))
     with pytest.raises(ValueError, match=r"NaN or infinite weights in \['net/hidden/kernel'"):
         fit(model, [ThresholdPruning(at=0)])
 
 
-def test_hold_needs_the_optimizer_of_compile():
+def test_hold_without_the_optimizer_of_compile_raises():
     with pytest.raises(RuntimeError, match="applies the optimizer of `compile`"):
         fit(without_updates(), [hold()])

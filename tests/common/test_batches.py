@@ -97,7 +97,7 @@ def results(x, y, name):
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_every_kind_of_data_gives_the_same(name):
+def test_every_kind_of_data_gives_the_same_result(name):
     for caller in ("polish", "SNIP", "Activation", "recalibrate"):
         expected = results(X, Y if caller in ("polish", "SNIP") else None, caller)
         x, y = DATA[name]()
@@ -106,7 +106,7 @@ def test_every_kind_of_data_gives_the_same(name):
             np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6, err_msg=caller)
 
 
-def test_structures():
+def test_nested_structures_are_split_alike():
     data = {"a": X, "b": (X, None)}
     first, second = Batches(data, Y, None, 7, "caller")
     assert first[0]["b"][0].shape == (6, 3)
@@ -143,7 +143,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_no_data(name):
+def test_invalid_data_raise(name):
     make, y, message = BAD[name]
     with pytest.raises(ValueError, match=message):
         Batches(make(), y, None, None, "kerasreg.polish")

@@ -82,7 +82,7 @@ def unescaped(markdown):
     return text.replace("&lt;", "<").replace("&amp;", "&")
 
 
-def test_every_report_is_one(all_reports):
+def test_every_report_has_the_base_class(all_reports):
     tables = {type(each) for each in all_reports}
     public = {getattr(results, name) for name in results.__all__} - {Report}
     assert {each for each in public if issubclass(each, Report)} == tables
@@ -92,7 +92,7 @@ def test_every_report_is_one(all_reports):
         Report()
 
 
-def test_print_gives_the_text(all_reports, capsys):
+def test_print_shows_the_text(all_reports, capsys):
     for each in all_reports:
         texts = []
         each.print(texts.append)
@@ -113,7 +113,7 @@ def test_summary_prints_the_statistics():
     assert texts == [str(kerasreg.statistics(model))]
 
 
-def test_the_dict_is_json(all_reports):
+def test_the_dict_can_be_written_as_json(all_reports):
     for each in all_reports:
         values = each.to_dict()
         assert values
@@ -149,7 +149,7 @@ def test_html_has_all_cells_and_notes(all_reports):
         assert not re.search(r"(?<!-)\b(color|background)\b", text.replace("currentColor", ""))
 
 
-def test_numbers_that_json_lacks_are_none():
+def test_nan_and_infinity_become_none():
     model = keras.Sequential([keras.Input((1,)), layers.Dense(1, use_bias=False)])
     model.set_weights([np.full((1, 1), np.nan)])
     (row,) = kerasreg.statistics(model).to_dict()["variables"].values()

@@ -187,7 +187,7 @@ def error_of(function, arguments):
     return None
 
 
-def test_bad_arguments(model):
+def test_invalid_arguments_raise_and_change_nothing(model):
     """Each is named, with what was received, and nothing has happened to the model."""
     before, wrong = model.get_weights(), []
     for function, others, kinds in CALLS:
@@ -208,7 +208,7 @@ def test_bad_arguments(model):
         np.testing.assert_array_equal(old, new)
 
 
-def test_numbers_of_numpy_become_those_of_python():
+def test_numpy_numbers_become_python_numbers():
     for value in (0.5, np.float32(0.5), np.float64(0.5), np.array(0.5), np.float16(0.5)):
         found = validation.number(value, "a", at_least=0)
         assert (type(found), found) == (float, 0.5)
@@ -221,7 +221,7 @@ def test_numbers_of_numpy_become_those_of_python():
     assert validation.flag(np.True_, "a") is True
 
 
-def test_the_text_of_errors():
+def test_errors_have_one_format():
     texts = {
         "`a` must be a finite number above 0 and at most 1, a share. Received: a=2": lambda: (
             validation.number(2, "a", above=0, at_most=1, meaning="a share")

@@ -49,7 +49,7 @@ WARNED = {
 
 
 @pytest.mark.parametrize("name", WARNED)
-def test_a_warning_of_a_callback_points_at_the_fit(name, tmp_path):
+def test_a_warning_of_a_callback_points_to_the_fit(name, tmp_path):
     make, callback, epochs = WARNED[name]
     model = make()
     with pytest.warns() as found:
@@ -60,7 +60,7 @@ def test_a_warning_of_a_callback_points_at_the_fit(name, tmp_path):
     assert {each.lineno for each in ours} == {_line_of("model.fit(X, Y, epochs=epochs")}
 
 
-def test_a_warning_of_a_callback_that_stops_early_points_at_the_fit():
+def test_a_warning_of_a_callback_that_stops_early_points_to_the_fit():
     model = net()
     pruning = ThresholdPruning(0.1, at=2)
     stop = keras.callbacks.LambdaCallback(
@@ -71,7 +71,7 @@ def test_a_warning_of_a_callback_that_stops_early_points_at_the_fit():
     assert found[0].filename == __file__
 
 
-def test_a_warning_inside_of_a_context_points_at_the_with():
+def test_a_warning_inside_a_context_points_to_the_with_statement():
     model = net(kernel_regularizer=L1(0.1))
     optimizer = keras.optimizers.Muon()
     with pytest.warns(UserWarning, match="Muon") as found, kerasreg.proximal(model, optimizer):
@@ -80,7 +80,7 @@ def test_a_warning_inside_of_a_context_points_at_the_with():
     assert found[0].lineno == _line_of("kerasreg.proximal(model, optimizer)")
 
 
-def test_two_fits_are_told_apart():
+def test_warnings_of_two_fits_are_distinguished():
     model = net(kernel_regularizer=L1(0.1))
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("default")
@@ -91,12 +91,12 @@ def test_two_fits_are_told_apart():
     assert len([each for each in found if "evaded" in str(each.message)]) == 2
 
 
-def test_few_paths_are_all_named():
+def test_a_few_paths_are_all_listed():
     assert nearest("x", ["net/a/kernel"]) == "the paths are ['net/a/kernel']"
     assert listed("abcdefg") == "a, b, c, d, e, 2 more"
 
 
-def test_of_many_paths_the_nearest_ten_are_named():
+def test_of_many_paths_the_nearest_ten_are_listed():
     blocks = [f"net/stage{s}_block{b}/conv/kernel" for s in range(5) for b in range(40)]
     paths = [*blocks, "net/encoder/attention/query/kernel", "net/logits/kernel", "net/logits/bias"]
     text = nearest("logit/kernel", paths)

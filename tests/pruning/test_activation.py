@@ -70,7 +70,7 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_it_is_the_norm_of_what_a_weight_alone_adds(name):
+def test_the_score_is_the_norm_of_the_output_of_a_single_weight(name):
     layer, shape = LAYERS[name]
     layer = layer.__class__.from_config(layer.get_config())
     model = keras.Sequential([keras.Input(shape), layer], name="net")
@@ -82,7 +82,7 @@ def test_it_is_the_norm_of_what_a_weight_alone_adds(name):
 
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="TensorFlow has no channels first on a CPU")
 @pytest.mark.parametrize("kind", [layers.Conv2D, layers.Conv2DTranspose])
-def test_channels_first(kind):
+def test_channels_first_is_supported(kind):
     layer = kind(3, 1, use_bias=False, data_format="channels_first")
     model = keras.Sequential([keras.Input((2, 5, 4)), layer], name="net")
     x = rng.normal(size=(7, 2, 5, 4)).astype("float32")
@@ -92,7 +92,7 @@ def test_channels_first(kind):
 
 
 @pytest.mark.parametrize(("query", "key"), [(4, 4), (3, 5)])
-def test_projections_of_attention(query, key):
+def test_projections_of_attention_are_supported(query, key):
     q, kv = keras.Input((6, query)), keras.Input((5, key))
     attention = layers.MultiHeadAttention(2, 3, use_bias=False, name="mha")
     model = keras.Model([q, kv], attention(q, kv), name="net")
@@ -107,7 +107,7 @@ def test_projections_of_attention(query, key):
     np.testing.assert_allclose(found[kernel.path], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_shared_layers_see_all_their_inputs():
+def test_the_norm_of_a_shared_layer_covers_all_its_inputs():
     one, two = keras.Input((4,)), keras.Input((4,))
     dense = layers.Dense(3, use_bias=False, name="a")
     model = keras.Model([one, two], layers.Concatenate()([dense(one), dense(inputs=two)]))
@@ -117,7 +117,7 @@ def test_shared_layers_see_all_their_inputs():
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_elsewhere_it_is_the_magnitude():
+def test_other_layers_have_the_magnitude():
     stack = [
         layers.Embedding(5, 4, name="embedding"),
         layers.LSTM(3, return_sequences=True, name="lstm"),
@@ -132,7 +132,7 @@ def test_elsewhere_it_is_the_magnitude():
         assert is_magnitude == (variable.path != "net/dense/kernel"), variable.path
 
 
-def test_layers_that_a_loop_of_the_backend_calls_do_not_fail():
+def test_layers_inside_a_loop_of_the_backend_are_scored():
     class Cell(layers.Layer):
         def __init__(self):
             super().__init__(name="cell")
@@ -155,7 +155,7 @@ def test_layers_that_a_loop_of_the_backend_calls_do_not_fail():
     np.testing.assert_allclose(found, magnitude * norms[:, None], rtol=1e-5)
 
 
-def test_layers_are_as_before():
+def test_layers_are_restored():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
     before = dict(model.layers[0].__dict__)
     scores_of(model, np.ones((2, 4)))
@@ -165,7 +165,7 @@ def test_layers_are_as_before():
     assert "call" not in model.layers[0].__dict__
 
 
-def test_a_weak_input_goes_first():
+def test_weights_of_a_weak_input_are_pruned_first():
     model = keras.Sequential([keras.Input((2,)), layers.Dense(1, use_bias=False)])
     model.layers[0].kernel.assign([[1.0], [-0.5]])
     kerasreg.prune(model, 0.5, score=Activation(np.array([[0.1, 1.0]])))

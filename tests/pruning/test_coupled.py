@@ -29,7 +29,7 @@ def widths(model):
         (dense, Coupled(round_to=16), {"a": 8, "b": 5}),
     ],
 )
-def test_exactly_the_pruned_units_go(widest, build, pattern, expected):
+def test_shrink_removes_exactly_the_pruned_units(widest, build, pattern, expected):
     model = build()
     plan = kerasreg.prune(model, 0.5, pattern=pattern)
     small, report = kerasreg.shrink(model)
@@ -40,7 +40,7 @@ def test_exactly_the_pruned_units_go(widest, build, pattern, expected):
     assert report.difference < ROUNDING
 
 
-def test_everything_that_belongs_to_a_unit_is_zero():
+def test_all_weights_of_a_pruned_unit_are_zero():
     model = residual()
     before = [np.array(each) for each in model.non_trainable_variables]
     kerasreg.prune(model, 0.25, pattern="coupled")
@@ -55,7 +55,7 @@ def test_everything_that_belongs_to_a_unit_is_zero():
         np.testing.assert_array_equal(now, then)
 
 
-def test_the_weakest_units_go():
+def test_the_weakest_units_are_pruned():
     """The score of a unit is the root of the mean square of all of its weights."""
     model = residual()
     expected = {}
@@ -68,7 +68,7 @@ def test_the_weakest_units_go():
         np.testing.assert_array_equal(dead, expected[group.name])
 
 
-def test_the_weakest_of_all():
+def test_the_global_scope_prunes_the_weakest_units_of_all_widths():
     model = residual()
     group = kerasreg.coupled_groups(model)["a1"]
     group.scatter(0.01 * group.gather())
@@ -79,7 +79,7 @@ def test_the_weakest_of_all():
     assert abs(plan.sparsity * total - 0.3 * total) <= max(row.shape[1] for row in plan)
 
 
-def test_rules_by_path():
+def test_a_dict_scope_matches_paths():
     model = residual()
     scope = {"[ab]1/kernel": 0.75, "b2": 0.25}
     plan = kerasreg.prune(model, 0.5, pattern="coupled", scope=scope)
@@ -93,7 +93,7 @@ def test_rules_by_path():
         ({"include": "1/"}, {"stem": "`include` does not match it"}),
     ],
 )
-def test_included(arguments, skipped):
+def test_include_and_exclude_select_widths(arguments, skipped):
     model = residual()
     plan = kerasreg.prune(model, 0.5, pattern="coupled", **arguments)
     assert plan.skipped == {"head/bias": "an output of the model", **skipped}
@@ -109,7 +109,7 @@ def test_frozen_layers_keep_their_units():
     assert [row.path for row in plan] == ["a1", "b1"]
 
 
-def test_what_is_dead_on_one_side_counts():
+def test_a_unit_that_is_zero_on_one_side_counts_as_pruned():
     model = dense()
     kernel = model.get_layer("a").kernel
     kernel.assign(np.where(np.arange(8) < 3, 0, ops.convert_to_numpy(kernel)))
@@ -123,7 +123,7 @@ def test_what_is_dead_on_one_side_counts():
 
 @pytest.mark.parametrize("hold", [True, False])
 @pytest.mark.parametrize("score", ["magnitude", "taylor", "random"])
-def test_while_it_trains(score, hold):
+def test_units_are_pruned_during_training(score, hold):
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(32, 8, 8, 3)).astype("float32"), rng.integers(0, 5, 32)
@@ -145,7 +145,7 @@ def test_while_it_trains(score, hold):
     assert report.difference < 1e-4
 
 
-def test_a_width_that_is_too_small():
+def test_a_width_that_is_too_small_is_not_pruned():
     x = keras.Input((3,))
     y = layers.Dense(6, name="b")(layers.Dense(1, name="a")(x))
     model = randomize(keras.Model(x, layers.Dense(2, name="c")(y)))
@@ -163,12 +163,12 @@ def test_a_width_that_is_too_small():
         ({"exclude": "a|b|stem"}, "finds nothing to prune"),
     ],
 )
-def test_bad_arguments(arguments, message):
+def test_invalid_arguments_raise(arguments, message):
     with pytest.raises(ValueError, match=message):
         kerasreg.prune(residual(), 0.5, pattern="coupled", **arguments)
 
 
-def test_bad_pattern():
+def test_an_invalid_pattern_raises():
     with pytest.raises(ValueError, match="`round_to` must be an int"):
         Coupled(round_to=0)
     with pytest.raises(ValueError, match=r"has none\. Remove `regrow`"):

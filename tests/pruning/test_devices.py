@@ -32,7 +32,7 @@ def assert_as_on_one_device(cases):
             assert found["zeros"] == ZEROS.get(kind, [60, 24]), name
 
 
-def test_mirrored_ends_where_one_device_does(mirrored):
+def test_mirrored_training_equals_one_device(mirrored):
     assert_as_on_one_device(mirrored)
 
 
@@ -40,11 +40,11 @@ def test_mirrored_replicas_end_bit_identical(mirrored):
     assert [name for name, found in mirrored.items() if not found["identical"]] == []
 
 
-def test_shards_end_where_one_device_does(sharded):
+def test_sharded_training_equals_one_device(sharded):
     assert_as_on_one_device(sharded)
 
 
-def test_masks_are_split_like_their_weights(sharded):
+def test_masks_are_sharded_like_their_weights(sharded):
     for name, found in sharded.items():
         if name.startswith("ModelParallel"):
             # The kernel; with masks, they and what the optimizer remembers.

@@ -28,7 +28,7 @@ def grouped():
 DATA = np.random.default_rng(1).normal(size=(16, 5, 8)).astype("float32")
 
 
-def test_the_weakest_heads_go_and_shrink_removes_them():
+def test_shrink_removes_the_weakest_heads():
     for attention, heads, kept, name in (
         (None, 4, 2, "num_heads"),
         (grouped(), 3, 1, "num_key_value_heads"),
@@ -62,7 +62,7 @@ def test_the_weakest_heads_go_and_shrink_removes_them():
         keras.backend.clear_session()
 
 
-def test_in_training_with_other_names_of_the_pattern_and_scopes():
+def test_other_names_of_the_pattern_and_other_scopes_work_in_training():
     for pattern, scope in (
         ("head", "layer"),
         (patterns.Group("head"), "global"),
@@ -77,7 +77,7 @@ def test_in_training_with_other_names_of_the_pattern_and_scopes():
         keras.backend.clear_session()
 
 
-def test_a_frozen_attention_and_a_model_without_any():
+def test_a_frozen_attention_or_a_model_without_attention_raises():
     model = transformer()
     model.get_layer("attention").trainable = False
     for each, text in (
@@ -92,7 +92,7 @@ def mlp():
     return keras.Sequential([keras.Input((4,)), layers.Dense(3)])
 
 
-def test_a_penalty_on_the_rows_that_read_heads_is_enough():
+def test_shrink_removes_heads_that_are_not_read():
     """What README advises: nobody reads these heads, whatever their biases are."""
     model = transformer()
     kernel = model.get_layer("attention")._output_dense.kernel
@@ -101,7 +101,7 @@ def test_a_penalty_on_the_rows_that_read_heads_is_enough():
     assert small.get_layer("attention").num_heads == 2
 
 
-def test_heads_without_a_query_stay_and_the_report_says_why():
+def test_heads_without_a_query_remain_and_the_report_says_why():
     for name in ("_query_dense", "_key_dense"):
         model = transformer(use_bias=False)
         kernel = getattr(model.get_layer("attention"), name).kernel
@@ -112,7 +112,7 @@ def test_heads_without_a_query_stay_and_the_report_says_why():
         keras.backend.clear_session()
 
 
-def test_inputs_by_name():
+def test_the_pattern_of_inputs_has_a_short_name():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(6), layers.Dense(2)])
     kerasreg.prune(model, 0.5, pattern="input")
     assert (array(model.weights[0]) == 0).all(axis=1).sum() == 2

@@ -68,7 +68,7 @@ def compiled_steps(model, optimizer):
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-def test_every_step_has_its_zeros(compiled):
+def test_zeros_hold_after_every_step(compiled):
     model, optimizer = net(), optimizers.Adam(0.01)
     timeline = RAMP.timeline(Run())
     with kerasreg.pruning(model, optimizer, RAMP, **HIDDEN) as loop:
@@ -89,7 +89,7 @@ def test_every_step_has_its_zeros(compiled):
     assert "kerasreg" not in optimizer.__dict__
 
 
-def test_leaving_restores_model_and_optimizer():
+def test_the_end_of_the_context_restores_model_and_optimizer():
     model = trained("adam")
     before = attributes(model)
     with (
@@ -103,7 +103,7 @@ def test_leaving_restores_model_and_optimizer():
     assert (kernel(model) != 0).all()
 
 
-def test_holding_the_zeros_of_a_pruned_model():
+def test_the_zeros_of_a_rewound_model_hold():
     """The lottery ticket: train, prune, rewind, train again."""
     model, optimizer = net(), optimizers.SGD(0.05)
     start = model.get_weights()
@@ -121,7 +121,7 @@ def test_holding_the_zeros_of_a_pruned_model():
     assert (kernel(model)[~dead] != start[0][~dead]).all()
 
 
-def test_a_loop_that_does_not_ask_is_told():
+def test_a_loop_that_does_not_call_step_raises():
     model, optimizer = net(), optimizers.SGD(0.05)
     with (
         pytest.raises(RuntimeError, match=r"should have pruned after 1 steps.*`step\(\)`"),
@@ -131,7 +131,7 @@ def test_a_loop_that_does_not_ask_is_told():
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="only tf.function goes stale")
-def test_a_step_that_was_traced_before_is_told():
+def test_a_step_traced_before_the_context_raises():
     model, optimizer = net(), optimizers.SGD(0.05)
     step = compiled_steps(model, optimizer)
     step()
@@ -142,7 +142,7 @@ def test_a_step_that_was_traced_before_is_told():
         step()
 
 
-def test_a_fit_in_between_is_told():
+def test_invalid_uses_of_the_context_raise():
     model = net()
     x, y = batch()
     with (

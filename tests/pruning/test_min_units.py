@@ -99,7 +99,7 @@ def test_a_global_scope_leaves_no_layer_empty_and_no_output_constant(name):
         keras.backend.clear_session()
 
 
-def test_values_reach_the_output_by_head_and_size():
+def test_a_value_of_attention_reaches_the_output_of_its_head():
     """Whatever queries and keys are: a value and what reads it are of one head."""
     for seed in range(3):
         x = keras.Input((5, 8))
@@ -115,7 +115,7 @@ def test_values_reach_the_output_by_head_and_size():
         keras.backend.clear_session()
 
 
-def test_two_layers_that_would_not_meet():
+def test_the_remaining_weights_of_two_layers_are_connected():
     """One weight of each stays, and the second reads what the first computes."""
     model = scaled(chain(), {})
     b, c = (model.get_layer(name).kernel for name in "bc")
@@ -130,7 +130,7 @@ def test_two_layers_that_would_not_meet():
     assert np.flatnonzero(array(b).any(axis=0)) == np.flatnonzero(array(c).any(axis=1))
 
 
-def test_in_training_and_in_a_plan():
+def test_min_units_applies_in_training_and_in_a_plan():
     model = scaled(chain(), {"b": 1e-3, "c": 1e-3})
     model.compile(keras.optimizers.SGD(1e-4), "mse")
     pruning = Pruning(schedules.Linear(0.9, end_step=6), scope="global")
@@ -164,20 +164,20 @@ def test_rounding_empties_no_small_kernel():
         keras.backend.clear_session()
 
 
-def test_more_than_one_stays_where_it_is_asked_for():
+def test_min_units_may_be_more_than_one():
     model = scaled(chain(), {"b": 1e-3})
     with pytest.warns(UserWarning, match="leaves 5 units of"):
         kerasreg.prune(model, 0.8, scope="global", min_units=5)
     assert (array(model.get_layer("b").kernel) != 0).sum() == 5
 
 
-def test_what_was_zero_before_stays_so_without_a_word():
+def test_existing_zeros_stay_without_a_warning():
     model = scaled(chain(), {"b": 0.0})
     kerasreg.prune(model, 0.5)
     assert not array(model.get_layer("b").kernel).any()
 
 
-def test_a_gate_of_a_branch_closes_no_other_branch():
+def test_a_gate_of_one_branch_does_not_close_another():
     """Every branch reads other units of the stream, which reaches the output all the same."""
     x = keras.Input((6, 6, 3))
     stream = layers.Conv2D(4, 1, name="stream", use_bias=False)(x)
@@ -220,7 +220,7 @@ def recurrent():
 
 @pytest.mark.parametrize("make", [separable_first, depthwise_first, recurrent])
 @pytest.mark.filterwarnings("ignore")
-def test_filters_of_the_inputs_and_candidates_are_on_the_way(make):
+def test_depthwise_filters_of_inputs_and_candidates_of_cells_remain(make):
     for amount, pattern in ((0.9, None), (0.98, None), (0.7, "input")):
         model = scaled(make(), {"a": 1e-3})
         pattern = {} if pattern is None else {"pattern": pattern}

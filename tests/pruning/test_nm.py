@@ -103,7 +103,7 @@ def kernel(model):
 
 @pytest.mark.parametrize("scope", ["layer", "global"])
 @pytest.mark.parametrize("score", ["magnitude", "random"])
-def test_more_zeros_than_it_needs_stay_and_hide_no_other_row(scope, score):
+def test_more_zeros_than_required_stay_and_do_not_affect_other_rows(scope, score):
     model = net((8, 6))
     start = kernel(model).copy()
     start[:4, :3] = 0
@@ -115,7 +115,7 @@ def test_more_zeros_than_it_needs_stay_and_hide_no_other_row(scope, score):
     assert (row.zeros, row.pruned) == (30, 30)
 
 
-def test_a_third_is_met_in_large_variables():
+def test_a_sparsity_of_a_third_is_exact_in_large_variables():
     with pytest.raises(ValueError, match=r"1:3 has a sparsity of 0\.6666666666666667"):
         kerasreg.prune(net((9, 4)), 0.666667, pattern=NM(1, 3))
     for given_sparsity in (None, 2 / 3, 1 - 1 / 3):
@@ -124,7 +124,7 @@ def test_a_third_is_met_in_large_variables():
         assert ((kernel(model) == 0).reshape(3, 3, 4).sum(1) == 2).all()
 
 
-def test_ragged_and_short_axes_are_told():
+def test_padded_and_short_axes_are_reported():
     model = net((10, 3))
     plan = kerasreg.prune(model, pattern="2:4")
     assert next(iter(plan)).remark == "the last 2 of 10 weights along axis 0 count as 4"
@@ -133,7 +133,7 @@ def test_ragged_and_short_axes_are_told():
         kerasreg.prune(net((3, 8)), pattern="2:4")
 
 
-def test_only_its_own_sparsity_and_no_other_shares():
+def test_another_sparsity_or_scope_raises():
     for arguments in ({"sparsity": 0.6}, {"scope": "erk"}, {"scope": {"kernel": 0.5}}):
         with pytest.raises(
             ValueError, match=r"2:4 has a sparsity of 0\.5|same sparsity everywhere"
@@ -143,7 +143,7 @@ def test_only_its_own_sparsity_and_no_other_shares():
         kerasreg.callbacks.Pruning(Constant(0.75), "2:4")
 
 
-def test_the_axis_that_is_summed_over():
+def test_the_default_axis_is_the_one_that_is_summed_over():
     inputs = keras.Input((4, 8))
     x = keras.layers.Conv1D(8, 2, name="conv")(inputs)
     x = keras.layers.Conv1DTranspose(4, 2, name="back")(x)

@@ -111,7 +111,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_units_of_the_outputs_stay(name):
+def test_output_units_of_the_model_are_not_pruned(name):
     model = MODELS[name]()
     plans = [
         Pruning(0.5, "unit", scope=scope).plan(model, steps=40, print_fn=lambda text: None)
@@ -138,7 +138,7 @@ def _of(model, path):
     return next(v for v in model.weights if v.path == path)
 
 
-def test_other_patterns_that_take_the_same_units():
+def test_output_units_are_not_pruned_by_other_patterns_of_units():
     for pattern in (patterns.Group(-1), patterns.Group((1,)), "unit"):
         plan = kerasreg.prune(sequential(dense()), 0.5, pattern=pattern)
         assert plan.skipped["sequential/logits/kernel"] == REASON
@@ -152,13 +152,13 @@ def test_other_patterns_that_take_the_same_units():
     assert small.output_shape == (None, 10)
 
 
-def test_a_model_of_one_layer_has_nothing_to_prune():
+def test_a_model_of_one_layer_raises():
     model = keras.Sequential([keras.Input((4,)), dense()])
     with pytest.raises(ValueError, match=r"finds nothing to prune[\s\S]*outputs of"):
         kerasreg.prune(model, 0.5, pattern="unit")
 
 
-def test_what_hides_the_outputs_is_said():
+def test_the_plan_says_where_output_units_are_unknown():
     class Own(keras.Model):
         def __init__(self):
             super().__init__(name="own")

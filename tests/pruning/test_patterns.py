@@ -57,7 +57,7 @@ def group_labels(shape, axes):
 
 
 @given(patterns())
-def test_units_are_those_of_a_loop_over_all_places(case):
+def test_units_are_those_of_a_loop_over_all_indices(case):
     shape, pattern = case
     units = bind(pattern, shape)
     if isinstance(pattern, Block):
@@ -91,7 +91,7 @@ def test_scores_of_units_are_those_of_a_loop(case, seed):
 
 
 @given(patterns(), st.integers(0, 99))
-def test_gather_takes_back_what_spread_gave(case, seed):
+def test_gather_inverts_spread(case, seed):
     shape, pattern = case
     units = bind(pattern, shape)
     chosen = np.random.default_rng(seed).random(units.count) < 0.5
@@ -105,7 +105,7 @@ def test_gather_takes_back_what_spread_gave(case, seed):
 
 
 @given(patterns(), st.floats(0, 1))
-def test_the_count_is_the_nearest(case, sparsity):
+def test_the_number_of_pruned_units_is_the_nearest(case, sparsity):
     shape, pattern = case
     units, scores = bind(pattern, shape), bind(pattern, shape).scores(numbers(shape))
     count = units.prunable(sparsity, scores)
@@ -115,7 +115,7 @@ def test_the_count_is_the_nearest(case, sparsity):
     assert units.prunable(sparsity) in (count, None)
 
 
-def test_dead_units_come_first():
+def test_pruned_units_are_chosen_first():
     units = bind(Group(1), (2, 3))
     alive = np.array([[1, 0, 0], [1, 0, 1]], bool)
     np.testing.assert_allclose(
@@ -134,7 +134,7 @@ def test_groups_are_those_of_the_regularizers(shape, axis, gates):
     )
 
 
-def test_gates_go_together():
+def test_gates_are_pruned_together():
     units = bind(Group(-1, gates=4), (2, 12))
     mask = units.spread(np.array([True, False, True]))
     np.testing.assert_array_equal(mask, np.tile([True, False, True], (2, 4)))
@@ -152,7 +152,7 @@ def test_gates_go_together():
         (Group(-1, gates=3), (8, 8), "which 3 gates do not divide"),
     ],
 )
-def test_where_it_does_not_fit(pattern, shape, reason):
+def test_patterns_that_do_not_fit_give_the_reason(pattern, shape, reason):
     with pytest.raises(ValueError, match=reason):
         bind(pattern, shape)
 
@@ -174,6 +174,6 @@ def test_where_it_does_not_fit(pattern, shape, reason):
         (lambda: standardize_pattern(NM), "`pattern` must be one of"),
     ],
 )
-def test_bad_arguments(build, message):
+def test_invalid_arguments_raise(build, message):
     with pytest.raises(ValueError, match=message):
         build()

@@ -73,7 +73,7 @@ def test_every_variable_meets_the_sparsity_to_the_nearest_weight(name, sparsity)
         assert old[weights == 0].max() <= weights[weights != 0].min(initial=np.inf)
 
 
-def test_what_is_skipped_and_why():
+def test_skipped_variables_have_a_reason():
     model = keras.Sequential(
         [
             keras.Input((4, 4, 2)),
@@ -98,7 +98,7 @@ def test_what_is_skipped_and_why():
     }
 
 
-def test_include_and_exclude():
+def test_include_and_exclude_select_variables():
     model = dense(6, 4, 2)
     plan = kerasreg.prune(model, 0.5, include="a/|b/bias", exclude="a/kernel")
     assert list(plan.variables) == ["net/a/bias", "net/b/bias"]
@@ -122,7 +122,7 @@ def test_include_and_exclude():
         ({"scope": {"conv": 0.5}}, "keys of `scope` must be found"),
     ],
 )
-def test_bad_arguments(arguments, message):
+def test_invalid_arguments_raise(arguments, message):
     model = dense(6)
     with pytest.raises(ValueError, match=message):
         kerasreg.prune(model, **{"sparsity": 0.5, **arguments})
@@ -130,7 +130,7 @@ def test_bad_arguments(arguments, message):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_weights_that_are_not_finite(bad):
+def test_weights_that_are_not_finite_raise(bad):
     model = dense(6, 4)
     kernel = array(model.layers[1].kernel).copy()
     kernel[2, 3] = bad
@@ -142,7 +142,7 @@ def test_weights_that_are_not_finite(bad):
     assert zeros(model.layers[0].kernel) == 24
 
 
-def test_unbuilt_and_other_things():
+def test_unbuilt_models_and_other_objects_raise():
     with pytest.raises(ValueError, match="needs a built model"):
         kerasreg.prune(keras.Sequential([layers.Dense(3)]), 0.5)
     with pytest.raises(ValueError, match="needs a Keras model"):
@@ -164,7 +164,7 @@ def test_empty_variables_are_skipped():
     assert (skipped["net/e/nothing"], skipped["net/e/factor"]) == (reason, reason)
 
 
-def test_equal_paths_are_told_apart():
+def test_variables_of_equal_paths_are_distinguished():
     class Twins(layers.Layer):
         def build(self, shape):
             self.one = self.add_weight(shape=(8, 8), name="w")
@@ -183,7 +183,7 @@ def test_equal_paths_are_told_apart():
     assert plan.sparsity == 0.25
 
 
-def test_a_layer_that_is_called_like_a_seed():
+def test_a_layer_named_like_a_seed_generator_is_pruned():
     stack = [layers.Dropout(0.5), layers.Dense(4, name="seed_generator")]
     model = keras.Sequential([keras.Input((8,)), *stack], name="net")
     plan = kerasreg.prune(model, 0.5)

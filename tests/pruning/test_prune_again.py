@@ -44,7 +44,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_once_more_changes_nothing_and_more_keeps_the_zeros(way):
+def test_pruning_again_changes_nothing_and_pruning_more_keeps_the_zeros(way):
     model = dense(12, 10, 7)
     dead = [np.zeros(variable.shape, bool) for variable in kernels(model)]
     for sparsity, is_more in ((0.4, True), (0.4, False), (0.7, True), (0.2, False)):
@@ -56,7 +56,7 @@ def test_once_more_changes_nothing_and_more_keeps_the_zeros(way):
 
 
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "bfloat16", "float16"])
-def test_half_precision(dtype):
+def test_half_precision_is_supported(dtype):
     model = dense(9, dtype=dtype)
     plan = kerasreg.prune(model, 0.75)
     assert plan["net/a/kernel"].zeros == zeros(model.layers[0].kernel) == 54
@@ -65,7 +65,7 @@ def test_half_precision(dtype):
     assert np.all(alive[alive > 0] >= np.sort(np.abs(alive), axis=None)[54])
 
 
-def test_adapters_stay_and_freeze_their_kernels():
+def test_adapters_and_their_kernels_are_not_pruned():
     model = dense(6, 4)
     model.layers[0].enable_lora(2)
     plan = kerasreg.prune(model, 0.5)
@@ -98,7 +98,7 @@ def test_quantize_keeps_the_zeros():
         assert (array(layer._kernel)[mask] == 0).all()
 
 
-def test_a_compiled_model_stays_compiled_and_trains_on():
+def test_a_compiled_model_stays_compiled_and_can_be_trained():
     model = dense(6)
     model.compile("sgd", "mse")
     x, y = np.ones((4, 8)), np.ones((4, 6))
@@ -112,7 +112,7 @@ def test_a_compiled_model_stays_compiled_and_trains_on():
 
 
 @pytest.mark.parametrize("kind", ["list", "tuple", "file"])
-def test_rewind(kind, tmp_path):
+def test_rewind_sets_earlier_weights_and_keeps_the_zeros(kind, tmp_path):
     model = dense(6, 4)
     start = [value + 1 for value in model.get_weights()]
     model.set_weights(start)
@@ -126,7 +126,7 @@ def test_rewind(kind, tmp_path):
         np.testing.assert_array_equal(array(variable), np.where(mask, 0, old))
 
 
-def test_rewinding_does_not_hold_biases_and_adapters_that_are_zero():
+def test_rewind_does_not_keep_zeros_of_biases_and_adapters():
     model = dense(6)
     model.layers[0].enable_lora(2)
     start = [np.ones(variable.shape) for variable in model.weights]
@@ -134,7 +134,7 @@ def test_rewinding_does_not_hold_biases_and_adapters_that_are_zero():
     assert all((array(variable) == 1).all() for variable in model.weights)
 
 
-def test_rewinding_to_another_model():
+def test_rewinding_to_weights_of_another_model_raises():
     model = dense(6)
     with pytest.raises(ValueError, match="weight"):
         kerasreg.rewind(model, [np.ones((8, 6))])
@@ -164,7 +164,7 @@ def test_a_rewind_that_fails_changes_nothing(tmp_path):
             np.testing.assert_array_equal(array(variable), old)
 
 
-def test_zeros_that_an_adapter_fills_and_ints_that_are_packed():
+def test_adapters_and_packed_integers_are_reported():
     """Said in the plan, in the refusal and beside the numbers."""
     model = dense(6, 4)
     model.layers[0].enable_lora(2)
@@ -193,7 +193,7 @@ def test_zeros_that_an_adapter_fills_and_ints_that_are_packed():
         kerasreg.prune_below(model, 0.1)
 
 
-def test_the_plan_as_numbers():
+def test_the_plan_has_exact_numbers():
     plan = kerasreg.prune(dense(6, 4), 0.75, pattern=patterns.Block((3, 2)))
     found = json.loads(json.dumps(plan.to_dict()))
     keys = ["model", "variables", "skipped", "steps", "sparsities", "sparsity", "note"]
@@ -209,7 +209,7 @@ def test_the_plan_as_numbers():
     assert found["sparsity"] == plan.sparsity
 
 
-def test_the_plan_in_print():
+def test_the_plan_prints_a_table():
     plan, lines = kerasreg.prune(dense(6, 4), 0.5, exclude="b/kernel"), []
     plan.print(lines.append)
     (text,) = lines

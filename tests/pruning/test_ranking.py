@@ -41,7 +41,7 @@ def sorted_first(scores, count):
     ),
     st.integers(0, 45),
 )
-def test_small_arrays(scores, count):
+def test_small_arrays_match_a_stable_sort(scores, count):
     chosen = weakest(scores, count)
     assert chosen.dtype == bool
     np.testing.assert_array_equal(chosen, sorted_first(scores, count))
@@ -49,7 +49,7 @@ def test_small_arrays(scores, count):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", LARGE)
-def test_large_arrays(name, dtype):
+def test_large_arrays_match_a_stable_sort(name, dtype):
     scores = LARGE[name].astype(dtype)
     for share in (1e-5, 0.05, 0.5, 0.9, 0.99999):
         count = round(share * SIZE)
@@ -57,14 +57,14 @@ def test_large_arrays(name, dtype):
         np.testing.assert_array_equal(chosen, sorted_first(scores, count), f"{share}")
 
 
-def test_views_with_strides():
+def test_views_with_strides_match_a_stable_sort():
     table = rng.normal(size=(600, 500))
     for scores in (table.ravel()[::2], table[:, 7], table[::-1].ravel()[::-1]):
         expected = sorted_first(scores.copy(), 200)
         np.testing.assert_array_equal(weakest(scores, 200), expected)
 
 
-def test_of_equal_scores_the_first_go():
+def test_of_equal_scores_the_first_are_chosen():
     np.testing.assert_array_equal(
         weakest(np.array([2.0, 1.0, 1.0, 1.0]), 2), [False, True, True, False]
     )
@@ -87,7 +87,7 @@ def brute_count(scores, sizes, sparsity):
     st.lists(st.tuples(st.integers(-4, 4), st.integers(1, 6)), min_size=1, max_size=20),
     st.integers(0, 64).map(lambda k: k / 64),
 )
-def test_the_nearest_count(pairs, sparsity):
+def test_the_count_comes_nearest_to_the_sparsity(pairs, sparsity):
     scores, sizes = np.array(pairs).T
     scores = scores.astype("float64")
     assert nearest_count(scores, sizes, sparsity) == brute_count(scores, sizes, sparsity)

@@ -38,7 +38,7 @@ timelines = st.builds(
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_formulas(schedule, expected):
+def test_sparsities_match_the_formulas(schedule, expected):
     found = [schedule.sparsity(step, 100, 300) for step in (100, 150, 200, 300)]
     for value, wanted in zip(found, expected, strict=True):
         assert wanted is None or value == pytest.approx(wanted, abs=1e-12)
@@ -63,7 +63,7 @@ def test_the_last_sparsity_has_no_rounding_error(kind):
 
 
 @given(timelines)
-def test_what_is_due_when(timeline):
+def test_due_steps_match_a_list_of_all_steps(timeline):
     due = timeline.due(200)
     assert due[0] == timeline.begin
     if math.isinf(timeline.end):
@@ -83,7 +83,7 @@ def test_what_is_due_when(timeline):
 
 
 @given(timelines)
-def test_it_is_due_at_multiples_of_the_frequency(timeline):
+def test_prunings_are_due_at_multiples_of_the_frequency(timeline):
     counts = range(int(200 / timeline.frequency) + 2)
     multiples = {timeline.begin + round(count * timeline.frequency) for count in counts}
     expected = {min(step, timeline.end) for step in multiples | {timeline.end}}
@@ -97,7 +97,7 @@ def test_epochs_of_an_accumulation_do_not_drift():
     ]
 
 
-def test_the_last_pruning_is_made_although_the_frequency_does_not_divide():
+def test_the_last_pruning_is_done_at_the_end_step():
     timeline = schedules.Polynomial(0.9, begin_step=10, end_step=95, frequency=40).timeline(Run())
     assert timeline.due(1000) == [10, 50, 90, 95]
     assert timeline.sparsity(95) == timeline.sparsity(10_000) == 0.9
@@ -113,7 +113,7 @@ def test_the_last_pruning_is_made_although_the_frequency_does_not_divide():
     ],
     ids=["ramp", "constant", "function"],
 )
-def test_the_default_end(kind, begin, end):
+def test_every_schedule_has_a_default_end(kind, begin, end):
     for times in ({"begin_step": 20}, {"begin_step": 1, "unit": "epochs"}):
         timeline = kind(**times).timeline(Run(200, 20))
         assert (timeline.begin, timeline.end) == (begin, end)
@@ -121,7 +121,7 @@ def test_the_default_end(kind, begin, end):
     assert (timeline.begin, timeline.end) == (180, max(end, 180))
 
 
-def test_units():
+def test_times_in_epochs_and_fractions_become_steps():
     run = Run(200, 20)
     found = [
         schedules.Linear(0.5, begin_step=0.25, end_step=0.5, unit="fraction"),
@@ -132,7 +132,7 @@ def test_units():
     assert schedules.OneShot(0.5, 3, unit="epochs").timeline(run).due(200) == [60]
 
 
-def test_without_any_end_the_first_pruning_is_known():
+def test_without_an_end_only_the_first_pruning_is_known():
     for schedule in (schedules.Constant(0.5, 7), schedules.Function(lambda step: 0.5, 7)):
         timeline = schedule.timeline(Run())
         assert timeline.due(math.inf) == [7]
@@ -150,7 +150,7 @@ def test_without_any_end_the_first_pruning_is_known():
     ],
     ids=["end_step", "fraction", "epochs", "frequency"],
 )
-def test_an_unknown_length_of_the_run(schedule, unknown):
+def test_an_unknown_length_of_the_run_raises(schedule, unknown):
     with pytest.raises(ValueError, match=f"requires the length of this run, but {unknown}"):
         schedule.timeline(Run())
 
@@ -193,12 +193,12 @@ def test_an_unknown_length_of_the_run(schedule, unknown):
         (lambda: standardize_schedule(True), "`schedule` must be a sparsity"),
     ],
 )
-def test_bad_arguments(build, message):
+def test_invalid_arguments_raise(build, message):
     with pytest.raises(ValueError, match=message):
         build()
 
 
-def test_what_a_schedule_may_be():
+def test_numbers_functions_and_schedules_are_accepted():
     assert isinstance(standardize_schedule(np.float32(0.5)), schedules.Polynomial)
     assert standardize_schedule(1).final == 1.0
     assert isinstance(standardize_schedule(lambda step: 0.1), schedules.Function)

@@ -40,7 +40,7 @@ def scores_of(targets, seed, kinds):
     st.integers(0, 9),
     st.sampled_from([2, 1000]),
 )
-def test_global_is_brute_force_over_all_units(shapes, sparsity, name, seed, kinds):
+def test_the_global_scope_matches_brute_force(shapes, sparsity, name, seed, kinds):
     targets = [target(shape, PATTERNS[name]) for shape in shapes]
     scores = scores_of(targets, seed, kinds)
     counts = rule("global").counts(targets, scores, sparsity, sparsity)
@@ -62,7 +62,7 @@ def test_global_is_brute_force_over_all_units(shapes, sparsity, name, seed, kind
 
 
 @given(shapes, st.floats(0, 1), st.integers(0, 9))
-def test_what_must_stay_stays(shapes, sparsity, seed):
+def test_units_of_infinite_score_are_not_pruned(shapes, sparsity, seed):
     targets = [target(shape) for shape in shapes]
     scores = scores_of(targets, seed, 3)
     for each in scores:
@@ -105,7 +105,7 @@ def erdos_renyi_kernel(shapes, sparsity):
     st.lists(st.lists(st.integers(1, 40), min_size=2, max_size=4), min_size=1, max_size=6),
     st.floats(0.01, 0.99),
 )
-def test_erk(shapes, sparsity):
+def test_erk_densities_match_bisection(shapes, sparsity):
     shares = Scope("erk").shares([target(tuple(s)) for s in shapes], sparsity, None)
     np.testing.assert_allclose(
         1 - np.array(shares), erdos_renyi_kernel(shapes, sparsity), atol=1e-9
@@ -128,7 +128,7 @@ def test_rules_rise_with_the_schedule():
     assert scope.counts(targets, None, 0.2, None) == [40, 90, 20]
 
 
-def test_a_rule_reads_paths_without_the_numbers_of_equal_ones():
+def test_a_rule_matches_paths_without_appended_numbers():
     one, two = target((2, 5)), target((2, 5), name="net/a/kernel_2")
     Scope({"kernel$": 0.5}).check([one, two])
     assert Scope({"kernel$": 0.5}).shares([one, two], 0.8, 0.8) == [0.5, 0.5]
@@ -145,7 +145,7 @@ def test_ties_never_overshoot():
             assert abs(sum(counts) - sparsity * 126) <= 1.0
 
 
-def test_what_is_dead_stays_dead_when_less_is_wanted():
+def test_pruned_units_stay_pruned_at_a_lower_sparsity():
     scores = [np.array([-np.inf, 1.0, -np.inf, 0.5])]
     (mask,) = rule("layer").choose([target((2, 2))], scores, [1]).values()
     np.testing.assert_array_equal(mask, [[False, True], [False, True]])
@@ -163,11 +163,11 @@ def test_what_is_dead_stays_dead_when_less_is_wanted():
         ({3: 0.5}, "`scope` must be a dict with regular expressions as keys"),
     ],
 )
-def test_bad_arguments(scope, message):
+def test_invalid_arguments_raise(scope, message):
     with pytest.raises(ValueError, match=message):
         Scope(scope)
 
 
-def test_a_rule_for_nothing():
+def test_a_rule_that_matches_nothing_raises():
     with pytest.raises(ValueError, match=r"Received: \['conv'\]; the paths are \['net/a/kernel'\]"):
         Scope({"kernel": 0.5, "conv": 0.5}).check([target((2, 2))])

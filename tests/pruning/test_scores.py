@@ -72,7 +72,7 @@ def taylor(steps, decay):
     ],
     ids=["taylor", "last taylor", "movement"],
 )
-def test_records_of_a_fit(score, expected, penalty):
+def test_records_of_a_fit_match_numpy(score, expected, penalty):
     model = linear(regularizers.L2(penalty) if penalty else None)
     start, score = array(model.layers[0].kernel).copy(), Remember(score)
     pruning = Pruning(schedules.OneShot(0.5, STEPS), score=score)
@@ -86,7 +86,7 @@ def test_records_of_a_fit(score, expected, penalty):
 @pytest.mark.parametrize(
     "score", [scores.SNIP(X, Y), scores.Activation(X), scores.Random()], ids=["snip", "act", "any"]
 )
-def test_scores_from_data_in_a_fit_are_those_of_one_shot(score):
+def test_scores_from_data_are_the_same_in_a_fit_and_in_one_shot(score):
     model = linear()
     start = model.get_weights()
     kerasreg.prune(model, 0.5, score=score)
@@ -98,7 +98,7 @@ def test_scores_from_data_in_a_fit_are_those_of_one_shot(score):
     assert expected.sum() == 9
 
 
-def test_random_is_the_same_every_time_and_different_everywhere():
+def test_random_scores_are_reproducible_and_differ_between_variables():
     def pruned(seed):
         model = keras.Sequential([keras.Input((9,)), layers.Dense(9), layers.Dense(9)], name="net")
         kerasreg.prune(model, 0.5, score=scores.Random(seed))
@@ -110,7 +110,7 @@ def test_random_is_the_same_every_time_and_different_everywhere():
     assert (pruned(4)[0] != first).any()
 
 
-def test_functions():
+def test_functions_are_scores():
     model = linear()
     order = np.arange(18)[::-1].reshape(6, 3)
     for result in (order, order.astype("float16"), keras.ops.convert_to_tensor(order)):
@@ -141,7 +141,7 @@ def test_functions():
         (None, "Received: score=None"),
     ],
 )
-def test_bad_scores(score, message):
+def test_invalid_scores_raise(score, message):
     model = linear()
     before = array(model.layers[0].kernel).copy()
     with pytest.raises(ValueError, match=message):
@@ -159,11 +159,11 @@ def test_bad_scores(score, message):
         lambda: scores.Taylor(-0.1),
     ],
 )
-def test_bad_arguments(build):
+def test_invalid_arguments_raise(build):
     with pytest.raises(ValueError, match=r"`(seed|decay)` must be"):
         build()
 
 
-def test_names():
+def test_short_names_are_scores():
     for name, kind in (("magnitude", scores.Magnitude), ("random", scores.Random)):
         assert isinstance(standardize_score(name), kind)

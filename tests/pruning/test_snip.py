@@ -51,7 +51,7 @@ def test_snip_is_the_analytic_gradient(penalty, batch_size):
     np.testing.assert_allclose(snip(model, batch_size=batch_size), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_snip_of_what_the_loss_does_not_depend_on_is_zero():
+def test_snip_is_zero_for_variables_that_the_loss_does_not_depend_on():
     inputs = keras.Input((6,))
     unused, x = layers.Dense(3, name="a")(inputs), layers.Dense(3, name="b")(inputs)
     model = keras.Model(inputs, [x, unused])
@@ -59,7 +59,7 @@ def test_snip_of_what_the_loss_does_not_depend_on_is_zero():
     np.testing.assert_array_equal(snip(model, y=[Y, Y]), np.zeros((6, 3)))
 
 
-def test_snip_of_an_embedding():
+def test_snip_supports_embeddings():
     stack = [layers.Embedding(5, 3, name="a"), layers.Flatten()]
     model = keras.Sequential([keras.Input((1,)), *stack])
     model.compile("sgd", "mse")
@@ -70,7 +70,7 @@ def test_snip_of_an_embedding():
     np.testing.assert_allclose(snip(model, indices), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_snip_leaves_averages_seeds_metrics_and_the_optimizer():
+def test_snip_does_not_change_averages_seeds_metrics_and_the_optimizer():
     inputs = keras.Input((6,))
     x = layers.Dropout(0.5)(layers.BatchNormalization()(layers.Dense(3, name="a")(inputs)))
     model = keras.Model(inputs, [x, layers.Dense(3)(x)])
@@ -99,7 +99,7 @@ def test_in_half_precision_gradients_neither_vanish_nor_overflow(weight):
     np.testing.assert_allclose(snip(model), expected, rtol=0.02, atol=0.002 * expected.max())
 
 
-def test_snip_needs_a_loss():
+def test_snip_without_a_loss_raises():
     with pytest.raises(ValueError, match="needs a compiled model"):
         kerasreg.prune(
             keras.Sequential([keras.Input((6,)), layers.Dense(3)]), 0.5, score=scores.SNIP(X, Y)
