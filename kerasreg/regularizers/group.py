@@ -11,33 +11,15 @@ from kerasreg._common import validation
 from kerasreg._common.types import Axis
 from kerasreg._graph.groups import Groups
 from kerasreg._graph.roles import groups_of
-from kerasreg.regularizers.at_build import frame_of_add_weight
+from kerasreg.regularizers.at_build import NamedAxis
 from kerasreg.regularizers.base import Penalty, Regularizer, absolute, safe_sqrt
 
 
-class GroupPenalty(Penalty):
+class GroupPenalty(NamedAxis, Penalty):
     """A penalty of groups of weights. See `Groups` for `axis` and `gates`."""
 
     def __init__(self, axis=-1, gates=1):
         self.groups = Groups(axis, gates)
-
-    @property  # type: ignore[misc]
-    def __class__(self):
-        groups = vars(self).get("groups")
-        if groups is not None and isinstance(groups.axis, str):
-            self._refuse_layer()
-        return type(self)
-
-    def _refuse_layer(self):
-        """Raises an error if the caller is a layer that is being built with this penalty."""
-        frame = frame_of_add_weight(self)
-        if frame is not None:
-            layer, name, shape = (frame.f_locals[key] for key in ("self", "name", "shape"))
-            shape = (shape,) if isinstance(shape, int) else tuple(shape or ())
-            self.check(shape, f"'{layer.name}/{name}'")
-
-    def check(self, shape, name="weights"):
-        self.groups.check(shape, name)
 
     def for_variable(self, variable, roles):
         if isinstance(self.groups.axis, str):

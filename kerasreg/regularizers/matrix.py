@@ -11,10 +11,11 @@ from kerasreg._common import validation
 from kerasreg._graph.groups import Groups
 from kerasreg._graph.roles import groups_of
 from kerasreg._prox.matrix import svd
+from kerasreg.regularizers.at_build import NamedAxis
 from kerasreg.regularizers.base import Regularizer
 
 
-class MatrixRegularizer(Regularizer):
+class MatrixRegularizer(NamedAxis, Regularizer):
     """A penalty of a kernel as a matrix with one column per index of `axis`.
 
     Its proximal operator takes one step for all weights.
@@ -23,9 +24,6 @@ class MatrixRegularizer(Regularizer):
     def __init__(self, factor=0.01, axis=-1):
         self.factor = validation.number(factor, "factor", at_least=0)
         self.groups = Groups(axis)
-
-    def check(self, shape, name="weights"):
-        self.groups.check(shape, name)
 
     def for_variable(self, variable, roles):
         if not isinstance(self.groups.axis, str):

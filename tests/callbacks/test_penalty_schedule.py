@@ -1,6 +1,7 @@
 """Penalties that grow: every step against a simulation in NumPy."""
 
 import keras
+import needs
 import numpy as np
 import pytest
 from keras.optimizers import schedules
@@ -60,7 +61,7 @@ def test_gradients_of_penalties_are_scaled(callback, scale):
     np.testing.assert_allclose(kernel(model), simulated(start, scale, 30, "l2"), atol=1e-5)
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="Keras refuses it on torch")
+@needs.SEVERAL_STEPS
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_the_scale_is_exact_with_steps_per_execution(jit_compile):
     callback, scale = SCHEDULES["ramp"]

@@ -122,7 +122,7 @@ def test_zeros_hold_in_every_mode(mode):
     assert_pruned(watch)
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="Keras refuses it on torch")
+@needs.SEVERAL_STEPS
 def test_with_steps_per_execution_the_final_sparsity_is_reached():
     """Between two executions only; the last sparsity is reached all the same."""
     model, watch, pruning = net(), Watch(), Pruning(RAMP, **HIDDEN)

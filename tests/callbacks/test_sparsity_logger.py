@@ -7,7 +7,7 @@ import pytest
 from event_files import by_numpy, event_files, read, stock_tags
 from keras import optimizers
 from tensorboard.backend.event_processing import event_multiplexer
-from watched import BACKEND, PLAIN, Interrupt, fit, kernel, net
+from watched import PLAIN, Interrupt, fit, kernel, net
 
 from kerasreg._report.logged import METRICS
 from kerasreg.callbacks import ProximalGradient, SparsityLogger, ThresholdPruning
@@ -119,7 +119,7 @@ def test_an_int_update_freq_also_writes_at_epoch_ends(tmp_path):
     assert steps(tmp_path / "train") == [0, 3, 4, 6, 8, 9, 12]
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="Keras refuses it on torch")
+@needs.SEVERAL_STEPS
 def test_steps_are_right_with_steps_per_execution(tmp_path):
     model = net()
     model.compile("sgd", "mse", steps_per_execution=2, **PLAIN)

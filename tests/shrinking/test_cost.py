@@ -197,8 +197,21 @@ def subclassed():
     return net
 
 
+class Doubled(keras.Model):
+    """A Functional model whose `call` computes more than its graph."""
+
+    def call(self, x):
+        return 2 * super().call(x)
+
+
+def with_its_own_call():
+    x = keras.Input((3,))
+    return Doubled(x, layers.Dense(2)(x))
+
+
 @pytest.mark.parametrize(("make", "shape", "message"), [
     (subclassed, None, "built Functional or Sequential.*'net', a Net"),
+    (with_its_own_call, None, "a Doubled.*a subclass must not override `call`"),
     (lambda: keras.Sequential([layers.Dense(2)]), None, "start a Sequential with `keras.Input"),
     (
         lambda: keras.Sequential([keras.Input((None, 3)), layers.Dense(2)]),

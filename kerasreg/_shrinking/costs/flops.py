@@ -5,7 +5,7 @@ import numpy as np
 from keras import tree
 
 from kerasreg._common.types import InputShape
-from kerasreg._graph.tracing import Tensor, functional_of, trace
+from kerasreg._graph.tracing import Tensor, functional_of, is_model, trace
 from kerasreg._shrinking.costs import costs, total
 from kerasreg._shrinking.costs.base import UnknownSizeError
 
@@ -47,13 +47,13 @@ def flops(model: keras.Model, input_shape: InputShape = None) -> int | None:
 
 
 def _require_graph(model):
-    if not isinstance(model, keras.Model) or not hasattr(functional_of(model), "_nodes_by_depth"):
+    if not isinstance(model, keras.Model) or not is_model(model):
         kind = type(model).__name__
         raise ValueError(
             "`kerasreg.flops` needs a built Functional or Sequential model, because it follows the "
             f"graph of its layers. Received: {getattr(model, 'name', model)!r}, a {kind}. Create "
             "it as `keras.Model(inputs, outputs)`, or start a Sequential with "
-            "`keras.Input(shape)`."
+            "`keras.Input(shape)`; a subclass must not override `call`."
         )
 
 
