@@ -49,8 +49,9 @@ class Outcome:
                 f"was due after {self.step:,}. {remedy} "
             )
         if is_older:
+            another = "Another" if is_early else "another"
             text += (
-                "another callback set weights from before the last pruning, after which there were "
-                f"{self.held:.1%} zeros. They are left unchanged. {restored}"
+                f"{another} callback set weights from before the last pruning, after which there "
+                f"were {self.held:.1%} zeros. They are left unchanged. {restored}"
             )
         warn(text.strip())
