@@ -168,12 +168,12 @@ def _gate(name):
 
 
 @pytest.mark.parametrize(("name", "reason"), [
-    ("clip", "`x_max` of 'clip.*' has a number for each"),
-    ("rescaling", "`scale` of 'rescaling.*' has a number for each"),
-    ("add", "'add.*' joins it to what must stay"),
-    ("where", "'where.*' joins it to what must stay"),
-    ("sparsemax", "'activation.*' mixes its units"),
-    ("noise", "`noise_shape` of 'dropout.*' has a number for each"),
+    ("clip", "`x_max` of 'clip.*' has a fixed size along the axis"),
+    ("rescaling", "`scale` of 'rescaling.*' has a fixed size along the axis"),
+    ("add", "'add.*' combines the units with a tensor that cannot shrink"),
+    ("where", "'where.*' combines the units with a tensor that cannot shrink"),
+    ("sparsemax", "'activation.*' combines units across the axis"),
+    ("noise", "`noise_shape` of 'dropout.*' has a fixed size along the axis"),
 ])  # fmt: skip
 def test_numbers_for_each_feature(widest, name, reason):
     if name == "clip" and BACKEND != "tensorflow":
@@ -192,4 +192,5 @@ def test_activations_that_mix(activation):
     kill(model, "a", 4, bias=False)
     small, report = kerasreg.shrink(model)
     assert small.get_layer("a").units == 8
-    assert "the activation of 'a' mixes its units" in report.pinned
+    reason = "combines units across the axis, so they cannot be removed one by one"
+    assert f"the activation of 'a' {reason}" in report.pinned

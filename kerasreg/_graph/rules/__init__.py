@@ -1,4 +1,4 @@
-"""One small rule per kind of layer."""
+"""Rules that describe how each class of layers passes on labels and constants."""
 
 from kerasreg._graph.rules import (  # noqa: F401
     attention,

@@ -1,4 +1,4 @@
-"""Rules of attention with projections: heads, and the sizes of keys and values."""
+"""Rules of attention layers with projections: heads, key and value sizes can shrink."""
 
 import inspect
 import math
@@ -17,16 +17,16 @@ _SOURCE = {"query": "query", "gate": "query", "key": "key", "value": "value"}
 
 
 class _Projections(Rule):
-    """Projections of queries, keys and values into heads, and one out of them.
+    """Projects queries, keys and values to heads, and the heads to the output.
 
-    The score of a head is `q · k / sqrt(size)`. A number of it can go where queries have zero, or
-    keys a constant: that adds the same to the scores of all keys, and the softmax takes it out.
-    Values that are constant come out as they are, for the weights of a softmax sum to 1, but where
-    a mask hides all of them.
+    The score of a head is `q · k / sqrt(size)`. An element of `q` and `k` can be removed if it is
+    zero in all queries, or constant in all keys: a constant adds the same number to the scores of
+    all keys, which does not change their softmax. A constant value passes unchanged, because
+    softmax weights sum to 1, unless a mask excludes all steps.
     """
 
     def is_known(self, layer):
-        """Whether this rule holds for a layer."""
+        """Returns whether this rule applies to a layer."""
         return True
 
     def label(self, call, analysis):
@@ -55,7 +55,7 @@ class _Projections(Rule):
         for scores in call.outputs[1:]:
             scores.labels[1] = sizes["heads"]
             if scores.rank != 4:
-                analysis.pin(scores, f"the scores of '{layer.name}' are used")
+                analysis.pin(scores, f"the model uses the attention scores of '{layer.name}'")
 
     def constants(self, call, analysis):
         if self.is_known(call.operation):
@@ -83,7 +83,7 @@ class _Projections(Rule):
         )
 
     def _values(self, call, name):
-        """Returns the constants of a projection, `(heads, size)`."""
+        """Returns the constant outputs of a projection, `(heads, size)`."""
         dense = getattr(call.operation, f"_{name}_dense")
         values = outputs_of(self._project(call, name), dense.bias)
         return values.reshape(tuple(dense.kernel.shape)[1:])
@@ -107,7 +107,7 @@ class _Projections(Rule):
         constants = np.repeat(constants, len(call.memory["heads"]) // len(constants), axis=0)
         hides = is_masked(call, _arguments(call).values())
         if "gate" in self.projections(layer) or hides:
-            # Where a mask hides all values, nothing comes out.
+            # If a mask excludes all steps, the output is zero.
             constants = np.where(constants == 0, 0.0, np.nan)
         return read_kernel(
             layer._output_dense.kernel,
@@ -135,7 +135,7 @@ class _MultiHeadAttention(_Projections):
         sizes = {"heads": layer.num_heads, "keys": layer.key_dim, "values": layer.value_dim}
         labels = {name: analysis.labels.new(size) for name, size in sizes.items()}
         if keras.backend.backend() == "jax" and layer.key_dim == layer.value_dim:
-            # Its attention has one size for both.
+            # On JAX, attention requires equal key and value sizes.
             analysis.labels.unify(labels["keys"], labels["values"])
         return labels
 
@@ -165,7 +165,7 @@ class _MultiHeadAttention(_Projections):
 class _GroupQueryAttention(_Projections):
     """Query heads that share a key and value head are removed together.
 
-    Keys and values have one size, and the output has that of the query.
+    Keys and values have the same size, and the output has as many features as the query.
     """
 
     def projections(self, layer):
@@ -180,7 +180,7 @@ class _GroupQueryAttention(_Projections):
         return {"groups": groups, "heads": heads, "keys": sizes, "values": sizes}
 
     def output_labels(self, call, query, analysis):
-        # The layer wants as many features of values and keys, too.
+        # The layer requires queries, values and keys with the same number of features.
         for each in _arguments(call).values():
             analysis.labels.unify(labels_of(query, -1), labels_of(each, -1))
         return labels_of(query, -1)
@@ -198,14 +198,14 @@ class _GroupQueryAttention(_Projections):
 
 
 def is_masked(call, features):
-    """Whether time steps may be masked, by an argument or by the masks of the inputs."""
+    """Returns whether steps may be masked by an argument or by the masks of the inputs."""
     leaves = [e for e in tree.flatten((call.args, call.kwargs)) if hasattr(e, "shape")]
     has_mask = any(all(each is not e for e in features) for each in leaves)
     return has_mask or any(each.is_masked for each in features)
 
 
 def _arguments(call):
-    """Returns the query, the value and the key."""
+    """Returns a dict with the query, the value and the key."""
     found = inspect.signature(call.operation.call).bind(*call.args, **call.kwargs).arguments
     key = found.get("key")
     key = key if isinstance(key, Tensor) else found["value"]
@@ -213,8 +213,8 @@ def _arguments(call):
 
 
 def _rescaled(dense, before, after):
-    """Returns the factor for the scores, which are divided by the square root of the key size."""
-    # TensorFlow rounds this number of Python to float32, whatever the dtype.
+    """Returns the factor that corrects the scaling of the scores by `1 / sqrt(key size)`."""
+    # TensorFlow rounds this Python number to float32 for every dtype.
     before, after = (
         float(ops.convert_to_numpy(ops.cast(1.0 / math.sqrt(size), WIDEST)))
         for size in (before, after)

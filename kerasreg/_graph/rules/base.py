@@ -16,9 +16,15 @@ _RULES: dict[type, "Rule"] = {}
 _NAMED: dict[tuple[str, str], "Rule"] = {}
 _HARMLESS = {"build", "get_config", "from_config", "compute_output_shape", "compute_mask"}
 
+#: Reasons in reports, after the name of an operation.
+COMBINES = "combines units across the axis, so they cannot be removed one by one"
+WITH_FIXED = "combines the units with a tensor that cannot shrink"
+
 
 class Rule:
-    """The rule of a kind of layer: how it maps labels and constants. The base class keeps all.
+    """Describes how a class of layers passes on labels and constants, for `kerasreg.shrink`.
+
+    Subclasses override these methods. The base class keeps all units of the inputs of a layer.
 
     Example:
 
@@ -39,7 +45,7 @@ class Rule:
     """
 
     def label(self, call: Call, analysis: Analysis) -> None:
-        """Sets the labels of the outputs, and registers the variables that have them."""
+        """Sets the labels of the outputs and registers the variables that have these labels."""
         reason = f"'{call.operation.name}' ({kind(call)}) has no rule"
         if getattr(call.operation, "weights", None):
             analysis.note(reason)
@@ -54,7 +60,11 @@ class Rule:
         return []
 
     def config(self, call: Call, kept: Callable) -> dict[str, Any]:
-        """Returns the changes in the config of a layer; `kept(labels)` is how many labels stay."""
+        """Returns the changes in the config of a layer.
+
+        Args:
+            kept: a function that returns how many of an array of labels are kept.
+        """
         return {}
 
     def with_bias(self, layer: keras.Layer) -> dict[str, Any]:
@@ -137,13 +147,13 @@ def numpy(variable):
 
 
 def labels_of(tensor, axis):
-    """Returns the labels of an axis; 0, the label that must stay, if it has none."""
+    """Returns the labels of an axis: zeros, which are never removed, if it has no labels."""
     labels = tensor.label(axis)
     return np.zeros(tensor.shape[axis], int) if labels is None else labels
 
 
 def flat(*labels):
-    """The labels of several axes, for their flattened coordinates: `(axes, coordinates)`."""
+    """Returns the labels of flattened axes, as an array `(number of axes, coordinates)`."""
     return np.stack([each.reshape(-1) for each in np.meshgrid(*labels, indexing="ij")])
 
 
@@ -164,7 +174,7 @@ def is_elementwise(function):
             for shape in ((2, 4), (1, 2, 4), (2, 2, 2), (2, 1, 2, 2))
         )
     except Exception:
-        # It wants tensors of a certain shape, or gives others.
+        # It requires or returns tensors of another shape.
         return False
 
 
@@ -172,19 +182,19 @@ def _applied(function, numbers):
     tensor = ops.convert_to_tensor(numbers, dtype="float32")
     values = np.asarray(ops.convert_to_numpy(function(tensor)), "float64")
     if values.shape != numbers.shape:
-        raise ValueError("another shape")
+        raise ValueError("The function changes the shape.")
     return values
 
 
 def pin_other_axes(tensor, axis, call, analysis):
-    """Keeps all units of all axes but one."""
+    """Keeps all units of all axes except one."""
     for other, labels in tensor.labels.items():
         if other != axis % tensor.rank:
-            analysis.labels.pin(labels, f"'{call.operation.name}' works along it")
+            analysis.labels.pin(labels, f"'{call.operation.name}' needs all units of the axis")
 
 
 class Pinned(Rule):
-    """The rule of an operation that must not change, with the reason."""
+    """The rule of an operation that is not changed, with the reason."""
 
     def __init__(self, reason):
         self._reason = reason
@@ -196,5 +206,5 @@ class Pinned(Rule):
             analysis.pin(tensor, self._reason)
 
 
-#: The rule of what is not known.
+#: The rule of operations for which no rule is registered.
 UNKNOWN = Rule()

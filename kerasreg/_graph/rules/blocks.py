@@ -1,6 +1,6 @@
-"""Rules of transformer blocks of keras-hub: units of their MLPs, and heads.
+"""Rules of the transformer blocks of keras-hub: units of their MLPs, and heads.
 
-What is inside of a block follows its config, and so can shrink what the config has a number for.
+A block builds its layers from its config, so only the sizes in the config can shrink.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from kerasreg._graph.rules.base import (
+    COMBINES,
     Rule,
     apply_to,
     is_elementwise,
@@ -27,11 +28,14 @@ class _MLP:
     """`down(activation(up(x)))`, or `down(activation(up(x)) * gate(x))`.
 
     Attributes:
-        up, down, gate: attributes of the block: layers with kernels `(..., width)`, `(width, ...)`.
-        size: the width in the config.
-        times: the config has so many times the width.
-        activation: of a block.
-        inside: the layers that have these attributes; several of them have one width.
+        up, down, gate: names of the attributes with the layers. The kernels of `up` and `gate`
+            are `(..., width)`, that of `down` is `(width, ...)`.
+        size: name of the width in the config.
+        times: the number in the config is this multiple of the width.
+        activation: a function that returns the activation, given the layer with these attributes
+            and its `up` layer.
+        inside: a function that returns the layers with these attributes, given the block. All of
+            them have the same width.
     """
 
     up: str
@@ -54,7 +58,7 @@ class _MLP:
                     analysis.slice(dense.bias, {-1: units})
             analysis.slice(down.kernel, {0: units})
             if not is_elementwise(self.activation(each, up)):
-                analysis.labels.pin(units, f"the activation of '{layer.name}' mixes its units")
+                analysis.labels.pin(units, f"the activation of '{layer.name}' {COMBINES}")
 
     def readers(self, call):
         layer, units = call.operation, call.memory[self]
@@ -86,9 +90,10 @@ class _MLP:
 
 
 class _GemmaHeads:
-    """Query heads that share a key head are removed together; if all share one, each alone.
+    """Query heads that share a key head are removed together.
 
-    The size of a head stays: rotary positions turn its numbers in pairs.
+    If there is only one key head, each query head can be removed individually. The head size
+    cannot change, because rotary embeddings rotate the elements of a head in pairs.
     """
 
     def label(self, call, analysis):
@@ -119,9 +124,9 @@ class _GemmaHeads:
 
 
 class _T5Heads:
-    """All blocks of a stack share the position bias of each head: heads are removed in all of them.
+    """Heads with the same index are removed in all blocks, which share one position bias.
 
-    The config has one number of heads for the attention to the encoder, too.
+    Self-attention and cross-attention have one number of heads in the config.
     """
 
     def label(self, call, analysis):
@@ -164,7 +169,8 @@ _GATED = [
         activation=lambda block, up: block.activation,
     )
 ]
-#: What may go in blocks of these classes; those that inherit from them may compute otherwise.
+#: The parts of each class of blocks that can shrink. Subclasses are excluded: their `call` may
+#: compute something else.
 _BLOCKS = {
     "GemmaDecoderBlock": [
         _MLP(
@@ -198,13 +204,14 @@ _BLOCKS = {
 
 @rule_for_classes("keras_hub.", *_BLOCKS)
 class _Block(Rule):
-    """All of its features stay, and of what is inside of it, what is no part in `_BLOCKS`."""
+    """Keeps all features of a block, and all sizes inside it that are not in `_BLOCKS`."""
 
     def label(self, call, analysis):
         layer, parts = call.operation, self._parts(call)
         for tensor in call.inputs:
             if tensor is not call.kwargs.get("position_bias"):
-                analysis.pin(tensor, f"'{layer.name}' ({kind(call)}) keeps its features")
+                reason = f"'{layer.name}' ({kind(call)}) cannot change its number of features"
+                analysis.pin(tensor, reason)
         has_heads = any(not isinstance(each, _MLP) for each in parts)
         stays = "the size of its heads" if has_heads else "heads, which its config ties to features"
         analysis.note(f"'{layer.name}' ({kind(call)}): its features, and {stays}")
@@ -226,11 +233,12 @@ class _Block(Rule):
 
 
 def _fixed(count):
-    """Returns labels that must stay."""
+    """Returns labels of coordinates that are never removed."""
     return np.zeros(count, int)
 
 
 def _outputs(dense):
+    """Returns the constant outputs of a dense layer whose inputs all vary; NaN for the others."""
     kernel = numpy(dense.kernel)
     nothing = np.full(kernel.shape[0], np.nan)
     labels = [_fixed(size) for size in kernel.shape]

@@ -33,8 +33,8 @@ class _Grouped(Rule):
     """A convolution with groups of channels: a group is removed as a whole.
 
     Args:
-        reads: the axis of the kernel that has the inputs, or None.
-        writes: the one that has the outputs, or None.
+        reads: the input axis of the kernel, or None.
+        writes: the output axis of the kernel, or None.
     """
 
     def __init__(self, reads=None, writes=None):
@@ -138,7 +138,7 @@ class _Separable(Kernel):
         depthwise = depthwise.reshape(-1, depthwise.shape[-2] * depthwise.shape[-1])
         passes, sums = (depthwise != 0).any(axis=0), depthwise.sum(axis=0)
         constants = np.repeat(tensor.constant(axis), layer.depth_multiplier)
-        # What no filter lets through is zero; a filter's sum is what comes of a constant.
+        # A zero filter gives zeros; a constant input is multiplied by the sum of its filter.
         is_uniform = layer.padding == "valid" and tensor.padding is None
         constants = np.where(is_uniform | (constants == 0), constants * sums, np.nan)
         reader = read_kernel(
@@ -151,6 +151,6 @@ class _Separable(Kernel):
             bias=(layer, "bias", 0) if is_uniform else None,
             share=id(layer),
         )
-        # The input that could carry another one has a filter of its own.
+        # Each input has its own depthwise filter, so no input can carry the constant of another.
         reader.kernel = None
         return reader

@@ -1,4 +1,4 @@
-"""The rule of attention without projections."""
+"""The rule of attention layers without projections."""
 
 import numpy as np
 from keras import layers
@@ -11,7 +11,7 @@ from kerasreg._graph.rules.elementwise import without_padding
 
 @rule_for(layers.Attention)
 class _Attention(Rule):
-    """Without projections: scores are products of queries and keys, values come out weighted."""
+    """Scores are products of queries and keys; the output is a weighted mean of the values."""
 
     def label(self, call, analysis):
         query, value, *key = _list_of(call)
@@ -21,8 +21,8 @@ class _Attention(Rule):
         key = (key or [value])[0]
         analysis.labels.unify(labels_of(query, -1), labels_of(key, -1))
         if call.operation.score_mode != "dot":
-            # A sum of tanh(query + key).
-            analysis.pin(query, f"'{call.operation.name}' adds its features up")
+            # The score is a sum of tanh(query + key).
+            analysis.pin(query, f"'{call.operation.name}' sums over all features")
         call.outputs[0].labels[call.outputs[0].rank - 1] = labels_of(value, -1)
         call.memory.update(query=query, key=key, value=value)
 
@@ -30,7 +30,7 @@ class _Attention(Rule):
         output, value = call.outputs[0], call.memory["value"]
         constants = without_padding(value, value.constant(-1))
         if is_masked(call, _list_of(call)):
-            # Masked queries get zeros.
+            # The output of masked queries is zero.
             constants = np.where(constants == 0, 0.0, np.nan)
         output.constants[output.rank - 1] = constants
 
@@ -41,7 +41,7 @@ class _Attention(Rule):
         return [
             Reader(
                 labels=labels_of(query, -1)[None],
-                # The scores are for all values.
+                # Every output depends on the scores.
                 writes=np.zeros((1, 1), int),
                 connected=matters[:, None],
                 constants=np.full(len(matters), np.nan),
@@ -50,5 +50,5 @@ class _Attention(Rule):
 
 
 def _list_of(call):
-    """Returns the query, the value and, if given, the key of an attention that takes a list."""
+    """Returns the list with the query, the value and optionally the key."""
     return list(call.args[0] if call.args else call.kwargs["inputs"])

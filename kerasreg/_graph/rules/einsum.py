@@ -1,4 +1,4 @@
-"""The rule of EinsumDense: kernels with any number of axes."""
+"""The rule of `EinsumDense`, whose kernel has any number of axes."""
 
 import string
 from functools import reduce
@@ -22,9 +22,9 @@ class _Letters:
     """The equation of a layer, with one letter per axis.
 
     Attributes:
-        inputs, kernel, outputs: letters of the axes.
-        reads: of the kernel, summed over.
-        writes: of the kernel and the output only.
+        inputs, kernel, outputs: letters of the axes of these tensors.
+        reads: letters of the kernel that are summed over.
+        writes: letters of the kernel that are in the output and not in the input.
     """
 
     def __init__(self, layer, rank):
@@ -40,7 +40,7 @@ class _Letters:
 
     @property
     def is_plain(self):
-        """Whether every letter of the kernel is either read or written, and no other is summed."""
+        """Whether all letters of the kernel are read or written, and no others are summed over."""
         rest = set(self.kernel) - {*self.reads, *self.writes}
         kept = all(each in self.outputs for each in self.inputs if each not in self.reads)
         return not rest and kept and self.reads and self.writes
@@ -55,8 +55,9 @@ class _EinsumDense(Rule):
             super().label(call, analysis)
             return
         if _is_squeezed(layer):
-            analysis.note(f"'{layer.name}' (EinsumDense) adds its bias along an axis of that size")
-            analysis.pin(tensor, f"'{layer.name}' adds its bias along an axis of that size")
+            reason = "could add its bias along another axis if a size changed"
+            analysis.note(f"'{layer.name}' (EinsumDense) {reason}")
+            analysis.pin(tensor, f"'{layer.name}' {reason}")
             return
         for axis, letter in enumerate(letters.outputs):
             if letter in letters.writes:
@@ -66,10 +67,10 @@ class _EinsumDense(Rule):
                 output.labels[axis] = tensor.labels[letters.inputs.index(letter)]
         labels = {e: tensor.label(letters.inputs.index(e)) for e in letters.reads}
         labels |= {e: output.labels[letters.outputs.index(e)] for e in letters.writes}
-        # The public `kernel` multiplies adapters in.
+        # The public property `kernel` is not the variable if the layer has a LoRA adapter.
         analysis.slice(layer._kernel, {i: labels[e] for i, e in enumerate(letters.kernel)})
         if layer.bias is not None:
-            # Its axes are the last ones of the output, of size 1 where it has none.
+            # The bias has the last axes of the output, with size 1 if not in `bias_axes`.
             first = len(letters.outputs) - len(layer.bias.shape)
             sizes = enumerate(layer.bias.shape)
             axes = {i: output.labels.get(first + i) for i, size in sizes if size > 1}
@@ -129,15 +130,15 @@ class _EinsumDense(Rule):
         return {"bias_axes": "".join(letters.writes)}
 
     def _has_plain_bias(self, layer, letters):
-        """Whether the bias has one number for each output of the kernel, or would have."""
+        """Returns whether the bias has, or would have, one element per output of the kernel."""
         return layer.bias_axes is None or list(layer.bias_axes) == letters.writes
 
 
 def _is_squeezed(layer):
-    """Whether TensorFlow may add the bias along the wrong axis.
+    """Returns whether TensorFlow may add the bias along the wrong axis.
 
-    `keras.ops.add` there takes a bias of shape `(several, 1)` for one of axis 1 or the last axis,
-    if one of these has as many numbers: with other sizes it would compute something else.
+    On TensorFlow, `keras.ops.add` treats an array of shape `(n, 1)` as a bias of axis 1 or of the
+    last axis, if that axis has size `n`. With other sizes, the result can therefore change.
     """
     shape = () if layer.bias is None else tuple(layer.bias.shape)
     large = [axis for axis, size in enumerate(shape) if size > 1]
@@ -146,7 +147,7 @@ def _is_squeezed(layer):
 
 
 def _joint(constants):
-    """The constants of flattened axes: what is constant along one of them is constant."""
+    """Returns the constants of flattened axes, from the constants along each of them."""
     shape = [len(each) for each in constants]
     views = [
         np.broadcast_to(each.reshape([-1 if i == place else 1 for i in range(len(shape))]), shape)

@@ -1,4 +1,4 @@
-"""Rules of elementwise functions of one or several tensors."""
+"""Rules of elementwise functions of one or more tensors."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,9 @@ from kerasreg._graph.analysis import Analysis
 from kerasreg._graph.families import SPATIAL_DROPOUT
 from kerasreg._graph.precision import compute
 from kerasreg._graph.rules.base import (
+    COMBINES,
     UNKNOWN,
+    WITH_FIXED,
     Rule,
     apply_to,
     is_elementwise,
@@ -46,14 +48,14 @@ _BINARY_OPS = (
     *("LogicalAnd", "LogicalOr", "LogicalXor"),
 )
 _MULTIPLIES = ("Multiply",)
-#: What comes from other inputs at masked steps.
+#: Layers that ignore masked steps of some inputs, so that other inputs determine the output.
 _LOOK_AT_MASKS = (layers.Maximum, layers.Minimum, layers.Multiply)
 
 
 @rule_for(*_UNARY_LAYERS)
 @rule_for_ops(*_UNARY_OPS)
 class Elementwise(Rule):
-    """The rule of a layer without weights that maps each number by itself, to the same shape.
+    """The rule of an elementwise layer without weights: its output has the shape of its input.
 
     Example:
 
@@ -80,17 +82,17 @@ class Elementwise(Rule):
             for axis, labels in tensor.labels.items():
                 own = axis - tensor.rank + len(shape)
                 if own >= 0 and shape[own] != 1:
-                    reason = f"`{name}` of '{call.operation.name}' has a number for each"
+                    reason = f"`{name}` of '{call.operation.name}' has a fixed size along the axis"
                     analysis.labels.pin(labels, reason)
 
     def constants(self, call: Call, analysis: Analysis) -> None:
         tensor, (output,) = call.inputs[0], call.outputs
-        # A shape of noise is of no consequence in inference.
+        # `noise_shape` has no effect in inference.
         arrays = [name for name, _ in _arrays(call.operation) if name != "noise_shape"]
         if not tensor.constants or not output.labels or arrays:
             return
         if tensor.is_masked and getattr(call.operation, "_call_has_mask_arg", False):
-            # What it does with masked steps is its own affair.
+            # Its outputs at masked steps are unknown.
             return
         function = self.function(call.operation)
         keeps_zero = bool(apply_to(function, np.zeros(1))[0] == 0)
@@ -100,7 +102,7 @@ class Elementwise(Rule):
             output.constants[axis] = apply_to(function, known)
 
     def function(self, operation: keras.Operation) -> Callable:
-        """Returns the function that it computes in inference."""
+        """Returns the function that the operation computes in inference."""
         return operation.call
 
 
@@ -109,7 +111,7 @@ class _Activation(Elementwise):
     def label(self, call, analysis):
         super().label(call, analysis)
         if not is_elementwise(call.operation.activation):
-            analysis.pin(call.outputs[0], f"'{call.operation.name}' mixes its units")
+            analysis.pin(call.outputs[0], f"'{call.operation.name}' {COMBINES}")
 
     def constants(self, call, analysis):
         if is_elementwise(call.operation.activation):
@@ -121,7 +123,7 @@ class _Activation(Elementwise):
 
 @rule_for(layers.PReLU)
 class _PReLU(Elementwise):
-    """Slopes along some axes, with the labels of the inputs."""
+    """The slopes, for negative inputs only, have the labels of the input except on shared axes."""
 
     def label(self, call, analysis):
         super().label(call, analysis)
@@ -134,7 +136,6 @@ class _PReLU(Elementwise):
     def constants(self, call, analysis):
         (tensor,), (output,) = call.inputs, call.outputs
         for axis, constants in tensor.constants.items():
-            # Where the slope does not matter.
             output.constants[axis] = np.where(constants >= 0, constants, np.nan)
         output.padding = tensor.padding
 
@@ -144,8 +145,6 @@ class _PReLU(Elementwise):
 @rule_for_ops(*_BINARY_OPS)
 @rule_for_classes("keras.src.applications.inception_resnet_v2", "CustomScaleLayer")
 class _Broadcast(Rule):
-    """Functions of tensors, arrays and numbers that are broadcast against each other."""
-
     def label(self, call, analysis):
         (output,) = call.outputs
         for axis in range(output.rank):
@@ -195,13 +194,13 @@ class _Broadcast(Rule):
         labels = [each for each in found if each is not None]
         for each in labels:
             if len(labels) < len(found):
-                analysis.labels.pin(each, f"'{call.operation.name}' joins it to what must stay")
+                analysis.labels.pin(each, f"'{call.operation.name}' {WITH_FIXED}")
             analysis.labels.unify(each, labels[0])
             output.labels[axis] = labels[0]
 
 
 def without_padding(tensor, constants):
-    """Returns the constants without those that are padded with zeros."""
+    """Returns the constants that padding with zeros does not change, NaN for the others."""
     return constants if tensor.padding is None else np.where(constants == 0, 0.0, np.nan)
 
 
@@ -222,7 +221,7 @@ def _operands(call):
 
 
 def _arrays(operation):
-    """`(name, shape)` of what Keras keeps as one number for each coordinate of an axis."""
+    """Yields `(name, shape)` of `noise_shape` and of all arrays in a Keras operation."""
     if not type(operation).__module__.startswith("keras.src."):
         return
     for name, value in vars(operation).items():
@@ -240,7 +239,7 @@ def _are_numbers(value):
 
 
 def _along(operand, axis, output):
-    """Returns the constants along an axis of the output, NaN if they vary, or None."""
+    """Returns constants of an operand along an output axis, NaN if varying, or None if unknown."""
     if not isinstance(operand, Tensor):
         array = np.asarray(ops.convert_to_numpy(operand), "float64")
         return array.reshape(()) if array.size == 1 else None

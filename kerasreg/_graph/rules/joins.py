@@ -1,9 +1,9 @@
-"""Rules of layers that join several tensors."""
+"""Rules of layers and operations that concatenate or stack tensors."""
 
 import numpy as np
 from keras import layers
 
-from kerasreg._graph.rules.base import Rule, rule_for, rule_for_ops
+from kerasreg._graph.rules.base import WITH_FIXED, Rule, rule_for, rule_for_ops
 from kerasreg._graph.rules.elementwise import without_padding
 
 
@@ -26,7 +26,7 @@ class _Concatenate(Rule):
             present = [labels for labels in found if labels is not None]
             for labels in present:
                 if len(present) < len(found):
-                    analysis.labels.pin(labels, f"'{call.operation.name}' joins what must stay")
+                    analysis.labels.pin(labels, f"'{call.operation.name}' {WITH_FIXED}")
                 analysis.labels.unify(labels, present[0])
             output.labels[axis] = present[0]
 
@@ -52,7 +52,7 @@ class _Stack(Rule):
             present = [labels for labels in found if labels is not None]
             for labels in present:
                 if len(present) < len(found):
-                    analysis.labels.pin(labels, f"'{call.operation.name}' joins what must stay")
+                    analysis.labels.pin(labels, f"'{call.operation.name}' {WITH_FIXED}")
                 analysis.labels.unify(labels, present[0])
                 output.labels[axis + (axis >= self._new(call))] = present[0]
 

@@ -4,6 +4,7 @@ import numpy as np
 from keras import layers
 
 from kerasreg._graph.rules.base import (
+    COMBINES,
     Rule,
     apply_to,
     is_elementwise,
@@ -16,15 +17,17 @@ from kerasreg._graph.rules.linear import outputs_of, read_kernel
 
 
 class Kernel(Rule):
-    """A kernel with an input axis and an output axis.
+    """The rule of a layer whose kernel has an input axis and an output axis.
 
-    `reads` and `writes` are those axes, `size_name` is the output's name in the config.
+    Attributes:
+        reads, writes: the input axis and the output axis of the kernel.
+        size_name: name of the output size in the config.
     """
 
     reads, writes, size_name = -2, -1, "filters"
 
     def is_uniform(self, layer):
-        """Whether a constant input gives the same output everywhere."""
+        """Returns whether a constant input gives the same output at all positions."""
         return layer.padding == "valid"
 
     def label(self, call, analysis):
@@ -80,7 +83,7 @@ class _Dense(Kernel):
         return True
 
     def _label_others(self, axis, call, analysis):
-        # Every position is treated alike.
+        # The kernel is applied at every position of the other axes.
         tensor, (output,) = call.inputs[0], call.outputs
         output.labels.update({k: v for k, v in tensor.labels.items() if k != axis})
 
@@ -90,13 +93,13 @@ class _Embedding(Rule):
     def label(self, call, analysis):
         layer, (output,) = call.operation, call.outputs
         output.labels[output.rank - 1] = analysis.labels.new(layer.output_dim)
-        # The public `embeddings` multiplies adapters in.
+        # The public property `embeddings` is not the variable if the layer has a LoRA adapter.
         analysis.slice(layer._embeddings, {1: output.labels[output.rank - 1]})
 
     def constants(self, call, analysis):
         (output,) = call.outputs
         table = numpy(call.operation._embeddings)
-        # What ids beyond the table give is zeros on some devices: other constants are none.
+        # On some devices, ids outside of the table give zeros, so only zeros are constant.
         is_zero = (table == 0).all(axis=0)
         output.constants[output.rank - 1] = np.where(is_zero, 0.0, np.nan)
 
@@ -114,4 +117,4 @@ def feature_axis(layer, tensor):
 def pin_if_mixed(layer, output, analysis):
     """Keeps all units if the activation is not elementwise, such as softmax."""
     if not is_elementwise(layer.activation):
-        analysis.pin(output, f"the activation of '{layer.name}' mixes its units")
+        analysis.pin(output, f"the activation of '{layer.name}' {COMBINES}")

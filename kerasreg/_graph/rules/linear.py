@@ -11,10 +11,10 @@ def read_kernel(variable, reads, writes, tensor_labels, written_labels, constant
 
     Args:
         variable: the kernel.
-        reads, writes: its axes of inputs and of outputs.
+        reads, writes: the input axes and the output axes of the kernel.
         tensor_labels, written_labels: the labels of each of these axes.
-        constants: of the flattened inputs.
-        options: the other attributes of the reader; `fold` True for that of the kernel.
+        constants: the constants of the flattened inputs.
+        options: other attributes of the reader.
     """
     kernel = numpy(variable)
     reads = [axis % kernel.ndim for axis in reads]

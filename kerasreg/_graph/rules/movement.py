@@ -1,4 +1,4 @@
-"""Rules of operations that move values: reshape, transpose, split, slices."""
+"""Rules of operations that rearrange values: reshape, transpose, split, slices."""
 
 import numpy as np
 from keras import layers
@@ -7,7 +7,7 @@ from kerasreg._graph.rules.base import Rule, rule_for, rule_for_ops
 from kerasreg._graph.rules.elementwise import without_padding
 from kerasreg._graph.rules.moves import MixedError, follows, moves_of
 
-#: The attributes that are shapes.
+#: The attributes that contain the new shape.
 _SHAPES = {"Reshape": "newshape", "BroadcastTo": "shape"}
 
 
@@ -15,13 +15,13 @@ _SHAPES = {"Reshape": "newshape", "BroadcastTo": "shape"}
 @rule_for_ops("Transpose", "ExpandDims", "Squeeze", "Moveaxis", "Swapaxes", "Flip", "Repeat")
 @rule_for_ops("Tile", "Mean", "Max", "Min", "Amax", "Amin", "Ravel", "Roll", "Take", "Unstack")
 class _Moved(Rule):
-    """Moves values; the new places are found by applying the operation to indices."""
+    """Rearranges values; applying the operation to indices finds the new positions."""
 
     def label(self, call, analysis):
         tensor = call.inputs[0]
         for other in call.inputs[1:]:
             if other is not tensor:
-                analysis.pin(other, f"'{call.operation.name}' takes indices from it")
+                analysis.pin(other, f"'{call.operation.name}' uses the values as indices")
         for axis, labels in tensor.labels.items():
             try:
                 call.memory[axis] = self._label(axis, labels, call, analysis)
@@ -39,20 +39,20 @@ class _Moved(Rule):
                 output.constants[target] = np.where(is_same, moved[0], np.nan)
 
     def follows(self, call, axis, moves):
-        """Whether the operation on fewer coordinates is what is wanted."""
+        """Returns whether the operation, applied to fewer units, gives the shrunken outputs."""
         return follows(call, axis, call.inputs[0].shape[axis], moves)
 
     def _label(self, axis, labels, call, analysis):
         moves = moves_of(call, axis, len(labels))
         if None in moves:
-            raise MixedError("drops the axis")
+            raise MixedError("removes the axis")
         for output, (target, places) in zip(call.outputs, moves, strict=True):
             is_free = target not in output.labels and output.shape[target] == places.shape[1]
             if not is_free or not self.follows(call, axis, moves):
                 analysis.is_coarse = True
-                raise MixedError("cuts it up")
+                raise MixedError("rearranges units so that they cannot be removed one by one")
         for output, (target, places) in zip(call.outputs, moves, strict=True):
-            # An axis that is split keeps its last part: the others must agree about it.
+            # Repetitions along the axis, such as the parts of a split axis, share their labels.
             analysis.labels.unify(labels[places], labels[places[:1]])
             output.labels[target] = labels[places[0]]
         return moves
@@ -61,11 +61,11 @@ class _Moved(Rule):
 @rule_for(layers.Reshape)
 @rule_for_ops("Reshape", "BroadcastTo")
 class _Reshape(_Moved):
-    """The new shape is in the config, or an attribute."""
+    """The new shape is in the config or in an attribute."""
 
     def label(self, call, analysis):
         if analysis.is_shared(call.operation):
-            analysis.pin(call.inputs[0], f"'{call.operation.name}' is used several times")
+            analysis.pin(call.inputs[0], f"'{call.operation.name}' is called several times")
         else:
             super().label(call, analysis)
 
@@ -101,7 +101,7 @@ class _Split(_Moved):
 
 @rule_for_ops("GetItem")
 class _GetItem(_Moved):
-    """Slices, whose bounds are arguments."""
+    """Slicing, with the bounds as arguments."""
 
     def follows(self, call, axis, moves):
         key = _key(call.args, call.kwargs)
@@ -129,7 +129,7 @@ def _is_reversed(part):
 
 
 def _expanded(key, rank):
-    """`[(axis of the input or None, part)]` of the key of an item, without an ellipsis."""
+    """Returns `[(axis of the input or None, part)]` for a key, with its ellipsis expanded."""
     key = key if isinstance(key, tuple) else (key,)
     axis, expanded = 0, []
     for part in key:
@@ -139,7 +139,7 @@ def _expanded(key, rank):
             axis += missing
         else:
             if part is True or part is False or str(getattr(part, "dtype", "")) == "bool":
-                raise MixedError("selects by truth")
+                raise MixedError("selects with a boolean mask")
             expanded.append((None if part is None else axis, part))
             axis += part is not None
     return expanded

@@ -1,43 +1,50 @@
-"""Finds where an operation moves values, by running it on indices."""
+"""Finds where an operation moves each coordinate, by running it on indices."""
 
 import itertools
 
 import numpy as np
 from keras import ops, tree
 
+from kerasreg._graph.rules.base import COMBINES
 from kerasreg._graph.tracing import Tensor
 
-#: What unknown sizes are tried as: the first two that an operation takes, and gives numbers for.
-#: Several unknown axes get the multiples of one.
+#: Values to try for undefined sizes. The first two for which an operation runs and returns
+#: elements are used. Several undefined axes of a tensor get multiples of one value.
 _SIZES = (2, 3, 5, 12, 33, 64, 260, 1100)
 _MOST = 2**24
 
 
 class MixedError(Exception):
-    """Raised if an operation does more than move values along an axis."""
+    """Raised if an operation does not only move values along an axis."""
 
 
 def moves_of(call, axis, size):
-    """Per output `(axis, indices (times, its size))` of where coordinates go, None if nowhere.
+    """Finds the input coordinates from which the coordinates of each output come.
 
-    The operation is run on two orders of the indices, in two sizes of what is unknown, and with two
-    values of other tensors (such as indices), and must do the same to all.
+    The operation is run with two orders of the indices, two values for undefined sizes, and two
+    values for the other tensors (such as indices to take). It must move values in the same way in
+    all of these runs.
+
+    Returns:
+        A list with `(axis, indices)` for each output: `indices` is an int array
+        `(repetitions, size)` with the input coordinate of each output coordinate along `axis`. It
+        is None for an output that does not vary along any axis.
 
     Raises:
-        MixedError: if it does not.
+        MixedError: if the operation combines values, or the runs differ.
     """
     other = np.arange(size)[::-1] if size < 4 else np.random.default_rng(0).permutation(size)
     found = None
     for one, two in _results(call, axis, (np.arange(size), other)):
         moves = [_move(*each, size, other) for each in zip(one, two, strict=True)]
         if found is not None and not all(map(_are_same, found, moves)):
-            raise MixedError("moves it by sizes or numbers that are not known")
+            raise MixedError("moves units depending on undefined sizes or on other inputs")
         found = moves
     return found
 
 
 def follows(call, axis, size, moves):
-    """Whether the same operation on fewer coordinates gives what is left of the outputs."""
+    """Returns whether the operation, applied to fewer units, gives the shrunken outputs."""
     some = np.random.default_rng(1).permutation(size)[: max(1, size // 2)]
     for kept in (np.sort(some), some[:1]):
         try:
@@ -55,7 +62,7 @@ def follows(call, axis, size, moves):
 
 
 def _results(call, axis, orders):
-    """The outputs for each of the orders, in one or two sizes of what is unknown."""
+    """Yields the outputs for each order, once for each combination of sizes and fill values."""
     error, found = None, 0
     tensors = [each for each in call.inputs if each is not call.inputs[0]]
     is_fixed = not any(None in each.shape for each in call.inputs)
@@ -63,7 +70,7 @@ def _results(call, axis, orders):
         for fill in (0, 1) if tensors else (0,):
             try:
                 results = [_run(call, axis, order, size, fill) for order in orders]
-            except Exception as failure:  # It does not take these sizes.
+            except Exception as failure:  # The operation rejects these sizes.
                 error = error or failure
                 continue
             if all(each.size for result in results for each in result):
@@ -74,7 +81,7 @@ def _results(call, axis, orders):
         if is_fixed:
             break
     if not found:
-        raise MixedError(f"cannot be run on indices ({error})" if error else "gives nothing")
+        raise MixedError(f"cannot be run on indices ({error})" if error else "returns no values")
 
 
 def _run(call, axis, order, size, fill):
@@ -83,7 +90,7 @@ def _run(call, axis, order, size, fill):
     shape[axis] = len(order)
     if np.prod(shape, dtype=float) > _MOST:
         raise ValueError("too many numbers")
-    # Numbers from 1 on: a zero is none of them.
+    # Indices start at 1, so that zeros in the outputs are recognized.
     view = [-1 if i == axis else 1 for i in range(len(shape))]
     numbers = np.broadcast_to(order.reshape(view) + 1.0, shape)
     made = {id(tensor): ops.convert_to_tensor(numbers, dtype="float32")}
@@ -104,11 +111,11 @@ def _shape(tensor, size):
 
 
 def _move(first, second, size, other):
-    """`(axis, indices)` of one output on indices in order, and in another one."""
+    """Returns `(axis, indices)` for one output, from its values for two orders of the indices."""
     places = first.astype(int) - 1
     is_index = (first >= 1) & (first <= size) & (places == first - 1)
     if not is_index.all() or second.shape != first.shape or (second != other[places] + 1).any():
-        raise MixedError("mixes it")
+        raise MixedError(COMBINES)
     varying = [i for i in range(places.ndim) if (np.take(places, [0], i) != places).any()]
     if not varying:
         return None

@@ -1,4 +1,4 @@
-"""Rules of normalizations, with stored statistics or with those of the features."""
+"""Rules of normalizations, with stored statistics or with statistics of the features."""
 
 import numpy as np
 from keras import layers
@@ -33,7 +33,7 @@ class _Affine(Rule):
         if axis is None:
             return
         inputs = without_padding(tensor, tensor.constant(axis))
-        # A gain of zero makes a constant of anything.
+        # A scale of zero makes every output constant.
         output.constants[axis] = np.where(scale == 0, shift, inputs * scale + shift)
 
 
@@ -69,10 +69,10 @@ class _LayerScale(_Affine):
 
 @rule_for(layers.Normalization)
 class _Normalization(_Affine):
-    """`(x - mean) / max(sqrt(variance), epsilon)`, with statistics of the data or of the config."""
+    """`(x - mean) / max(sqrt(variance), epsilon)`, with adapted or given statistics."""
 
     def label(self, call, analysis):
-        # Sizes of statistics that were given are in the config.
+        # The config contains given statistics, whose size cannot change.
         if call.operation.input_mean is not None:
             Rule.label(self, call, analysis)
         else:
@@ -163,14 +163,15 @@ class _Zeros(Rule):
 
 @rule_for(layers.UnitNormalization)
 class _UnitNormalization(_Zeros):
-    """`x / |x|`: zeros add nothing to the norm."""
+    """`x / |x|`: zeros do not change the norm."""
 
 
 @rule_for(layers.RMSNormalization)
 class _RMSNormalization(_Zeros):
-    """`x / sqrt(mean(x²) + ε) * scale`, a mean over D features; without the zeros over D'.
+    """`x / sqrt(mean(x²) + ε) * scale`, with a mean over D features.
 
-    It is the same with `scale √(D/D')` and `ε D/D'`.
+    After zeros are removed, the mean is over D' features. The output is the same with
+    `scale √(D/D')` and `ε D/D'`.
     """
 
     def label(self, call, analysis):
@@ -204,7 +205,7 @@ class _RMSNormalization(_Zeros):
 @rule_for(layers.LayerNormalization, layers.Softmax)
 @rule_for_ops("Softmax", "LogSoftmax")
 class _Statistics(Rule):
-    """Statistics over all features, which no layer with fewer features can compute."""
+    """Statistics over all features, which a layer with fewer features cannot compute."""
 
     def label(self, call, analysis):
         tensor, (output,) = call.inputs[0], call.outputs

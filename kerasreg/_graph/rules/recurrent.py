@@ -1,4 +1,4 @@
-"""Rules of recurrent layers: units with all of their gates and states."""
+"""Rules of recurrent layers: a unit is removed with all of its gates and states."""
 
 import inspect
 
@@ -8,6 +8,7 @@ from keras import layers, tree
 from kerasreg._graph.analysis import Reader
 from kerasreg._graph.families import gates_of_cell
 from kerasreg._graph.rules.base import (
+    COMBINES,
     Rule,
     apply_to,
     is_elementwise,
@@ -24,10 +25,10 @@ from kerasreg._graph.units import CANDIDATES, silent
 @rule_for(layers.SimpleRNN, layers.LSTM, layers.GRU, layers.RNN)
 @rule_for(layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)
 class Recurrent(Rule):
-    """The state of a unit whose candidate is zero stays zero."""
+    """A unit is constant if its candidate state is always zero, because its state is then zero."""
 
     def is_known(self, layer):
-        """Whether this rule holds for a layer."""
+        """Returns whether this rule applies to a layer."""
         return gates_of_cell(layer.cell) > 0 and type(layer.cell).__module__.startswith(
             "keras.src."
         )
@@ -54,10 +55,10 @@ class Recurrent(Rule):
             state.labels[axis] = units
         call.memory["units"] = units
         if layer.stateful:
-            analysis.labels.pin(units, f"'{layer.name}' has states from before")
+            analysis.labels.pin(units, f"'{layer.name}' is stateful")
         functions = [cell.activation, getattr(cell, "recurrent_activation", cell.activation)]
         if not all(is_elementwise(each) for each in functions):
-            analysis.pin(call.outputs[0], f"an activation of '{layer.name}' mixes its units")
+            analysis.pin(call.outputs[0], f"an activation of '{layer.name}' {COMBINES}")
 
     def constants(self, call, analysis):
         if "units" in call.memory:
@@ -103,12 +104,12 @@ class Recurrent(Rule):
                 other.assign(state)
 
     def _can_fold(self, layer, tensor):
-        """Whether the bias is added to the inputs' part at every step and position."""
+        """Returns whether the bias is added to the input projection at every step and position."""
         is_dense = len(layer.cell.kernel.shape) == 2 and type(layer) is not layers.RNN
         return is_dense and not getattr(layer.cell, "reset_after", False) and tensor.padding is None
 
     def _given(self, call):
-        """Keeps the units whose initial states are passed."""
+        """Yields readers that keep the units whose given initial state is not zero."""
         for state in _states(call):
             units = call.memory["units"]
             axis = _features(call.operation, state)
@@ -120,7 +121,7 @@ class Recurrent(Rule):
             )
 
     def _zero(self, call):
-        """Returns the units that are always zero."""
+        """Returns a bool array: True for units that are always zero."""
         cell, tensor = call.operation.cell, call.inputs[0]
         gates = gates_of_cell(cell)
         candidate = CANDIDATES[gates]
@@ -185,7 +186,7 @@ class _Bidirectional(Rule):
         for each in call.memory.get("calls", ()):
             readers += _RECURRENT.readers(each, analysis)
         for reader in readers:
-            # Their biases are inside of other configs: a unit that stays carries constants.
+            # Biases of inner layers cannot absorb constants: a kept unit carries them instead.
             reader.bias = None
         return readers
 
@@ -219,7 +220,7 @@ def _states(call):
 
 
 def _features(layer, tensor):
-    """Returns the axis of the features, which ConvLSTM may have before the spatial axes."""
+    """Returns the axis of the features: before the spatial axes if they are channels first."""
     if getattr(layer, "data_format", None) == "channels_first":
         return tensor.rank - layer.rank - 1
     return tensor.rank - 1

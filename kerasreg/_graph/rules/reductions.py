@@ -1,4 +1,4 @@
-"""Rules of reductions along some axes."""
+"""Rules of reductions and cumulative operations along some axes."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from kerasreg._graph.rules.elementwise import without_padding
 @rule_for_ops("Sum", "Prod", "Std", "Var", "Any", "All", "Logsumexp", "Norm", "CountNonzero")
 @rule_for_ops("Median", "Argmax", "Argmin", "Cumsum", "Cumprod")
 class _Reduced(Rule):
-    """Other axes than those that are reduced stay what they are."""
+    """Labels of axes that are not reduced are kept."""
 
     def label(self, call, analysis):
         tensor, (output,) = call.inputs[0], call.outputs
@@ -20,7 +20,7 @@ class _Reduced(Rule):
             if output.rank < tensor.rank:
                 target -= sum(each < axis for each in axes)
             if axis in axes or output.shape[target] != tensor.shape[axis]:
-                analysis.labels.pin(labels, f"'{call.operation.name}' needs all of it")
+                analysis.labels.pin(labels, f"'{call.operation.name}' needs all units of the axis")
             else:
                 output.labels[target] = labels
 
@@ -28,7 +28,7 @@ class _Reduced(Rule):
         tensor, (output,) = call.inputs[0], call.outputs
         if type(call.operation).__name__ not in ("Sum", "Cumsum"):
             return
-        # Sums of nothing but zeros; of others, there may be any number.
+        # A sum of zeros is zero. For other constants, the number of terms may be undefined.
         for target, labels in output.labels.items():
             for axis, own in tensor.labels.items():
                 if own is labels:

@@ -1,4 +1,4 @@
-"""Rules of pooling, padding and cropping, which treat every channel alone."""
+"""Rules of pooling, padding, cropping and upsampling, which process each channel separately."""
 
 from kerasreg._graph.families import CROPPING, PADDING, POOLING, UP_SAMPLING
 from kerasreg._graph.rules.base import Rule, pin_other_axes, rule_for, rule_for_ops
@@ -8,7 +8,7 @@ from kerasreg._graph.rules.kernels import feature_axis
 
 @rule_for(*POOLING, *CROPPING, *UP_SAMPLING, *PADDING)
 class _Spatial(Rule):
-    """Works along space, on each channel alone."""
+    """Changes spatial axes, separately for each channel."""
 
     def label(self, call, analysis):
         layer, tensor, (output,) = call.operation, call.inputs[0], call.outputs
@@ -35,7 +35,7 @@ class _Pad(Rule):
         tensor, (output,) = call.inputs[0], call.outputs
         for axis, labels in tensor.labels.items():
             if any(call.operation.pad_width[axis]):
-                analysis.labels.pin(labels, f"'{call.operation.name}' works along it")
+                analysis.labels.pin(labels, f"'{call.operation.name}' pads the axis")
             else:
                 output.labels[axis] = labels
 

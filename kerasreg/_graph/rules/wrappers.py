@@ -1,11 +1,11 @@
-"""The rule of a layer that is applied at every time step."""
+"""The rule of `TimeDistributed`, which applies a layer at every time step."""
 
 from keras import layers
 
 from kerasreg._graph.families import CONV, DEPTHWISE, POOLING, SEPARABLE
 from kerasreg._graph.rules.base import Rule, rule_for, rule_of
 
-#: Layers whose rules count axes from the last one, so that one more in front does not matter.
+#: Layers whose rules count axes from the last one, so that an additional first axis is allowed.
 _FROM_THE_LAST = (
     *(layers.Activation, layers.BatchNormalization, layers.Dense, layers.Dropout, layers.ReLU),
     *(*CONV, *DEPTHWISE, *SEPARABLE, *POOLING),
@@ -14,7 +14,7 @@ _FROM_THE_LAST = (
 
 @rule_for(layers.TimeDistributed)
 class _TimeDistributed(Rule):
-    """The rule of the layer inside, which sees one more axis."""
+    """Applies the rule of the wrapped layer, with the time axis as an additional axis."""
 
     def label(self, call, analysis):
         inner = call.operation.layer
@@ -35,7 +35,7 @@ class _TimeDistributed(Rule):
             return []
         readers = rule_of(call.operation.layer).readers(call.memory["call"], analysis)
         for reader in readers:
-            # The bias is inside of another config: a unit that stays carries constants.
+            # The bias of the inner layer cannot absorb constants: a kept unit carries them instead.
             reader.bias = None
         return readers
 
