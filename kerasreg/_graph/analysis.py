@@ -35,7 +35,7 @@ class Reader:
         fold: a function that maps the values of constant inputs, `(inputs,)`, to their
             contributions to the outputs, `(outputs,)`; None if these depend on the position.
         bias: `(layer, name, place)` of the bias that can absorb these contributions, or None;
-            `place` counts the biases of the layer.
+            `place` is its index among the biases of the layer.
         kernel: the variable in which one constant input can carry others, or None.
         axis: the input axis of `kernel`.
         share: a key that is the same for all calls that share one bias, or None. The constants of
@@ -88,7 +88,7 @@ def attributed_to(operation):
 class Analysis:
     """The labels of a traced model: coordinates with the same label are removed together.
 
-    Rules of custom layers get it as an argument: see `kerasreg.shrinking.Rule`.
+    It is passed to the methods of rules: see `kerasreg.shrinking.Rule`.
 
     Args:
         model: a Functional or Sequential model.
@@ -105,9 +105,9 @@ class Analysis:
         #: Indexed by the id of the variable.
         self.slices: dict[int, Slice] = {}
         self.readers: list[Reader] = []
-        #: Reasons for layers that stay and have no labels.
+        #: Reasons why layers without labels are not changed.
         self.notes: list[str] = []
-        #: Whether units that are coupled now may be removable alone in the smaller model.
+        #: Whether units that are coupled now may be removable individually in the smaller model.
         self.is_coarse = False
         #: `(analysis, dead)` of the smaller model, if that was reduced again.
         self.again: tuple | None = None
@@ -120,7 +120,7 @@ class Analysis:
         self._unify_borders()
         for tensor in self.graph.outputs:
             self.pin(tensor, "an output of the model")
-        #: `roots[label]` is the same for all unified labels, and 0 for those that must stay.
+        #: `roots[label]` is equal for all unified labels, and 0 for labels that are kept.
         self.roots = self.labels.roots()
         for call in self.graph.calls:
             with attributed_to(call.operation):
@@ -153,7 +153,7 @@ class Analysis:
                 known.axes[axis] = labels
 
     def note(self, reason: str) -> None:
-        """Adds to the report the reason why a layer stays that has no labels."""
+        """Adds to the report a reason why a layer without labels is not changed."""
         if reason not in self.notes:
             self.notes.append(reason)
 

@@ -9,7 +9,7 @@ from keras import ops, tree
 #: Powers of two scale floating-point numbers without rounding. They are far enough apart that a
 #: bounded function (`relu6`) reaches its bound.
 _SCALES = (2.0**-10, 2.0**10)
-#: The largest number of elements to run an operation on; advice is not worth more time.
+#: The largest number of elements to run an operation on, which limits the time for advice.
 _LARGEST = 2**24
 
 

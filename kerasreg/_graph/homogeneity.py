@@ -52,7 +52,7 @@ class ScaledCall:
 
     @property
     def has_weights(self):
-        """Whether the layer may have weights that multiply. A layer of an unknown class may."""
+        """Whether the layer has weights that multiply; True for an unknown class of layers."""
         is_layer = isinstance(self.layer, layers.Layer)
         return is_layer and not (isinstance(self.layer, _PROBED) or _passes(self.layer))
 
@@ -89,10 +89,10 @@ class ScaledCall:
 
 
 class Scales:
-    """How the scale of weights passes through a functional or sequential model.
+    """The effect of the scale of weights on the tensors of a Functional or Sequential model.
 
     Args:
-        graph: what `trace` returns for the model.
+        graph: the `Graph` of the model.
     """
 
     def __init__(self, graph):
@@ -106,7 +106,7 @@ class Scales:
 
     @classmethod
     def of(cls, model):
-        """The scales, or None for a model without a graph, such as a subclassed one."""
+        """Returns the `Scales` of a model, or None for one without a graph (a subclassed model)."""
         return cls(trace(model)) if is_model(model) else None
 
     @property

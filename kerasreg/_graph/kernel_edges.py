@@ -12,7 +12,7 @@ class KernelEdge:
     Attributes:
         variable: the kernel.
         view: its shape for the search, in which heads and their sizes are one axis.
-        reads: `{axis of the view: int array of unit numbers}`; -1 for units that must stay.
+        reads: `{axis of the view: int array of unit numbers}`; -1 for units that cannot be removed.
         writes: the same for the units that it computes.
         is_gate: whether it is a depthwise kernel.
         gates: the edges of the depthwise kernels before it.
@@ -29,10 +29,10 @@ class KernelEdge:
         self.view = tuple(self.variable.shape)
 
     def fixed_rows(self, gate, values):
-        """Returns the width of the filter of a gate for each input that must stay.
+        """Returns the width of the filter of a gate for each input that cannot be removed.
 
-        Units that must stay have no numbers, so that filters are matched by position. None if
-        the sizes do not match.
+        Such inputs have no unit numbers, so filters are matched by position. Returns None if the
+        sizes do not match.
         """
         rows = self.view[-2]
         if rows != gate.view[-2] * gate.view[-1]:
@@ -50,12 +50,12 @@ def is_kernel(variable):
 
 
 def mask_of(kernel, kept):
-    """Returns the bool array of the weights that must stay, in the view of the kernel."""
+    """Returns the bool array of the weights to keep, in the view of the kernel."""
     return kept.setdefault(id(kernel.variable), np.zeros(kernel.view, bool))
 
 
 def keep_best(kernel, at, values, kept):
-    """Marks the largest weight of a part as one that must stay."""
+    """Marks the largest weight of a part as a weight to keep."""
     part = values[at]
     place = np.unravel_index(int(np.argmax(part)), part.shape)
     mask_of(kernel, kept)[at][place] = True

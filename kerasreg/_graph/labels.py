@@ -4,10 +4,10 @@ import numpy as np
 
 
 class Labels:
-    """Integer labels that can be unified. Coordinates with label 0 must stay.
+    """Integer labels that can be unified. Coordinates with label 0 are never removed.
 
     Attributes:
-        reasons: `{label: why it must stay}`.
+        reasons: `{label: why its coordinates are not removed}`.
     """
 
     def __init__(self):
@@ -28,14 +28,14 @@ class Labels:
         self._right.append(second.reshape(-1))
 
     def pin(self, labels, reason):
-        """Unifies labels with 0, so that their coordinates must stay; None does nothing."""
+        """Unifies labels with 0, so that their coordinates are kept; None does nothing."""
         if labels is not None:
             self.unify(labels, 0)
             for label in np.unique(labels):
                 self.reasons.setdefault(int(label), reason)
 
     def roots(self):
-        """Returns an array: `roots[label]` is the same for unified labels, 0 if they must stay."""
+        """Returns an array: `roots[label]` is equal for unified labels, and 0 if they are kept."""
         roots = np.arange(self._count)
         if not self._left:
             return roots

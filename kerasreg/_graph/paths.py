@@ -15,8 +15,8 @@ from kerasreg._graph.variables import all_layers, host_view, owners
 class Paths:
     """The units of a model, and the kernels between them.
 
-    The width of a path is the smallest score of its weights. Units that must stay (the inputs, and
-    all units that are coupled with them) count as reached.
+    The width of a path is the smallest score of its weights. Units that cannot be removed (the
+    inputs, and all units that are coupled with them) count as reached.
 
     Args:
         model: a Functional or Sequential model.
@@ -37,7 +37,7 @@ class Paths:
                 self._join_heads(layer)
         for variable in model.weights:
             if is_kernel(variable) and id(variable) not in self._kernels:
-                # All of its units must stay, so its inputs are reached and its outputs are needed.
+                # Its units cannot be removed: its inputs are reached and its outputs are needed.
                 kernel = KernelEdge(variable)
                 kernel.is_gate = is_gate(owner.get(id(variable)), variable)
                 self._kernels[id(variable)] = kernel
@@ -51,7 +51,7 @@ class Paths:
         self._ends = [[k for k in each if not k.is_gate] for each in self._ends]
 
     def repair(self, alive, scores):
-        """Returns the weights that must stay so that all outputs are reached.
+        """Returns the weights to keep so that all outputs are reached.
 
         Args:
             alive: `{id(variable): bool array}`, the masks of the pruned variables.
@@ -145,7 +145,7 @@ class Paths:
         for gate in kernel.gates:
             through = np.minimum(through, self._open(gate, arrays))
         for axis, units in kernel.reads.items():
-            # Units that must stay (-1) count as reached.
+            # Units that cannot be removed (-1) count as reached.
             width = np.where(units < 0, np.inf, through[units])
             view = [-1 if each == axis else 1 for each in range(flow.ndim)]
             flow = np.minimum(flow, width.reshape(view))
@@ -202,7 +202,7 @@ class Paths:
         return self._best(scores, origin), origin
 
     def _trace(self, kernel, place, origin, scores, kept):
-        """Marks a weight, and the path that leads to it, as weights that must stay."""
+        """Marks a weight, and the path that leads to it, as weights to keep."""
         mask = mask_of(kernel, kept)
         if mask[place]:
             return

@@ -19,7 +19,7 @@ def coupled_groups(model: keras.Model) -> CoupledGroups:
     gain and offset of a normalization. It is read by the rows of the kernels of the next layers.
     Adding or multiplying tensors couples units of several layers: in a residual network, those of
     all branches. A group is one width of the model; all of its units have the same structure.
-    Units that must stay (inputs, outputs, units of layers without a rule) are in no group.
+    Units that cannot be removed (inputs, outputs, units of layers without a rule) are in no group.
 
     Args:
         model: a built Functional or Sequential model.
@@ -159,6 +159,6 @@ def _pinned(analysis, groups):
             labels = np.concatenate([np.zeros(0, int), *axes])
             reasons = [analysis.labels.reasons.get(label) for label in labels[labels > 0].tolist()]
             reasons = [reason for reason in reasons if reason]
-            known = reasons[0] if reasons else "its units are coupled with units that must stay"
+            known = reasons[0] if reasons else "it is coupled with units that cannot be removed"
             pinned[found.variable.path] = known
     return pinned

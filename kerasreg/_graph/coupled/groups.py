@@ -138,7 +138,7 @@ class CoupledGroups(Report, list):
 
     Attributes:
         model: name of the model.
-        pinned: `{path: reason}` for variables whose units must all stay.
+        pinned: `{path: reason}` for variables whose units cannot be removed.
 
     Example:
 
