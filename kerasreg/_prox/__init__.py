@@ -1,9 +1,9 @@
-"""Proximal operators: pure functions from a point and a threshold to the minimiser.
+"""Proximal operators: pure functions of a point and a threshold that return the minimizer.
 
-Every function returns `argmin_x  penalty(x) + sum_i (x_i - z_i)^2 / (2 t_i)`, where the
-thresholds already contain the step: `threshold = factor * t`. Thresholds are scalars or
-broadcast against `z`, hold for values from 0 to infinity, and zeros come out as exact 0.0.
-NaN in `z` gives NaN out; an infinity never comes out as a finite number.
+Every function returns `argmin_x  penalty(x) + sum_i (x_i - z_i)^2 / (2 t_i)`. The thresholds
+contain the step size: `threshold = factor * t`. They are scalars or broadcast against `z`, and may
+have any value from 0 to infinity. Zeros in the result are exactly 0.0, without a sign. NaN in `z`
+gives NaN, and infinite values never become finite.
 """
 
 from kerasreg._prox.axes import in_layout

@@ -1,4 +1,4 @@
-"""Reductions over groups: a group is what remains when all axes but `axes` are fixed."""
+"""Reductions over groups: slices along `axes`, with fixed indices along the other axes."""
 
 from keras import ops
 
@@ -15,13 +15,13 @@ def norm(x, axes):
 
 
 def rows(x, axes):
-    """`x` with `axes` as one last axis."""
+    """Returns `x` with `axes` merged into one last axis."""
     kept = [axis for axis in range(len(x.shape)) if axis not in axes]
     return ops.reshape(ops.transpose(x, [*kept, *axes]), [*(x.shape[axis] for axis in kept), -1])
 
 
 def from_rows(x, shape, axes):
-    """The inverse of `rows`, for an `x` that had this shape."""
+    """Inverts `rows`, for an `x` that had the shape `shape`."""
     kept = [axis for axis in range(len(shape)) if axis not in axes]
     moved = [*kept, *axes]
     x = ops.reshape(x, [shape[axis] for axis in moved])
@@ -29,7 +29,7 @@ def from_rows(x, shape, axes):
 
 
 def in_layout(operator, z, step, layout, *parameters):
-    """`operator(z, step, *parameters, axes)` on the view of `layout = (view, axes)`."""
+    """Applies an operator along `axes` of `z` in the shape `view`, with `layout = (view, axes)`."""
     view, axes = layout
     if len(step.shape):
         step = ops.reshape(ops.broadcast_to(step, z.shape), view)

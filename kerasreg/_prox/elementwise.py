@@ -5,8 +5,8 @@ from keras import ops
 
 def soft_threshold(z, threshold):
     """`argmin_x  |x| threshold + (x - z)^2 / 2`, elementwise: `sign(z) max(|z| - threshold, 0)`."""
-    # Exactly 0.0 inside the threshold, and one pass less than the form with the sign. Not
-    # `ops.minimum`, which rounds float64 to float32 on torch.
+    # This gives exactly 0.0, and needs one pass less than the form with the sign. `ops.minimum`
+    # would round float64 to float32 on torch.
     return z - ops.clip(z, -threshold, threshold)
 
 
@@ -17,14 +17,15 @@ def shrink(z, threshold):
 
 def positive_threshold(z, threshold):
     """`argmin_{x >= 0}  threshold x + (x - z)^2 / 2`, elementwise: `max(z - threshold, 0)`."""
-    # `z - z` is 0.0, but NaN for an infinity.
+    # `z - z` is 0.0, but NaN for infinite values.
     return ops.where(z <= threshold, z - z, z - threshold)
 
 
 def soft_threshold_towards(z, threshold, reference):
     """`argmin_x  threshold |x - reference| + (x - z)^2 / 2`, elementwise.
 
-    `reference` where `|z - reference| <= threshold`, exactly, else z moved towards it.
+    Exactly `reference` where `|z - reference| <= threshold`, else `z` moved towards it by
+    `threshold`.
     """
     moved = z - reference
     near = ops.abs(moved) <= threshold
@@ -36,5 +37,5 @@ def shrink_towards(z, threshold, reference):
 
     `(z + 2 threshold reference) / (1 + 2 threshold)`.
     """
-    # In a form for thresholds of 0, and infinite ones.
+    # This form is correct for thresholds of 0 and infinity too.
     return z / (1.0 + 2.0 * threshold) + reference / (1.0 + ops.reciprocal(2.0 * threshold))

@@ -1,4 +1,4 @@
-"""The equation that the maximum norm, exclusive lasso, L1 ball and simplex have in common."""
+"""The equation behind the operators of the maximum norm, exclusive lasso, L1 ball and simplex."""
 
 from keras import ops
 
@@ -8,17 +8,22 @@ NEWTON_STEPS = 2
 
 
 def fill(z, t, volume, slope, axes):
-    """`(x, s)` with `x_i = max(z_i - t_i s, 0)`, where `s` solves `sum_i x_i = volume + slope s`.
+    """Solves `sum_i x_i = volume + slope s` with `x_i = max(z_i - t_i s, 0)` for `s`.
 
-    One equation for each group: what remains of `z` when all axes but `axes` are fixed. Needs
-    `volume + slope > 0` and `t + slope > 0`, both not negative. Exact, by sorting.
+    There is one equation for each group: a slice of `z` along `axes`, with fixed indices along the
+    other axes. The solution is exact, by sorting. `volume`, `slope` and `t` must be non-negative,
+    with `volume + slope > 0` and `t + slope > 0`.
+
+    Returns:
+        `(x, s)`.
     """
 
     def total(x):
         return ops.sum(x, axis=axes, keepdims=True)
 
-    # What the equation gives for a part of the weights is below `s`. From the best of all single
-    # weights and of the whole, no `x` is above the sum that is sought: large `z` lose no digits.
+    # The solution for a subset of the weights is a lower bound of `s`. `start` is the largest bound
+    # of all single weights and the whole group. With it, no `x` exceeds the sum, so that large `z`
+    # lose no digits.
     alone = (z - volume) / (t + slope)
     start = ops.max(alone, axis=axes, keepdims=True)
     together = (total(z) - volume) / (total(t) + slope)
@@ -27,14 +32,15 @@ def fill(z, t, volume, slope, axes):
     rest = z - t * start
     rest = ops.where(ops.logical_or(alone == start, rest > volume), volume, rest)
 
-    # Of the parts, the best are the first in the order in which they come out of the water.
+    # The best subset consists of the first weights in descending order of `rest / t`, the increase
+    # of `s` at which `x` becomes zero.
     key = ops.where(rest > 0, rest / t, ops.zeros_like(rest))
     order = ops.argsort(-rows(key, axes), axis=-1)
     sums = _sums(rest, order, axes) - rows(volume, axes)
     more = ops.max(sums / (_sums(t, order, axes) + slope), axis=-1)
     more = ops.reshape(more, start.shape)
 
-    # Newton takes away the rounding of the running sums, which are float32 on torch.
+    # Newton steps remove the rounding error of the cumulative sums, which are float32 on torch.
     for _ in range(NEWTON_STEPS):
         x = ops.relu(rest - t * more)
         excess = total(x) - volume - slope * more
@@ -44,7 +50,7 @@ def fill(z, t, volume, slope, axes):
 
 
 def signed(x, z):
-    """Returns `x >= 0` with the signs of `z`, without -0.0; non-finite values of `z` stay."""
+    """Returns `x >= 0` with the signs of `z`, without -0.0, and non-finite values as in `z`."""
     x = ops.where(x == 0, ops.zeros_like(x), ops.sign(z) * x)
     return ops.where(ops.isfinite(z), x, z)
 

@@ -1,4 +1,4 @@
-"""Proximal operators of differences of neighbours."""
+"""The proximal operator of the fused lasso, a penalty of differences of neighbours."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from kerasreg._prox.once import compiled_once
 from kerasreg._prox.prefix import prefix
 from kerasreg._prox.segments import block_sum
 
-#: The weight, next to others of about 1, of what cannot move.
+#: Weight of an element that cannot move; other weights are about 1.
 FIXED = 1e30
 
 
@@ -16,10 +16,11 @@ FIXED = 1e30
 def fused_threshold(z, threshold, l1=0.0, axis=0):
     """`argmin_x  sum_i |x_{i+1} - x_i| + l1 |x_i| + (x_i - z_i)^2 / (2 threshold_i)`.
 
-    `i` runs along `axis`; the lines do not see each other. By divide and conquer: is `x_i` above
-    the common value of its block? Every answer is exact whatever the others are (threshold
-    decomposition; Chambolle & Darbon, 2009), a block whose answers differ is cut between them, and
-    the side of a neighbour across a cut is known for good. Ends when no block is cut.
+    `i` runs along `axis`; lines along this axis are independent. The algorithm is divide and
+    conquer: it decides for each `x_i` whether it is above the common value of its block. Each
+    decision is exact, for any other decisions (threshold decomposition; Chambolle & Darbon, 2009).
+    A block with different decisions is cut between them, and the order of the two sides of a cut is
+    final. The algorithm ends when no block is cut.
     """
     front = ops.moveaxis(z, axis, 0)
     lines = ops.reshape(front, (front.shape[0], -1))
@@ -31,7 +32,7 @@ def fused_threshold(z, threshold, l1=0.0, axis=0):
 
 
 def _fuse(z, threshold, l1):
-    # Units in which nothing overflows: `weight (x - z)^2 / 2 + tension |x_{i+1} - x_i|`, |z| <= 1.
+    # Scaled against overflow: `weight (x - z)^2 / 2 + tension |x_{i+1} - x_i|` with |z| <= 1.
     scale = ops.max(ops.abs(z), axis=0, keepdims=True)
     scale = ops.where(scale < 1e-37, ops.ones_like(scale), scale)
     z = z / scale
@@ -40,7 +41,7 @@ def _fuse(z, threshold, l1):
     weight = tension / threshold
     jump, slope = ops.zeros_like(z), ops.zeros_like(z)
     if l1:
-        # The one kink is at 0. Then the signs are known, and a zero is a weight that cannot move.
+        # The only kink is at 0. With known signs, L1 is linear, and zeros cannot move.
         l1 = l1 * tension
         above = _is_above(l1 - weight * z, jump, tension)
         below = _is_above(l1 + weight * z, jump, tension)
@@ -59,11 +60,12 @@ def _fuse(z, threshold, l1):
         def total(each):
             return ops.reshape(block_sum(ops.ravel(each), ops.ravel(block)), z.shape)
 
-        # The forces of neighbours are summed apart: next to small weights they cancel exactly.
+        # The forces of neighbours are summed separately. They cancel exactly, even if the weights
+        # are small.
         force = slope + tension * (jump - _next(jump))
         return x - (total(weight * (x - z)) + total(force)) / total(weight)
 
-    # Above or not above is asked a little to each side in turn: rounding cuts no block.
+    # The pivot is slightly higher and slightly lower in turn, so that rounding cuts no block.
     tolerance = 4.0 * float(np.finfo(keras.backend.standardize_dtype(z.dtype)).eps)
 
     def halve(x, jump, turn, end):
@@ -79,11 +81,13 @@ def _fuse(z, threshold, l1):
 
 
 def _is_above(pull, jump, tension):
-    """1 where `x_i` is above the pivot and -1 elsewhere, if `pull` is the slope of its own term.
+    """Returns 1 where `x_i` is above the pivot and -1 elsewhere.
 
-    The slope of all terms to the left, `m_i = pull_i + clip(m_{i-1}, -tension, tension)`, decides
-    where it is outside of the tension; else `x_i` is on the side of `x_{i+1}`. Followed as the
-    distances to both limits, `tension + m` and `tension - m`, which stay accurate near 0.
+    `pull_i` is the slope of the term of `x_i` at the pivot. The slope of this term and all terms to
+    the left is `m_i = pull_i + clip(m_{i-1}, -tension, tension)`. If it is outside of
+    `[-tension, tension]`, its sign decides. Otherwise `x_i` is on the same side as `x_{i+1}`. The
+    code computes the distances to both limits, `tension + m` and `tension - m`, which are accurate
+    near 0.
     """
     pull = ops.clip(pull, -4.0 * tension, 4.0 * tension)
     pull = ops.stack([pull, -pull], axis=1)
@@ -104,7 +108,7 @@ def _is_above(pull, jump, tension):
 
 
 def _clipped_sums(first, then):
-    """The functions `clip(m + shift, low, high)` are closed under composition."""
+    """Composes two functions `clip(m + shift, low, high)`, which gives a third one."""
     (shift, low, high), (shift_2, low_2, high_2) = first, then
     return [
         shift + shift_2,

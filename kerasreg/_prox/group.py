@@ -15,11 +15,12 @@ MOST_STEPS = 30
 def group_soft_threshold(z, threshold, axes):
     """`argmin_x  sum_g ||x_g|| + sum_i (x_i - z_i)^2 / (2 threshold_i)`.
 
-    A group is what remains of `z` when all axes but `axes` are fixed; `axes` may be empty
-    (each weight its own group). With one threshold per group, a closed form:
-    `z max(1 - threshold / ||z_g||, 0)` (Yuan & Lin, 2006). With one per weight,
-    `x_g = 0` iff `||z / threshold|| <= 1`, else `x_i = z_i s / (s + threshold_i)` with `s` the
-    root of `sum_i (z_i / (s + threshold_i))^2 = 1`, by Newton on a concave function.
+    A group is a slice of `z` along `axes`, with fixed indices along the other axes. If `axes` is
+    empty, each weight is a group. With one threshold per group, the result is
+    `z max(1 - threshold / ||z_g||, 0)` (Yuan & Lin, 2006). With one threshold per weight, `x_g = 0`
+    if and only if `||z / threshold|| <= 1`. Otherwise `x_i = z_i s / (s + threshold_i)`, where `s`
+    is the root of `sum_i (z_i / (s + threshold_i))^2 = 1`, by Newton's method on a concave
+    function.
     """
     if not axes:
         return soft_threshold(z, threshold)
@@ -32,20 +33,22 @@ def group_soft_threshold(z, threshold, axes):
         dead = length <= threshold
         kept = z * (1.0 - threshold / length)
     else:
-        # A zero stays one whatever its threshold: with this one, nothing below is 0 / 0.
+        # Zeros are zero for any threshold. A threshold of 1 avoids 0 / 0 below.
         threshold = ops.where(unit == 0, ops.ones_like(unit), threshold)
         s = root(unit, threshold, axes)
         dead = ops.logical_or(norm(unit / threshold, axes) <= 1.0, s <= 0.0)
         kept = z * (s / (s + threshold))
-    # Selected, not multiplied by zero: that would give -0.0, and keep the NaNs of dead groups.
+    # A product with zero would give -0.0, and NaN for some of these groups.
     return ops.where(dead, ops.zeros_like(z), kept)
 
 
 def root(z, threshold, axes):
-    """The `s` with `sum_i (z_i / (s + threshold_i))^2 = 1`, from below, if the group is alive.
+    """Returns the root `s` of `sum_i (z_i / (s + threshold_i))^2 = 1` for groups that are not zero.
 
-    Newton, until no group moves by more than what squares to rounding: 3 steps for the thresholds
-    that an optimizer makes, 12 for those that differ by 1e12 and follow the weights.
+    Newton's method approaches it from below. It stops when the relative change of all groups is
+    below `0.1 sqrt(eps)`: the remaining error is about the square of the change. It takes 3 steps
+    for the thresholds of an optimizer, and 12 for thresholds that differ by factors of 1e12 and
+    follow the weights.
     """
 
     def reduce(function, x):
@@ -56,7 +59,7 @@ def root(z, threshold, axes):
         total, slope = reduce(ops.sum, square), reduce(ops.sum, square / (s + threshold))
         return s + total * (ops.sqrt(total) - 1.0) / slope
 
-    # The largest of three lower bounds: from here every ratio is at most 1 and nothing overflows.
+    # With the largest of three lower bounds, every ratio is at most 1 and nothing overflows.
     s = ops.maximum(
         norm(z, axes) - reduce(ops.max, threshold), reduce(ops.max, ops.abs(z) - threshold)
     )
@@ -72,6 +75,6 @@ def root(z, threshold, axes):
 
 
 def _size(x, axis, reference):
-    """The size of `x` along `axis` of `reference`, after broadcasting."""
+    """Returns the size of `x` along the axis that broadcasts to `axis` of `reference`."""
     offset = len(reference.shape) - len(x.shape)
     return 1 if axis < offset else x.shape[axis - offset]

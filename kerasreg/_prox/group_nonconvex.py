@@ -9,7 +9,7 @@ from kerasreg._prox.nonconvex import mcp_threshold, scad_threshold
 def group_hard_threshold(z, threshold, axes):
     """`argmin_x  sum_g [x_g != 0] + sum_i (x_i - z_i)^2 / (2 threshold_i)`.
 
-    A group stays as it is iff `sum_i z_i^2 / (2 threshold_i) > 1`.
+    A group is unchanged if `sum_i z_i^2 / (2 threshold_i) > 1`, and otherwise zero.
     """
     ratio = z / ops.sqrt(2.0 * threshold)
     ratio = ops.where(z == 0, ops.zeros_like(ratio), ratio)
@@ -28,9 +28,9 @@ def group_scad(z, step, factor, a, axes):
 
 
 def _along(z, prox, axes):
-    """`z` with the length that `prox` gives: a penalty of the norm does not turn a group."""
+    """Applies `prox` to the norm of each group; the direction of the group does not change."""
     scale = largest(z, axes)
     length = scale * norm(z / scale, axes)
     new = prox(length)
-    # Selected: 0 / 0 for groups of zeros, and -0.0.
+    # The product is NaN for groups of zeros, and may be -0.0.
     return ops.where(new == 0, ops.zeros_like(z), z * (new / length))

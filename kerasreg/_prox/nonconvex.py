@@ -1,4 +1,4 @@
-"""Proximal operators of nonconvex penalties of single weights, which spare large weights."""
+"""Proximal operators of nonconvex penalties of single weights, which shrink large weights less."""
 
 import math
 
@@ -6,7 +6,7 @@ from keras import ops
 
 from kerasreg._prox.elementwise import soft_threshold
 
-#: Reaches float64 from the start that is used.
+#: Enough for float64 precision from the start in `lp_threshold`.
 NEWTON_STEPS = 5
 
 
@@ -19,8 +19,8 @@ def mcp_threshold(z, step, factor, gamma):
     """`argmin_x  step P(x) + (x - z)^2 / 2` for the minimax concave penalty.
 
     `P(x) = factor m - m^2 / (2 gamma)` with `m = min(|x|, gamma factor)`. In units of `factor`:
-    while `step < gamma`, 0 up to `step`, z from `gamma` on, and straight in between. From
-    `step = gamma` on, z where `|z| > sqrt(gamma step)`, else 0.
+    if `step < gamma`, the result is 0 for `|z| <= step`, z for `|z| >= gamma`, and linear in
+    between. Otherwise it is z where `|z| > sqrt(gamma step)`, else 0.
     """
     jump = math.sqrt(gamma) * ops.sqrt(step)
     return _fading_threshold(z, step, factor, end=gamma, room=gamma - step, jump=jump)
@@ -30,9 +30,9 @@ def scad_threshold(z, step, factor, a):
     """`argmin_x  step P(x) + (x - z)^2 / 2` for the smoothly clipped absolute deviation.
 
     `P(x) = factor m - max(m - factor, 0)^2 / (2 (a - 1))` with `m = min(|x|, a factor)`. In units
-    of `factor`: while `step < a - 1`, soft thresholding up to `1 + step`, z from `a` on, and
-    straight in between. From `step = a - 1` on, z where `|z| > (a + 1 + step) / 2` (where
-    `|z| > sqrt((a + 1) step)` from `step = a + 1` on), else soft thresholding.
+    of `factor`: if `step < a - 1`, the result is soft thresholding for `|z| <= 1 + step`, z for
+    `|z| >= a`, and linear in between. Otherwise it is z where `|z| > (a + 1 + step) / 2` (if
+    `step >= a + 1`, where `|z| > sqrt((a + 1) step)`), else soft thresholding.
     """
     jump = ops.where(step < a + 1, (a + 1 + step) / 2, math.sqrt(a + 1) * ops.sqrt(step))
     return _fading_threshold(z, step, factor, end=a, room=a - 1 - step, jump=jump)
@@ -41,8 +41,8 @@ def scad_threshold(z, step, factor, a):
 def capped_threshold(z, threshold, theta):
     """`argmin_x  threshold min(|x|, theta) + (x - z)^2 / 2`.
 
-    z where `|z| > theta + threshold / 2` (where `|z| > sqrt(2 theta threshold)` from
-    `threshold = 2 theta` on), else soft thresholding.
+    z where `|z| > theta + threshold / 2` (if `threshold >= 2 theta`, where
+    `|z| > sqrt(2 theta threshold)`), else soft thresholding.
     """
     jump = ops.where(
         threshold < 2 * theta,
@@ -55,9 +55,10 @@ def capped_threshold(z, threshold, theta):
 def lp_threshold(z, threshold, p):
     """`argmin_x  threshold |x|^p + (x - z)^2 / 2` for `p = 1 - 1/m`: 1/2, 2/3, ...
 
-    0 where `|z| <= (2 - p) / (2 - 2p) ((2 - 2p) threshold)^(1 / (2 - p))`. Otherwise `x = z s^m`
-    with `s` the largest root of `s^(m+1) - s + p threshold |z|^(p-2) = 0`, by Newton from above on
-    a convex function. (The trigonometric forms of this root lose a threshold of 0.)
+    0 where `|z| <= (2 - p) / (2 - 2p) ((2 - 2p) threshold)^(1 / (2 - p))`. Otherwise `x = z s^m`,
+    where `s` is the largest root of `s^(m+1) - s + p threshold |z|^(p-2) = 0`, by Newton's method
+    from above on a convex function. (The trigonometric forms of this root are inaccurate for
+    thresholds near 0.)
     """
     m = round(1 / (1 - p))
     size = ops.abs(z)
@@ -74,8 +75,9 @@ def lp_threshold(z, threshold, p):
 def log_threshold(z, threshold, epsilon):
     """`argmin_x  threshold log(1 + |x| / epsilon) + (x - z)^2 / 2`.
 
-    The outer stationary point `(|z| - epsilon + sqrt((|z| + epsilon)^2 - 4 threshold)) / 2`, if
-    there is one and it is better than 0.
+    `|x|` is the outer stationary point
+    `(|z| - epsilon + sqrt((|z| + epsilon)^2 - 4 threshold)) / 2` if this exists and has a lower
+    objective than 0. Otherwise `x = 0`.
     """
     size = ops.abs(z)
     total = size + epsilon
@@ -83,7 +85,7 @@ def log_threshold(z, threshold, epsilon):
     shrinkage = 2 * slope / (1 + ops.sqrt(1 - 4 * ops.clip(slope / total, 0.0, 0.25)))
     x = size - shrinkage
     inside = ops.where(x > 0, x, 1.0)
-    # Divided by x: products of small numbers would vanish.
+    # Both sides are divided by x, because products of small numbers would underflow.
     worse = threshold * ops.log1p(inside / epsilon) / inside > size - inside / 2
     return soft_threshold(z, ops.where(ops.logical_or(x <= 0, worse), size, shrinkage))
 
@@ -109,9 +111,11 @@ def transformed_l1_threshold(z, threshold, a):
 
 
 def _fading_threshold(z, step, factor, end, room, jump):
-    """Soft thresholding by `factor step` that fades over the last `room` before `end`.
+    """Soft thresholding by `factor step` times a fade.
 
-    Without room it stops at a jump. `end`, `room` and `jump` are in units of `factor`.
+    The fade is 1 for `|z| <= end - room`, 0 for `|z| >= end`, and linear in between. If
+    `room <= 0`, it is 1 for `|z| <= jump` and 0 otherwise. `end`, `room` and `jump` are in units of
+    `factor`.
     """
     size = ops.abs(z) / factor
     fade = ops.clip((end - size) / ops.where(room > 0, room, 1.0), 0.0, 1.0)
@@ -120,5 +124,5 @@ def _fading_threshold(z, step, factor, end, room, jump):
 
 
 def _zero_where(dead, z, x):
-    # `z - z` is 0.0, but NaN for an infinity.
+    # `z - z` is 0.0, but NaN for infinite values.
     return ops.where(dead, z - z, x)

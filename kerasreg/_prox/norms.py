@@ -9,12 +9,12 @@ from kerasreg._prox.filling import fill, signed
 def group_clip(z, threshold, axes):
     """`argmin_x  sum_g max|x_g| + sum_i (x_i - z_i)^2 / (2 threshold_i)`.
 
-    `x_g = 0` iff `sum_i |z_i| / threshold_i <= 1`, else `z` clipped at the `s` with
-    `sum_i max(|z_i| - s, 0) / threshold_i = 1` (Quattoni et al., 2009).
+    `x_g = 0` if and only if `sum_i |z_i| / threshold_i <= 1`. Otherwise `x_g` is `z_g`, clipped to
+    `[-s, s]` with `sum_i max(|z_i| - s, 0) / threshold_i = 1` (Quattoni et al., 2009).
     """
     scale = largest(z, axes)
     unit = ops.abs(z) / scale
-    # Within these bounds nothing overflows, and beyond them nothing changes.
+    # The bounds prevent overflow. The result is the same for thresholds beyond them.
     relative = ops.clip(ops.broadcast_to(threshold, z.shape) / scale, 1e-18, 1e18)
     dead = ops.sum(unit / relative, axis=axes, keepdims=True) <= 1.0
     _, level = fill(unit / relative, 1.0 / relative, 1.0, 0.0, axes)
@@ -30,7 +30,7 @@ def exclusive_threshold(z, threshold, axes):
     `x_i = sign(z_i) max(|z_i| - 2 threshold_i S, 0)` with `S = sum_i |x_i|` in the group
     (Kong et al., 2014).
     """
-    # The cap keeps the products finite.
+    # The bound keeps products finite.
     shrinkage = ops.clip(2.0 * ops.broadcast_to(threshold, z.shape), 0.0, 1e18)
     x, _ = fill(ops.abs(z), shrinkage, 0.0, 1.0, axes)
     x = ops.where(threshold == float("inf"), ops.zeros_like(x), x)

@@ -1,4 +1,4 @@
-"""Compiles loops once: outside `jit`, JAX compiles a loop again at every call."""
+"""Compiles functions with loops once: outside of `jit`, JAX compiles a loop in every call."""
 
 import functools
 
@@ -6,10 +6,10 @@ import keras
 
 
 def compiled_once(*static):
-    """A decorator: on JAX, one compilation for all calls with arrays of the same shapes.
+    """Decorator that, on JAX, compiles a function once for all arrays of the same shapes.
 
     Args:
-        static: the names of the arguments that are no arrays.
+        static: the names of the arguments that are not arrays.
     """
 
     def decorate(function):

@@ -4,12 +4,14 @@ from keras import ops
 
 
 def prefix(compose, parts):
-    """All of `p_0`, `p_0 then p_1`, `p_0 then p_1 then p_2`, ... (Hillis & Steele, 1986).
+    """Returns `p_0`, `p_0 then p_1`, `p_0 then p_1 then p_2`, ... (Hillis & Steele, 1986).
 
-    `parts` is a list of arrays of one shape, whose first axis counts the elements;
-    `compose(first, then)` is associative on such lists. In a loop, because the graph of
-    `ops.associative_scan` takes XLA seconds to compile, and on torch it gives float32 whatever
-    goes in.
+    The loop replaces `ops.associative_scan`, which takes seconds to compile with XLA and returns
+    float32 for every dtype on torch.
+
+    Args:
+        compose: associative function `(first, then)` of two lists like `parts`.
+        parts: list of arrays of the same shape. Their first axis is the index of the element `p_i`.
     """
     size, rank = parts[0].shape[0], len(parts[0].shape)
     index = ops.arange(size, dtype="int32")
