@@ -1,4 +1,4 @@
-"""Penalties that cannot do what they are for: what, where, why, and what to do."""
+"""Warnings about ineffective penalties, with their reason and a remedy."""
 
 from functools import partial
 
@@ -13,16 +13,16 @@ from kerasreg._train_step import plain
 from kerasreg.regularizers.keras_own import with_prox
 
 _SEARCH = "The search for layers that became zero"
-#: By which normalizations multiply.
+#: Names of the variables by which normalizations multiply.
 _GAINS = ("gamma", "scale")
-#: A penalty that makes zeros makes them of such weights with such a step.
+#: A penalty that makes zeros sets weights of this size to zero with this step size.
 _SMALL, _LARGE_STEP = 1e-3, 1e8
 
 
 def advice(model):
-    """What is wrong with the penalties of a compiled model; None if nothing is.
+    """Returns a text about ineffective penalties of a compiled model, or None without any.
 
-    An adviser that fails is a warning.
+    A check that fails gives a warning, and the other checks run.
     """
     texts = []
     for adviser in ADVISERS:
@@ -32,10 +32,11 @@ def advice(model):
 
 
 class Deaths:
-    """Which parts of a model became zero as a whole; each is told once.
+    """Finds the parts of a model in which all weights became zero, and reports each part once.
 
     Args:
-        parts: `[(name, function without arguments that tells whether it has weights)]`.
+        parts: list of `(name, function)`. The function has no arguments and returns whether the
+            part has non-zero weights.
     """
 
     def __init__(self, parts):
@@ -45,12 +46,13 @@ class Deaths:
 
     @classmethod
     def of_variables(cls, variables):
+        """Returns a `Deaths` in which each variable is a part."""
         return cls([(each.path, partial(_has_weights, each)) for each in variables])
 
     def since_last(self, epoch):
-        """A text about those that died since the last call; None if none did.
+        """Returns a text about the parts that became zero since the last call, or None.
 
-        What fails is a warning, once, and ends the search.
+        A failure gives one warning and ends the search.
         """
         parts, self._alive, names = self._alive, [], []
         with noted(_SEARCH):
@@ -62,8 +64,8 @@ class Deaths:
             return None
         return (
             f"After epoch {epoch + 1} every weight is zero in {listed(names)}: the penalty "
-            "outweighs all that the loss could gain there. Zeros pass nothing on, neither forward "
-            "nor back. Lower the factor, or let it grow from a small one."
+            "outweighs the loss there. An all-zero layer blocks activations and gradients. Lower "
+            "the factor of the penalty, or increase it slowly from 0 with `PenaltySchedule`."
         )
 
 
@@ -72,8 +74,8 @@ def _on_evaded_penalties(model):
     if scales is None or _has_weight_decay(model):
         return None
     kernels = {layer: factors(layer) for layer in scales.layers if isinstance(layer, LINEAR)}
-    # Where all kernels have a penalty, the layers balance each other; only the scale that
-    # normalizations take out is then free, as it is with weight decay.
+    # If all kernels have a penalty, the layers balance each other. Only the scale that
+    # normalizations remove is then free, as with weight decay.
     if all(each.regularizer is not None for variables in kernels.values() for each in variables):
         return None
     evaded = []
@@ -86,29 +88,31 @@ def _on_evaded_penalties(model):
     if not evaded:
         return None
     return (
-        "These penalties can be evaded without a zero, by layers behind them that have none: "
-        f"{listed(sorted(evaded))}. Weights that are c times smaller here and larger there, or "
-        "normalized there, compute the same. Give the layers behind a penalty too (L2 is enough; a "
-        "normalization needs it on gamma), or use one without a scale, such as `HoyerSquare`."
+        "These penalties can be evaded without zeros, because later layers without a penalty "
+        f"compensate smaller weights: {listed(sorted(evaded))}. If the weights of the layer are c "
+        "times smaller and those of the later layer c times larger, or if the later layer "
+        "normalizes, the outputs are the same. Give the later layers a penalty too (L2 is enough; "
+        "a normalization needs it on gamma), or use a scale-invariant penalty such as "
+        "`HoyerSquare`."
     )
 
 
 def _on_offsets(model):
     penalised = [each for each in model.trainable_variables if _penalty(each) is not None]
-    # A penalty of gains and no kernel is a way to choose channels (network slimming).
+    # A penalty on gains, without one on kernels, selects channels (network slimming).
     names = (*OFFSETS, *_GAINS) if any(len(each.shape) > 1 for each in penalised) else OFFSETS
     found = [each for each in penalised if each.name in names and _makes_zeros(each)]
     if not found:
         return None
     return (
-        f"A penalty that makes zeros is on {_paths(found)}. Biases and the weights of "
-        "normalizations are few, so that their zeros save nothing, and small ones shift what the "
-        "layers give out. Penalise the kernels alone, as with "
+        f"A sparsity-inducing penalty is on {_paths(found)}. Biases and the weights of "
+        "normalizations are few, so that their zeros save nothing, and shrinking them changes the "
+        "outputs of the layers. Penalise only the kernels, for example with "
         '`kerasreg.attach(model, {"kernel": penalty})`.'
     )
 
 
-#: Functions of a compiled model that give a text, or None.
+#: Functions that take a compiled model and return a text, or None.
 ADVISERS = [_on_evaded_penalties, _on_offsets, on_unused_regularizers]
 
 
@@ -117,7 +121,7 @@ def _penalty(variable):
 
 
 def _shrinks_to_zero(variable):
-    """Whether the penalty makes zeros, and smaller weights make it smaller."""
+    """Returns whether the penalty makes zeros and decreases when all weights are halved."""
     if _penalty(variable) is None or not _makes_zeros(variable):
         return False
     penalty, weights = _penalty(variable), ops.convert_to_tensor(variable)

@@ -1,4 +1,4 @@
-"""The group lasso of coupled units: several variables, one prox."""
+"""The group lasso of coupled units: one proximal operator for several variables."""
 
 import math
 
@@ -12,9 +12,13 @@ from kerasreg.regularizers.base import at_least_float32
 
 
 class GroupOfProducers:
-    """The units of one width, by all weights that compute them, and their penalty.
+    """The weights that compute the units of one width, and their penalty.
 
-    `factor * sum_g sqrt(P) ||w_g||_2`, one `g` of `P` weights per unit.
+    The penalty is `factor * sum_g sqrt(P) ||w_g||_2`, with one group `g` of `P` weights per unit.
+
+    Args:
+        group: a `CoupledGroup` with producers.
+        factor: float, the factor of the penalty.
     """
 
     def __init__(self, group, factor):
@@ -24,22 +28,32 @@ class GroupOfProducers:
         self._factor = factor * math.sqrt(sum(each.size for each in self.members))
 
     def value(self):
-        """The penalty of the weights as they are."""
+        """Returns the penalty of the current weights."""
         tensors = {id(variable): at_least_float32(variable) for variable in self.variables}
         squares = ops.sum(ops.square(self._rows(tensors)), axis=1)
         return self._factor * ops.sum(ops.sqrt(squares))
 
     def has_weights(self):
-        """Whether any of them is not zero."""
+        """Returns whether any of the weights is not zero."""
         arrays = {id(each): host_view(each) for each in self.variables}
         return any(each.gather(arrays[id(each.variable)]).any() for each in self.members)
 
     def prox(self, tensors, steps, scale=1.0, reaches=None):
-        """The new weights, `{id(variable): tensor}`, from those and a step for each of them.
+        """Returns the weights after the proximal step.
 
-        `argmin_x  scale * penalty(x) + sum_i (x_i - z_i)^2 / (2 step_i)`: exact, because the groups
-        of all widths have no weight in common. With `reaches` (see `reach`) a unit goes only as
-        much of that way as they allow, all weights in proportion, and arrives at zero as a whole.
+        The step is `argmin_x  scale * penalty(x) + sum_i (x_i - z_i)^2 / (2 step_i)`. It is exact,
+        because the groups of all widths have no weight in common. If a weight would move further
+        than its reach, its unit moves only a part of the way: all of its weights in proportion, so
+        that they become zero together.
+
+        Args:
+            tensors: `{id(variable): tensor}`, the weights `z` before the step.
+            steps: `{id(variable): tensor}`, the step sizes, scalars or one per weight.
+            scale: the number that multiplies the penalty.
+            reaches: `{id(variable): tensor}` (see `reach`), or None for no limit.
+
+        Returns:
+            `{id(variable): tensor}` for the variables of this group.
         """
         rows = self._rows(tensors)
         every = {key: ops.broadcast_to(step, tensors[key].shape) for key, step in steps.items()}
@@ -49,7 +63,7 @@ class GroupOfProducers:
             proxed = _part_of_the_way(rows, proxed, ops.cast(self._rows(reaches), rows.dtype))
         rows = proxed
         places = np.cumsum([each.size for each in self.members])[:-1].tolist()
-        # TensorFlow cannot split at no place.
+        # TensorFlow does not support an empty list of places.
         parts = ops.split(rows, places, 1) if places else [rows]
         new = {id(variable): tensors[id(variable)] for variable in self.variables}
         for each, part in zip(self.members, parts, strict=True):
@@ -65,24 +79,32 @@ class GroupOfProducers:
 
 
 def _part_of_the_way(start, end, reaches):
-    """From each row of `start` to that of `end`, until the first weight is at its reach."""
+    """Moves each row from `start` towards `end` until a weight has moved by its reach."""
     way = ops.abs(end - start)
     short = way > reaches
     part = ops.min(
         ops.where(short, reaches / ops.where(short, way, 1.0), 1.0), axis=1, keepdims=True
     )
-    # What arrives keeps its bits.
+    # Rows that arrive are equal to `end`, without rounding.
     return ops.where(part < 1.0, start + part * (end - start), end)
 
 
 def overlap(group, taken):
-    """Why its weights are penalised already, or None; else they are now."""
+    """Marks the weights of a group as penalised, if none of them is penalised already.
+
+    Args:
+        group: a `CoupledGroup`.
+        taken: `{id(variable): [(name of a group, mask of its weights)]}`, which is changed.
+
+    Returns:
+        None, or the reason why the group is not marked.
+    """
     every = np.arange(group.units)
     masks = [(id(each.variable), each.mask(every)) for each in group.producers]
     for key, mask in masks:
         for name, other in taken.get(key, []):
             if (mask & other).any():
-                return f"its weights are those of '{name}', which is penalised"
+                return f"it shares weights with '{name}', which is penalised already"
     for key, mask in masks:
         taken.setdefault(key, []).append((group.name, mask))
     return None

@@ -14,13 +14,13 @@ from kerasreg.regularizers.base import at_least_float32
 
 
 class CoupledSession(ProximalSession):
-    """The prox of whole coupled units in the train step of one optimizer.
+    """Adds the group lasso of coupled units to the train step of one optimizer.
 
     Args:
-        factor: of the penalty.
-        include, exclude: regular expressions, or None.
+        factor: float, the factor of the penalty.
+        include, exclude: regular expressions that select groups, or None.
 
-    The other arguments are those of `Session`; it needs a scope.
+    The other arguments are those of `Session`. The scope is required.
     """
 
     def __init__(self, model, optimizer, factor, include, exclude, caller, scope):
@@ -33,7 +33,7 @@ class CoupledSession(ProximalSession):
         return [each.group for each in self.groups]
 
     def penalties(self):
-        """`{name of a group: its penalty}`, for the weights as they are."""
+        """Returns `{name of a group: its penalty}` for the current weights."""
         return {each.group.name: float(ops.convert_to_numpy(each.value())) for each in self.groups}
 
     @property
@@ -50,12 +50,12 @@ class CoupledSession(ProximalSession):
         require_matches(self._include, "include", paths)
         require_matches(self._exclude, "exclude", paths)
         self.groups, self.skipped, taken = [], {}, {}
-        # Of groups with common weights, whole heads come before their sizes.
+        # Larger units first: whole attention heads before the dimensions inside heads.
         for group in sorted(found, key=lambda group: -group.parameters):
             members = group.producers
             reason = obstacle(group, members, trainable, self._include, self._exclude)
             if not members:
-                reason = "no weights compute it"
+                reason = "no weights compute its units"
             if reason is None:
                 reason = overlap(group, taken)
             if reason is None:
@@ -64,9 +64,10 @@ class CoupledSession(ProximalSession):
                 self.skipped[group.name] = reason
         if not self.groups:
             raise ValueError(
-                f"`{self._caller}` found no coupled units that it could penalise in "
-                f"'{model.name}'. Received: include={self._include!r}, exclude={self._exclude!r}; "
-                f"{ {**found.pinned, **self.skipped} }. Look at `kerasreg.coupled_groups(model)`."
+                f"`{self._caller}` found no coupled units to penalise in '{model.name}'. Expected "
+                "a trainable group that `include` and `exclude` select. Received: "
+                f"include={self._include!r}, exclude={self._exclude!r}; not penalised: "
+                f"{ {**found.pinned, **self.skipped} }. See `kerasreg.coupled_groups(model)`."
             )
 
     def _make_updates(self):
@@ -76,7 +77,7 @@ class CoupledSession(ProximalSession):
 
     def _make_coverage(self):
         return Coverage(
-            *(self._optimizer, self.variables, self._update, self._caller, "a prox"),
+            *(self._optimizer, self.variables, self._update, self._caller, "a proximal step"),
             "the units are trained without their penalty",
             f"{other_optimizers(self._model)}Compile the model with the optimizer that its "
             "`train_step` applies (`self.optimizer`).",
@@ -87,14 +88,14 @@ class CoupledSession(ProximalSession):
             parts = {id(self._hook.part_of(variable)[0]) for variable in group.variables}
             if len(parts) > 1:
                 raise ValueError(
-                    f"`{self._caller}` needs one optimizer for all weights of a coupled unit. "
-                    f"Received: a MultiOptimizer with several for '{group.group.name}': "
-                    f"{[variable.path for variable in group.variables]}. Give them one, or pass "
-                    "`exclude`."
+                    f"`{self._caller}` expects one optimizer for all weights of a coupled unit. "
+                    "Received: a MultiOptimizer with several optimizers for "
+                    f"'{group.group.name}': {[variable.path for variable in group.variables]}. Use "
+                    "the same optimizer for these variables, or pass `exclude`."
                 )
 
     def _scale_of(self, group):
-        """By what a schedule multiplies the penalty of a group in this step."""
+        """Returns the number by which a schedule multiplies the penalty of a group in this step."""
         for pattern, scale in self._scope.schedules:
             if group.group.matches(pattern):
                 return scale()
@@ -102,7 +103,7 @@ class CoupledSession(ProximalSession):
 
     def _add_penalties(self):
         self._scope.penalties.append(self._without_gradient)
-        # The validation loss contains it too.
+        # Keras traces the test step again, because the validation loss contains the penalty.
         self._model.test_function = None
 
     def _remove_penalties(self):
@@ -118,10 +119,11 @@ class CoupledSession(ProximalSession):
 
 class _CoupledUpdate(SteppedUpdate):
     is_joint = True
-    #: After the prox of single weights: with L1 this is the prox of the sparse group lasso.
+    #: After the proximal steps of single variables. With L1, both together are the proximal
+    #: operator of the sparse group lasso.
     order = 0.5
     state_name = "coupled_gain"
-    alone_as = "a prox of coupled units"
+    alone_as = "a proximal step of coupled units"
 
     def __init__(self, groups, variables, hook, active, scale_of):
         super().__init__(variables, hook, active)
@@ -136,11 +138,11 @@ class _CoupledUpdate(SteppedUpdate):
 
     def before(self, hook, variable, gradient):
         kept = super().before(hook, variable, gradient)
-        # On torch a tensor of a variable is the variable.
+        # On torch, the tensor of a variable shares its memory.
         return (ops.copy(ops.convert_to_tensor(variable)), *kept)
 
     def changed(self, variables):
-        # What has no gradient in this step is not trained in it, nor is its group.
+        # A group is trained only in steps in which all of its variables have a gradient.
         found = {id(variable) for variable in variables}
         whole = [g for g in self.groups if all(id(v) in found for v in g.variables)]
         shrunk = {id(variable) for group in whole for variable in group.variables}
@@ -159,7 +161,7 @@ class _CoupledUpdate(SteppedUpdate):
         for group in self.groups:
             if all(id(variable) in tensors for variable in group.variables):
                 own = {id(variable): steps[id(variable)] for variable in group.variables}
-                # One optimizer has all weights of a unit, so all have a bound or none.
+                # All weights of a unit have the same optimizer: either all have a bound, or none.
                 tensors.update(group.prox(tensors, own, self._scale_of(group), reaches or None))
         return [
             ops.cast(tensors[key], variable.dtype)

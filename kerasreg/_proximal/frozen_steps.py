@@ -1,4 +1,4 @@
-"""Gradient descent with the step sizes that another optimizer had at the end."""
+"""Gradient descent with the last step sizes of another optimizer."""
 
 import keras
 import numpy as np
@@ -9,12 +9,13 @@ from kerasreg._train_step import UpdateHook
 
 
 class FrozenSteps(keras.optimizers.Optimizer):
-    """`w - scale * step * gradient`, one step size or array of them per variable.
+    """Gradient descent with fixed step sizes: `w - scale * step * gradient`.
 
     Args:
-        steps: float arrays, one per trainable variable, in the order of `build`.
-        bounds: as many numbers, arrays or None, see `register_step_size`; None is none for all.
-        **kwargs: those of a Keras optimizer.
+        steps: list of floats or float arrays, one per trainable variable in the order of `build`.
+        bounds: list of floats, float arrays or None, one per variable (see `register_step_size`).
+            None for no bounds at all.
+        **kwargs: arguments of `keras.optimizers.Optimizer`.
     """
 
     def __init__(self, steps, bounds=None, **kwargs):
@@ -52,12 +53,12 @@ def _step(optimizer, index, learning_rate):
 
 
 def present_steps(optimizer, variables):
-    """`(effective steps, bounds)` of an optimizer as it is now, without its momentum.
+    """Returns `(effective steps, bounds)` of the current state of an optimizer, without momentum.
 
-    With momentum or not, the optimum is the same; without, no past gradient is in the way.
+    Momentum does not change the optimum. Without it, past gradients have no influence on the steps.
 
     Raises:
-        ValueError: for an optimizer whose steps are unknown without a gradient.
+        ValueError: if the effective step size of the optimizer depends on the gradient.
     """
     hook = UpdateHook.of(optimizer)
     try:
@@ -71,7 +72,8 @@ def _present_step(part, index, variable):
     sizes = StepSize(part)
     if sizes.approximate is not None:
         raise ValueError(
-            f"The step size of {type(part).__name__} depends on the gradient: pass `learning_rate`."
+            "Expected an optimizer with an effective step size that does not depend on the "
+            f"gradient. Received: {type(part).__name__}. Pass `learning_rate`."
         )
     before = sizes.before(index, variable, ops.zeros_like(ops.convert_to_tensor(variable)))
     bound = sizes.bound(index, part.learning_rate, before)

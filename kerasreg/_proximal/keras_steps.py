@@ -1,6 +1,6 @@
-"""The effective step size of each optimizer of Keras: the one table that knows them.
+"""The effective step sizes of the optimizers of Keras.
 
-With `k = iterations + 1`, and all numbers those after the update but where it says "old":
+In this table, `k = iterations + 1`. All values are those after the update, except the "old" ones:
 
     SGD                 lr
     Adam, AdamW         lr sqrt(1 - beta_2^k) / (sqrt(v) + epsilon), v the largest so far in AMSGrad
@@ -11,18 +11,24 @@ With `k = iterations + 1`, and all numbers those after the update but where it s
     RMSprop             lr / sqrt(v [- mean gradient^2] + epsilon)
     Adafactor           alpha / (sqrt(v) max(1, rms(g / sqrt(v)) / clip)), alpha from the old w
     Lamb                ||old w|| / ||update|| lr / (sqrt(v / (1 - beta_2^k)) + epsilon)
-    Lion                lr / |mean gradient|, at least a tenth of its rms; see `sign_steps.py`
+    Lion                lr / max(|mean gradient|, its rms / 10); see `sign_steps.py`
     Muon                as Adam where it uses Adam; |new w - old w| / |mean gradient| for matrices
     momentum m          T_k = m T_(k-1) + the step above; Nesterov: m T_k + the step above
 
-Most divide by the size of past gradients. What is left of a constant gradient is the bound of
-their steps: lr for Adam, AdamW, Adamax, Nadam, RMSprop and Adagrad, for Lion less,
-lr sqrt(old delta + epsilon) for Adadelta, alpha for Adafactor, lr rms(old w) for Lamb,
-rms(new w - old w) for the matrices of Muon. Momentum multiplies it by 1 + m + m^2 + ...
+Most optimizers divide by the size of past gradients, so that the step for a constant gradient does
+not depend on the size of the gradient. The length of this step is the bound:
+
+    Adam, AdamW, Adamax, Nadam, RMSprop, Adagrad    lr
+    Adadelta                                        lr sqrt(old delta + epsilon)
+    Adafactor                                       alpha min(1, clip)
+    Lamb                                            lr rms(old w)
+    Lion                                            lr before the first gradient, then lr / 10
+    Muon                                            rms(new w - old w) for matrices
+    momentum m                                      the bound above times 1 + m + m^2 + ...
 
 The factor 1 / (1 - beta_1^k) of Adam corrects the estimate of the gradient and is not part of the
-step. Momentum keeps the learning rate inside of its velocity, so under a schedule only the
-recursion `T_k` is right, not `lr / (1 - m)`.
+step. The velocity of momentum contains the learning rate. With a schedule, the recursion `T_k` is
+therefore correct, and `lr / (1 - m)` is not.
 """
 
 import math
@@ -33,18 +39,18 @@ from keras import ops
 from kerasreg._proximal.step_sizes import float32, refuse, register_step_size
 from kerasreg._train_step import sum_over_replicas
 
-#: Keeps a weight without any gradient from 0 / 0; its step is as good as infinite.
+#: Avoids 0 / 0 for a weight without any gradient; its step size is then practically infinite.
 _TINY = 1e-12
 
 refuse(
     "Ftrl",
-    "has a proximal step of its own, which would overwrite ours; use its "
+    "has a built-in proximal step, which would overwrite that of kerasreg; use its "
     "`l1_regularization_strength` instead of ProximalGradient",
 )
 refuse(
     "ScheduleFreeAdamW",
-    "evaluates weights that are an average, and an average of sparse weights is dense; use AdamW "
-    "with a decaying learning rate",
+    "evaluates the average of its weights over many steps, and an average of sparse weights is "
+    "dense; use AdamW with a decaying learning rate",
 )
 
 
@@ -135,7 +141,7 @@ def _old_norm(optimizer, index, variable, gradient):
 
 
 def _lamb_bound(optimizer, index, learning_rate, old_norm):
-    # The trust ratio where all weights have an update of 1.
+    # The trust ratio if the update of every weight is 1.
     size = math.prod(optimizer._trainable_variables[index].shape)
     return learning_rate * old_norm / math.sqrt(size)
 
@@ -152,16 +158,16 @@ def _lamb(optimizer, index, learning_rate, old_norm):
 
 
 def _lion_bound(optimizer, index, learning_rate):
-    # Its steps are as long for noise as for a slope: with as much again on top, noise alone would
-    # let the prox take every weight whose mean gradient is small.
+    # Steps are as long for noise as for a steady gradient. With a bound of `learning_rate`, noise
+    # alone would let the prox set every weight with a small mean gradient to zero.
     seen = ops.abs(float32(optimizer._momentums[index])) > 0
     return learning_rate * ops.where(seen, 0.1, 1.0)
 
 
 @register_step_size(keras.optimizers.Lion, bound=_lion_bound)
 def _lion(optimizer, index, learning_rate):
-    # A sign is a gradient over its own size: where the mean gradient is as large as the penalty's
-    # slope, the two steps cancel. A mean that noise takes through zero gives no huge step.
+    # A sign is a gradient divided by its size: the two steps cancel where the mean gradient is as
+    # large as the slope of the penalty. The rms limits the step where noise moves the mean to 0.
     mean = float32(optimizer._momentums[index])
     return learning_rate / (ops.maximum(ops.abs(mean), 0.1 * _rms(mean)) + _TINY)
 
@@ -181,8 +187,8 @@ def _muon_bound(optimizer, index, learning_rate, old_weights):
     keras.optimizers.Muon,
     before=_old_weights,
     bound=_muon_bound,
-    approximate="Muon turns the gradients of matrices, so the step of a single weight is only "
-    "about that of its gradient: zeros are exact, the optimum of the written objective is not",
+    approximate="Muon orthogonalizes the gradients of matrices, so the effective step size of a "
+    "single weight is approximate: zeros are exact, but the weights are only close to the optimum",
 )
 def _muon(optimizer, index, learning_rate, old_weights):
     variable = optimizer._trainable_variables[index]
@@ -198,7 +204,7 @@ def _muon(optimizer, index, learning_rate, old_weights):
 
 
 def _power(optimizer, beta):
-    """`beta^k`."""
+    """Returns `beta^k`."""
     return ops.power(float32(beta), float32(optimizer.iterations + 1))
 
 
@@ -207,5 +213,5 @@ def _rms(x):
 
 
 def _copy(variable):
-    # On torch a tensor of a variable is the variable.
+    # On torch, the tensor of a variable shares its memory.
     return ops.copy(float32(variable))

@@ -32,7 +32,7 @@ class Polished(Report):
         zeros_before, zeros_after: int, the number of exact zeros in the variables with a proximal
             operator.
         objective_before, objective_after: float, loss plus penalties over the data, in training
-            mode. `objective_after` is that before debiasing.
+            mode. `objective_after` is computed before debiasing.
         steps: int, the number of steps that lowered the objective, including debiasing.
     """
 
@@ -95,9 +95,10 @@ def polish(
 
     Raises:
         ValueError: if the model is not built or compiled, or has no regularizer with a proximal
-            operator, if the data have no targets or no known length, or if the learning rate of the
-            optimizer is 0 and it has no schedule.
-        RuntimeError: during a `fit` or loop in which kerasreg trains this model.
+            operator, or if the data have no targets or no known length. If `learning_rate` is None,
+            also if the learning rate of the optimizer is 0 and it has no schedule, or if the step
+            size of the optimizer depends on the gradient (Muon).
+        RuntimeError: if it is called during a `fit` or loop in which kerasreg trains this model.
 
     If an exception occurs, the weights are restored.
 

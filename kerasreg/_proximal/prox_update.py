@@ -14,7 +14,7 @@ class ProxUpdate(SteppedUpdate):
         hook, active: see `SteppedUpdate`.
     """
 
-    alone_as = "a prox"
+    alone_as = "a proximal step"
 
     def __init__(self, targets, hook, active):
         super().__init__([target.variable for target in targets], hook, active)

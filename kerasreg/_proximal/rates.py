@@ -1,4 +1,4 @@
-"""The learning rates of an optimizer, and others in place of those that have come to zero."""
+"""Current learning rates of an optimizer, and replacements for rates that decayed to zero."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ _SAMPLES = 64
 
 
 def positive_rates(optimizer: keras.optimizers.Optimizer) -> dict[int, float]:
-    """`{id(plain optimizer): learning rate}` of those whose rate is above zero now."""
+    """Returns `{id(plain optimizer): learning rate}` for current learning rates above zero."""
     rates = {id(part): _rate(part) for part in _parts(optimizer)}
     return {key: rate for key, rate in rates.items() if rate > 0}
 
@@ -22,11 +22,14 @@ def positive_rates(optimizer: keras.optimizers.Optimizer) -> dict[int, float]:
 def without_zero_rates(
     optimizer: keras.optimizers.Optimizer, last: Mapping[int, float]
 ) -> Iterator[None]:
-    """Where the learning rate is zero now, it is `last`, or the mean of its schedule so far.
+    """Context manager in which learning rates that are currently zero are replaced.
+
+    The replacement is the rate in `last`, or the mean of the schedule so far. Without either, the
+    rate is still zero.
 
     Args:
         optimizer: a built optimizer.
-        last: what `positive_rates` gave before.
+        last: the result of an earlier `positive_rates`.
     """
     patched = []
     for part in _parts(optimizer):

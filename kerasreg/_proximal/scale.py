@@ -1,4 +1,4 @@
-"""Penalties that are multiplied by a number which depends on the step."""
+"""Penalties that are multiplied by a scale, which depends on the training step."""
 
 import re
 
@@ -18,7 +18,9 @@ from kerasreg._train_step import (
 
 
 class Scale:
-    """`schedule(step - warmup_steps)`, times a ramp from 0 to 1; 0 during the warm-up.
+    """The scale of penalties as a function of the training step.
+
+    It is 0 during the warm-up, and then `schedule(step - warmup_steps)` times a ramp from 0 to 1.
 
     Args: see `kerasreg.callbacks.PenaltySchedule`.
     """
@@ -35,11 +37,11 @@ class Scale:
 
     @property
     def steps(self):
-        """The steps of warm-up and ramp."""
+        """Number of steps of warm-up and ramp."""
         return self._warmup_steps + self._ramp_steps
 
     def __call__(self, step):
-        """The scale in a step, counted from 0: a tensor."""
+        """Returns the scale in a step as a float32 scalar tensor. Steps are counted from 0."""
         step = ops.convert_to_tensor(step)
         past = ops.maximum(step - self._warmup_steps, 0)
         scale = 1.0 if self._schedule is None else self._schedule(past)
@@ -54,9 +56,9 @@ class ScaleSession(Session):
 
     Args:
         scale: a `Scale`.
-        include: regular expression of paths and of names of coupled groups, or None.
+        include: regular expression that selects paths of variables and coupled groups, or None.
 
-    The other arguments are those of `Session`; it needs a scope.
+    The other arguments are those of `Session`. The scope is required.
     """
 
     def __init__(self, model, optimizer, scale, include, caller, scope):
@@ -67,13 +69,13 @@ class ScaleSession(Session):
         taken = [v.path for v in self.variables if _is_scaled(v)]
         if taken:
             raise ValueError(
-                f"Two {caller}s of one fit need variables of their own: use `include`. "
-                f"Received two for {taken}"
+                f"Expected at most one {caller} in a fit for each variable. Received: several for "
+                f"{taken}. Select different variables with `include`."
             )
         self.require_valid(*self.last())
 
     def start(self):
-        """Begin, when all coupled groups of the fit are known."""
+        """Starts the session. All coupled groups of the fit must be known by then."""
         groups = [group for each in self._coupled() for group in each.coupled_groups]
         self._require_own(groups)
         coupled = {id(v): v for each in self._coupled() for v in each.variables}
@@ -87,21 +89,21 @@ class ScaleSession(Session):
         super().start()
 
     def last(self):
-        """`(step, scale)` of the last step."""
+        """Returns `(step, scale)` of the last step."""
         done = int(ops.convert_to_numpy(finished_updates(self._optimizer)))
         step = max(done - 1, 0)
         return step, float(ops.convert_to_numpy(self._scale(step)))
 
     def require_valid(self, step, value):
-        """Raise a `ValueError` for a scale that is negative or not finite."""
+        """Raises a `ValueError` if a scale is negative or not finite."""
         if not 0 <= value < float("inf"):
             raise ValueError(
-                f"The `schedule` of {self._caller} must give finite numbers >= 0. Received: "
+                f"The `schedule` of {self._caller} must return finite numbers >= 0. Received: "
                 f"{value} in step {step}"
             )
 
     def scales(self, groups):
-        """What penalties are multiplied by, in the last step.
+        """Returns the numbers by which penalties are multiplied in the last step.
 
         Args:
             groups: `CoupledGroup`s.
@@ -114,14 +116,14 @@ class ScaleSession(Session):
         return {id(v): scale for v in self.variables}, dict.fromkeys(names, scale)
 
     def warn_of_ramp(self):
-        """Warn at the end of a fit that was shorter than warm-up and ramp."""
+        """Warns at the end of a fit that was shorter than warm-up and ramp."""
         step, scale = self.last()
         if step + 1 < self._scale.steps:
             warn(
                 f"{self._caller} ended at a scale of {scale:.4g}: warm-up and ramp take "
-                f"{self._scale.steps:,} steps of the optimizer, and it made {step + 1:,}. Train "
-                "longer (data need enough batches, see `.repeat()`), or lower `warmup_steps` and "
-                "`ramp_steps`."
+                f"{self._scale.steps:,} steps of the optimizer, but it made {step + 1:,}. Train "
+                "longer (a dataset needs enough batches, see `.repeat()`), or lower `warmup_steps` "
+                "and `ramp_steps`."
             )
 
     def _switch_on(self):
@@ -152,8 +154,8 @@ class ScaleSession(Session):
         taken = [name for name, found in matches.items() if len(found) > 1]
         if taken:
             raise ValueError(
-                f"Two {self._caller}s of one fit need coupled groups of their own: use `include`. "
-                f"Received two for {taken}"
+                f"Expected at most one {self._caller} in a fit for each coupled group. Received: "
+                f"several for {taken}. Select different groups with `include`."
             )
 
     def _nothing_found(self, groups):
@@ -161,7 +163,7 @@ class ScaleSession(Session):
         penalised = [each.path for each in variables if each.regularizer is not None]
         names = [group.name for group in groups]
         return ValueError(
-            f"{self._caller} needs a model that has regularizers on trainable variables, or a "
+            f"{self._caller} expects regularizers on trainable variables of the model, or a "
             f"CoupledGroupLasso in the same fit. Received: '{self._model.name}' and "
             f"include={self._include or None!r}; "
             f"{nearest(self._include, penalised, 'variables with a regularizer')}; "

@@ -25,7 +25,7 @@ class ProximalSession(UpdateSession):
         super().start(remember)
 
     def require_all_steps(self):
-        """Raises or warns at the end of a loop if the optimizer made steps without a prox."""
+        """Raises or warns at the end of a loop if steps of the optimizer had no proximal step."""
         self.require_entered()
         self.coverage.look_back(strict=True)
         # On other backends, an optimizer without steps did not train.
@@ -33,8 +33,8 @@ class ProximalSession(UpdateSession):
             return
         if not self._update.calls:
             self.coverage.require_advanced(
-                "a loop without a step; a train step that was compiled before the context, with "
-                "the optimizer's variables at that time; or a loop that does not write its state "
+                "a loop without a step, a train step that was compiled before the context (with "
+                "the optimizer's variables of that time), or a loop that does not write its state "
                 "back."
             )
         warn(
@@ -55,10 +55,10 @@ class ProximalSession(UpdateSession):
 
     def _make_coverage(self):
         return Coverage(
-            *(self._optimizer, self.variables, self._update, self._caller, "a prox"),
+            *(self._optimizer, self.variables, self._update, self._caller, "a proximal step"),
             "the penalties make no weight exactly zero",
-            f"{other_optimizers(self._model)}Put a context for each part and its optimizer around "
-            "the loop or the `fit`: `with kerasreg.proximal(part, its_optimizer):`",
+            f"{other_optimizers(self._model)}Use one context for each optimizer and the part of "
+            "the model that it trains: `with kerasreg.proximal(part, its_optimizer):`",
         )
 
     def _switch_on(self):

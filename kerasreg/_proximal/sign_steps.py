@@ -1,13 +1,13 @@
-"""The prox of an optimizer whose steps all have one length, whatever the gradient: Lion.
+"""The proximal step for Lion, whose steps have the same length for every gradient.
 
-A sign is no multiple of its gradient: under noise its mean is far less than one. The slope of the
-penalty then belongs beside the gradient, inside of the sign, as in
+A sign is not proportional to its gradient: with noise, the mean of the signs is much smaller than
+1. The slope of the penalty is therefore added to the gradient inside the sign function:
 
-    argmin  gradient * x + penalty(x)    over  |x - old| <= lr
+    argmin_x  gradient * x + penalty(x)    over  |x - old| <= lr
 
-With one weight and no noise in it, this is the optimizer's own step on loss and penalty. It is the
-prox with a long step from `old`, cut off at `lr`. For any step, it leaves a weight where it is at
-optima of the written objective, and nowhere else.
+For a single weight without noise, this is the optimizer's own step on the sum of loss and penalty.
+It is computed as a proximal step from `old` with a long step size, limited to `lr`. For every step
+size, its fixed points are the optima of the objective.
 """
 
 import keras
@@ -16,21 +16,23 @@ from keras import ops
 from kerasreg._proximal.step_sizes import float32
 from kerasreg._train_step import sum_over_replicas
 
-#: Where gradient and slope cancel but for this share of the gradient, steps become shorter.
+#: Steps are shorter than the learning rate where `|gradient + slope of the penalty|` is less than
+#: this fraction of `|gradient|`.
 _DAMPING = 0.5
 _TINY = 1e-12
 
 
 def takes_signs(optimizer):
-    """Whether all steps of the optimizer have the length of its learning rate."""
-    # A subclass with an update of its own has a step of its own.
+    """Returns whether all steps of the optimizer have the length of its learning rate."""
+    # A subclass that overrides the update may have other steps.
     return getattr(type(optimizer), "update_step", None) is keras.optimizers.Lion.update_step
 
 
 def mean_gradient(optimizer, index, variable, gradient):
-    """The mean of the gradients, of which the coming step of the optimizer has the sign.
+    """Returns the mean gradient, whose sign gives the next step of the optimizer.
 
-    It starts at zero. That does not change its sign, but how it compares with the penalty.
+    The mean of the optimizer starts at zero. This is corrected here, because the size of the mean
+    is compared with the penalty.
     """
     past = float32(optimizer._momentums[index])
     gradient = sum_over_replicas(optimizer, variable, gradient)
@@ -40,5 +42,5 @@ def mean_gradient(optimizer, index, variable, gradient):
 
 
 def long_step(learning_rate, mean):
-    """A step so long that without a penalty each weight moves by more than the learning rate."""
+    """Returns a step size that moves weights without a penalty by twice the learning rate."""
     return float32(learning_rate) / (_DAMPING * ops.maximum(ops.abs(mean), _TINY))

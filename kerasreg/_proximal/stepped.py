@@ -1,4 +1,4 @@
-"""Updates that know the effective step of the optimizer before them."""
+"""Updates that use the effective step size of the optimizer."""
 
 from keras import ops
 
@@ -9,15 +9,15 @@ from kerasreg._train_step import Update
 
 
 class SteppedUpdate(Update):
-    """Happens after the optimizer's own step, and takes that step into account.
+    """An update after the optimizer's own, which uses its effective step size.
 
     Args:
-        variables: the model variables that it changes.
+        variables: the model variables that the update changes.
         hook: the `UpdateHook` of their optimizer.
         active: see `Update`.
     """
 
-    #: Of what momentum needs from step to step.
+    #: Name of the state that momentum needs: the recursion `T`.
     state_name = "gain"
 
     def __init__(self, variables, hook, active):
@@ -37,7 +37,7 @@ class SteppedUpdate(Update):
                 self._gains[hook.index(variable)] = gain
 
     def settle(self):
-        """Give momentum its past where no checkpoint did."""
+        """Initializes the state of momentum that was not restored from a checkpoint."""
         for variable in self.variables:
             index = self._hook.index(variable)
             gain = self._gains.get(index)
@@ -51,16 +51,16 @@ class SteppedUpdate(Update):
         return steps.before(number, variable, gradient)
 
     def is_bounded(self, variable):
-        """Whether `bound` is one: it is taken together with the weights before the update."""
+        """Returns whether `bound` is not None. It needs the weights from before the update."""
         return self._of(variable)[0].is_bounded
 
     def bound(self, variable, learning_rate, kept):
-        """How far the optimizer moves a weight in one step, see `within_reach`; or None."""
+        """Returns how far a constant gradient moves a weight in one step, or None for no bound."""
         steps, _, number = self._of(variable)
         return steps.bound(number, learning_rate, kept)
 
     def step(self, variable, learning_rate, kept):
-        """The effective step: a scalar, or one value per weight. Call it once per update."""
+        """Returns the effective step size, scalar or one per weight. Call it once per update."""
         steps, part, number = self._of(variable)
         step = steps.plain(number, learning_rate, kept)
         gain = self._gains.get(self._hook.index(variable))
@@ -70,6 +70,6 @@ class SteppedUpdate(Update):
         return step
 
     def _of(self, variable):
-        """`(step sizes, plain optimizer, number in it)` of a variable."""
+        """Returns `(step sizes, plain optimizer, index in it)` of a variable."""
         part, number = self._hook.part_of(variable)
         return self._steps[id(part)], part, number

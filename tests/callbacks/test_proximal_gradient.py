@@ -270,7 +270,7 @@ def test_a_train_step_that_does_not_apply_the_optimizer_raises():
 
     model = Elsewhere([keras.Input((10,)), keras.layers.Dense(1, kernel_regularizer="l1")])
     model.compile("sgd", "mse")
-    with pytest.raises(RuntimeError, match="none with a prox"):
+    with pytest.raises(RuntimeError, match="none with a proximal step"):
         fit(model, [Count(), ProximalGradient()])
 
 

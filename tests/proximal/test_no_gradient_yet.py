@@ -78,7 +78,7 @@ def path(make, penalty, weights, gradients, **kwargs):
     return np.stack(found)
 
 
-@pytest.mark.filterwarnings("ignore:Muon turns")
+@pytest.mark.filterwarnings("ignore:Muon orthogonalizes")
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_no_weight_moves_by_more_than_three_steps_of_the_optimizer(name):
     weights, gradients = weights_and_gradients(4)

@@ -213,7 +213,7 @@ def test_muon_comes_near_and_says_so():
     x, y = diabetes()
     y = np.concatenate([y, x[:, 2:3] - y, 0.5 * y + x[:, 8:9]], axis=1)
     factor = 0.07
-    with pytest.warns(UserWarning, match="Muon turns the gradients"):
+    with pytest.warns(UserWarning, match="Muon orthogonalizes the gradients"):
         w = trained(x, y, L1(factor), lambda: muon(decaying(0.02)), steps=4000)
     reference = lasso(x, y, factor)
 

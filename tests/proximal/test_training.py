@@ -309,7 +309,10 @@ def test_a_loop_that_was_traced_before_is_an_error():
         optimizer.apply(tape.gradient(loss, variables), variables)
 
     step()
-    with pytest.raises(RuntimeError, match="none with a prox"), kerasreg.proximal(model, optimizer):
+    with (
+        pytest.raises(RuntimeError, match="none with a proximal step"),
+        kerasreg.proximal(model, optimizer),
+    ):
         step()
 
 

@@ -56,13 +56,19 @@ def once(sparsity):
 
 same = ProximalGradient()
 TWICE = [
-    ("a prox on net/hidden/kernel", (ProximalGradient(), ProximalGradient())),
-    ("a prox on net/hidden/kernel", (same, same)),
-    ("a prox on net/hidden/kernel", (ProximalGradient(), Composite(ProximalGradient()))),
-    ("a prox on net/hidden/kernel", (CoupledGroupLasso(), ProximalGradient(), ProximalGradient())),
-    ("a prox of coupled units on net/hidden", (CoupledGroupLasso(), CoupledGroupLasso(0.1))),
+    ("a proximal step on net/hidden/kernel", (ProximalGradient(), ProximalGradient())),
+    ("a proximal step on net/hidden/kernel", (same, same)),
+    ("a proximal step on net/hidden/kernel", (ProximalGradient(), Composite(ProximalGradient()))),
+    (
+        "a proximal step on net/hidden/kernel",
+        (CoupledGroupLasso(), ProximalGradient(), ProximalGradient()),
+    ),
+    (
+        "a proximal step of coupled units on net/hidden",
+        (CoupledGroupLasso(), CoupledGroupLasso(0.1)),
+    ),
     ("a pruning schedule on net/hidden/kernel", (once(0.5), once(0.9))),
-    ("Two PenaltySchedules", (PenaltySchedule(), ProximalGradient(), PenaltySchedule())),
+    ("at most one PenaltySchedule", (PenaltySchedule(), ProximalGradient(), PenaltySchedule())),
 ]
 
 
@@ -86,7 +92,9 @@ def test_a_callback_inside_of_a_context_and_contexts_in_contexts():
             lambda: fit(model, ProximalGradient()),
             lambda: kerasreg.proximal(model, model.optimizer).__enter__(),
         ):
-            with pytest.raises(ValueError, match="a prox on net/hidden/kernel, net/head/kernel"):
+            with pytest.raises(
+                ValueError, match="a proximal step on net/hidden/kernel, net/head/kernel"
+            ):
                 attempt()
         fit(model)
     with kerasreg.pruning(model, model.optimizer, schedules.OneShot(0.5)):

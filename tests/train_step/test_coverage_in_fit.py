@@ -289,12 +289,16 @@ def test_a_compiled_function_inside_of_the_train_step():
     x = np.ones((24, 4), "float32")
     stale = model.update
     stale(x[:8], x[:8, :1])
-    with pytest.raises(RuntimeError, match=r"1 updates, but none with a prox.*no function that is"):
+    with pytest.raises(
+        RuntimeError, match=r"1 updates, but none with a proximal step.*no function that is"
+    ):
         model.fit(x, x[:, :1], batch_size=8, verbose=0, callbacks=[ProximalGradient()])
     # Outside of the train step: each batch is followed by an update without a prox.
     model.update = tf.function(model._update)
     late = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: stale(x[:8], x[:8, :1])
     )
-    with pytest.warns(UserWarning, match="only 3 of 6 updates of the optimizer 'sgd' had a prox"):
+    with pytest.warns(
+        UserWarning, match="only 3 of 6 updates of the optimizer 'sgd' had a proximal step"
+    ):
         model.fit(x, x[:, :1], batch_size=8, verbose=0, callbacks=[ProximalGradient(), late])

@@ -149,7 +149,7 @@ def test_a_step_compiled_before_the_context_raises(make):
     loop(2)
     expected = contextlib.nullcontext()
     if BACKEND == "tensorflow":
-        expected = error(r"5 updates, but none with a prox.*compiled b")
+        expected = error(r"5 updates, but none with a proximal step.*compiled b")
     with expected, kerasreg.proximal(model, optimizer):
         if BACKEND == "jax":
             loop.read()
@@ -165,7 +165,7 @@ def test_a_last_batch_of_another_size_alone_is_compiled_inside():
     loop = Loop(model, optimizer)
     loop()
     with (
-        error("only 1 of 22 updates of the optimizer 'sgd' had a prox"),
+        error("only 1 of 22 updates of the optimizer 'sgd' had a proximal step"),
         kerasreg.proximal(model, optimizer),
     ):
         loop(21)
@@ -180,7 +180,7 @@ def test_a_step_compiled_in_another_context_raises():
     with kerasreg.proximal(model, optimizer):
         loop(3)
     with (
-        error("3 updates, but none with a prox"),
+        error("3 updates, but none with a proximal step"),
         kerasreg.proximal(model, optimizer),
     ):
         loop(3)
@@ -214,7 +214,7 @@ def test_an_old_trace_with_an_old_state_raises(written):
     message = {
         "nothing": r"'sgd' made no update.*does not write its state back",
         "weights": r"a/kernel.*changed, while the optimizer 'sgd' made no update",
-        "all": r"made 5 updates, but none with a prox",
+        "all": r"made 5 updates, but none with a proximal step",
     }[written]
     with error(message), kerasreg.proximal(model, optimizer):
         loop(3)
