@@ -23,7 +23,7 @@ class Coverage:
         variables: what should be updated.
         update: the `Update`, or None where only the optimizer's own count matters.
         caller: who asks, for error messages.
-        what: what every update should have, such as "a prox".
+        what: what every update should have, such as "a proximal step".
         loss: what is lost without it, a clause.
         way_out: a sentence: what to do for weights that another optimizer trains.
     """
