@@ -1,4 +1,4 @@
-"""Small models with dead units, and how many of their parameters must go."""
+"""Small models with dead units, and the number of parameters that `shrink` must remove."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ from keras import layers, ops
 
 
 def randomize(model, seed=0):
-    """Weights of all kinds at random, so that outputs react to inputs."""
+    """Assigns random weights, so that the outputs depend on the inputs."""
     rng = np.random.default_rng(seed)
     for variable in model.weights:
         if "seed" in variable.path:
@@ -18,7 +18,7 @@ def randomize(model, seed=0):
 
 
 def kill(model, name, units, axis=-1, bias=True, variable=None):
-    """Set the first `units` of a layer to zero, with their bias or without."""
+    """Sets the first `units` of a layer to zero, with or without their biases."""
     layer = model.get_layer(name)
     for each in layer.weights:
         if each.name not in (variable or "kernel", *(["bias"] if bias else [])):
@@ -48,7 +48,7 @@ def producer_dead():
 
 
 def constant():
-    """The bias of a dead unit goes on."""
+    """Dead units with a bias: their constant output moves into the next bias."""
     model = dense()
     kill(model, "a", 3, bias=False)
     return model, 3 * (6 + 1 + 5)
@@ -61,18 +61,18 @@ def consumer_dead():
 
 
 def chain():
-    """What only dead units read is dead."""
+    """Units that only dead units use are dead too."""
     model = dense()
     kill(model, "c", 3, axis=0, bias=False)
     b = model.get_layer("b").kernel
     rows, columns = np.arange(8)[:, None] < 4, np.arange(5) >= 3
     b.assign(np.where(rows & columns, 0, ops.convert_to_numpy(b)))
-    # Half of a is read by nobody but the dead units of b.
+    # Only the dead units of b use half of a.
     return model, 4 * (6 + 1 + 5) + 3 * (4 + 1 + 3)
 
 
 def without_bias():
-    """A layer without a bias gets one for the constants before it."""
+    """A layer without a bias gets one for the constant inputs."""
     x = keras.Input((6,))
     y = layers.Dense(8, "sigmoid", name="a")(x)
     y = layers.Dense(3, use_bias=False, name="b")(y)
@@ -98,21 +98,21 @@ def convolutions():
 
 
 def carrier():
-    """A constant before zero padding: one channel stays and carries the others."""
+    """Constants before zero padding: one channel stays and has the weights of the others."""
     model = _image(layers.BatchNormalization(name="norm"), layers.Activation("sigmoid"))
     kill(model, "a", 4)
     return model, 3 * (27 + 1 + 4 + 9 * 6)
 
 
 def folded():
-    """A constant without padding goes into the bias."""
+    """Constants before a convolution without padding move into its bias."""
     model = _image(layers.BatchNormalization(), layers.ReLU(), padding="valid")
     kill(model, "a", 4)
     return model, 4 * (27 + 1 + 4 + 9 * 6)
 
 
 def gain_of_zero():
-    """What BatchNormalization multiplies by zero is constant, whatever comes in."""
+    """Units with a zero `gamma` of BatchNormalization are constant."""
     model = _image(layers.BatchNormalization(name="norm"), padding="valid")
     gamma = model.get_layer("norm").gamma
     gamma.assign(np.where(np.arange(8) < 4, 0, ops.convert_to_numpy(gamma)))
@@ -128,7 +128,7 @@ def pooled():
 
 
 def padded():
-    """A constant has a border of zeros after padding: another one carries it."""
+    """Constants with a border of zeros after padding: one channel stays."""
     model = _image(layers.Activation("sigmoid"), layers.ZeroPadding2D(1), padding="valid")
     kill(model, "a", 4)
     return model, 3 * (27 + 1 + 9 * 6)
@@ -171,7 +171,7 @@ def transposed():
 
 
 def residual():
-    """What is added goes together."""
+    """Units that are added are removed together."""
     x = keras.Input((9, 9, 3))
     y = layers.Conv2D(8, 3, padding="same", name="a")(x)
     z = layers.Conv2D(8, 3, padding="same", name="b")(layers.ReLU()(y))
@@ -192,7 +192,7 @@ def concatenated():
 
 
 def squeezed():
-    """Squeeze and excite: a dead channel makes its gate useless."""
+    """Squeeze and excitation: the gate of a dead channel is removed too."""
     x = keras.Input((9, 9, 3))
     y = layers.Conv2D(8, 3, activation="relu", name="a")(x)
     gate = layers.GlobalAveragePooling2D()(y)
@@ -236,7 +236,7 @@ def embedded():
 
 
 def siamese():
-    """A shared layer: what is dead must be dead at every call."""
+    """A shared layer: a unit must be dead at every call."""
     inputs = [keras.Input((6,)), keras.Input((6,))]
     shared = layers.Dense(8, "relu", name="a")
     y = layers.Subtract()([shared(inputs[0]), shared(inputs[1])])
@@ -246,7 +246,7 @@ def siamese():
 
 
 def nested():
-    """A model in a model, called twice, in a model."""
+    """A nested model with a nested model that is called twice."""
     x = keras.Input((8,))
     inner = keras.Model(x, layers.Dense(8, "relu", name="inside")(x), name="inner")
     x = keras.Input((8,))
@@ -270,7 +270,7 @@ def several_outputs():
 
 
 def intermediate_output():
-    """An output keeps its shape."""
+    """Dead units that are an output of the model stay."""
     x = keras.Input((6,))
     y = layers.Dense(8, "relu", name="a")(x)
     model = randomize(keras.Model(x, [y, layers.Dense(3, name="b")(y)]))
@@ -288,14 +288,14 @@ def any_size():
 
 
 class Unknown(layers.Layer):
-    """A layer of someone's own."""
+    """A user-defined layer without a rule."""
 
     def call(self, x):
         return ops.flip(x, axis=-1)
 
 
 def unknown():
-    """What nobody knows stays."""
+    """Units before a layer without a rule stay."""
     x = keras.Input((6,))
     y = Unknown(name="unknown")(layers.Dense(8, name="a")(x))
     y = layers.Dense(5, name="b")(y)
@@ -306,7 +306,7 @@ def unknown():
 
 
 def normalized():
-    """LayerNormalization reads all features: they stay."""
+    """Units before LayerNormalization stay: its mean depends on all of them."""
     x = keras.Input((6,))
     y = layers.LayerNormalization()(layers.Dense(8, name="a")(x))
     model = randomize(keras.Model(x, layers.Dense(3, name="b")(y)))
@@ -327,14 +327,14 @@ def nothing_dead():
 
 
 def all_dead():
-    """One unit of each layer stays, also of the next one: it is constant."""
+    """One unit of each layer stays; the units of the next layer are constant."""
     model = dense()
     kill(model, "a", 8)
     return model, 7 * (6 + 1) + (8 * 5 + 5) - (1 + 1) + 4 * 3
 
 
 def zero_units(layer, count, variables, axis=-1, sizes=None):
-    """Set the first `count` units of a layer's variables to zero, in each of their blocks."""
+    """Sets the first `count` units of each block of a layer's variables to zero."""
     for each in layer.weights:
         if each.name in variables:
             value = np.array(ops.convert_to_numpy(each))
@@ -352,16 +352,16 @@ def _attend(layer, causal=False):
 
 
 def heads():
-    """Heads that nobody reads."""
+    """Heads with zero rows in the output projection."""
     layer = layers.MultiHeadAttention(4, 3, value_dim=2, name="attention")
     model = _attend(layer, causal=True)
     zero_units(layer._output_dense, 3, ["kernel"], axis=0)
-    # Queries, keys (9 inputs with the bias, 3 numbers), values (2 numbers), and the way out.
+    # Queries and keys (9 inputs with the bias, size 3), values (size 2), output projection.
     return model, 3 * (2 * 9 * 3 + 9 * 2 + 2 * 8)
 
 
 def query_key_size():
-    """Numbers of the scores: without queries, and with keys that are all alike."""
+    """Dimensions of the scores with zero queries, and with keys that equal their bias."""
     layer = layers.MultiHeadAttention(2, 6, name="attention")
     model = _attend(layer)
     zero_units(layer._query_dense, 2, ["kernel", "bias"])
@@ -372,7 +372,7 @@ def query_key_size():
 
 
 def query_key_size_with_constants(use_bias=True):
-    """Constants go into the biases of queries, which have another size and scale."""
+    """Constant inputs move into the biases of queries, whose size and scale change."""
     layer = layers.MultiHeadAttention(2, 4, use_bias=use_bias, name="attention")
     model = _attend(layer)
     kill(model, "before", 3, bias=False)
@@ -382,13 +382,13 @@ def query_key_size_with_constants(use_bias=True):
 
 
 def query_key_size_with_new_biases():
-    """As many as there were weights of constants, and that of the way out."""
+    """Without biases, the constant inputs make new ones in all four projections."""
     model, gone = query_key_size_with_constants(use_bias=False)
     return model, gone - 2 * 8 - 8 - 8
 
 
 def value_size():
-    """Values that are constant go into the bias of what reads them."""
+    """Constant dimensions of the values are removed."""
     layer = layers.MultiHeadAttention(2, 4, value_dim=5, use_bias=False, name="attention")
     model = _attend(layer)
     zero_units(layer._value_dense, 3, ["kernel"])
@@ -396,7 +396,7 @@ def value_size():
 
 
 def attention_inputs():
-    """Dead inputs of an attention, and outputs that nobody reads."""
+    """Dead inputs of an attention layer, and outputs that are not used."""
     layer = layers.MultiHeadAttention(2, 4, output_shape=10, name="attention")
     model = _attend(layer)
     kill(model, "before", 3, bias=False)
@@ -416,7 +416,7 @@ def cross_attention():
 
 
 def attention_scores():
-    """Scores that are an output keep their heads."""
+    """Heads stay if their scores are an output of the model."""
     layer = layers.MultiHeadAttention(4, 3, name="attention")
     x = keras.Input((5, 6))
     outputs = layer(x, x, return_attention_scores=True)
@@ -426,7 +426,7 @@ def attention_scores():
 
 
 def grouped_attention():
-    """Heads of queries go with the head of keys that they share."""
+    """Query heads are removed together with the key head that they share."""
     layer = layers.GroupQueryAttention(4, 6, 3, name="attention")
     x = keras.Input((5, 8))
     model = randomize(keras.Model(x, layer(x, x)))
@@ -435,7 +435,7 @@ def grouped_attention():
 
 
 def grouped_attention_size():
-    """One size for queries, keys and values."""
+    """Queries, keys and values have one size: a dimension must be dead in all of them."""
     layer = layers.GroupQueryAttention(4, 4, 2, name="attention")
     x = keras.Input((5, 8))
     model = randomize(keras.Model(x, layer(x, x)))
@@ -472,7 +472,7 @@ def _zero_candidate(layer, count, gates, candidate):
 
 
 def _recurrent(inputs, gates, old, new, biases=1):
-    """Parameters that go with units of a recurrent layer, without its readers."""
+    """Returns the parameters that a recurrent layer loses with its units."""
     count = lambda units: gates * units * (inputs + units + biases)  # noqa: E731
     return count(old) - count(new)
 
@@ -486,14 +486,14 @@ def lstm():
     return model, gone + 2 * 3
 
 
-def lstm_unread():
-    """Units that nobody reads, the others' gates included."""
+def lstm_unused():
+    """Units that neither the next layer nor the gates of other units use."""
     layer = layers.LSTM(8, use_bias=False)
     model = _recur(layer)
     zero_units(layer.cell, 3, ["recurrent_kernel"], axis=0)
     kill(model, "after", 3, axis=0, bias=False)
     kill(model, "before", 2, bias=False)
-    # The constants before it make it a bias.
+    # The constant inputs make a new bias.
     return model, _recurrent(5, 4, 8, 5, 0) + 2 * (5 + 4 * 5) + 3 * 3 - 4 * 5
 
 
@@ -502,7 +502,7 @@ def gru():
     model = _recur(layer)
     _zero_candidate(layer, 3, 3, 2)
     kill(model, "before", 2, bias=False)
-    # One of the constants before it stays: the bias of a candidate is gated here.
+    # One constant input stays: the bias of the candidate is inside of a gate.
     return model, _recurrent(4, 3, 8, 5, 2) + 3 * 3 + (5 + 3 * 8)
 
 
@@ -521,7 +521,7 @@ def rnn_of_a_cell():
 
 
 def states():
-    """An encoder hands its states to a decoder."""
+    """The states of an encoder are the initial states of a decoder."""
     x, z = keras.Input((None, 4)), keras.Input((None, 3))
     _, *given = layers.LSTM(8, return_state=True, name="encoder")(x)
     decoder = layers.LSTM(8, return_sequences=True, name="decoder")
@@ -541,7 +541,7 @@ def bidirectional():
 
 
 def stacked_cells():
-    """Nobody knows these: they stay."""
+    """Stacked cells have no rule: the units before them stay."""
     layer = layers.RNN([layers.LSTMCell(5), layers.GRUCell(4)])
     model = _recur(layer)
     kill(model, "before", 2)
@@ -570,7 +570,7 @@ def time_distributed():
 
 
 def einsum():
-    """Heads and sizes by hand."""
+    """EinsumDense layers with heads, and with an axis of units other than the last."""
     x = keras.Input((5, 6))
     y = layers.EinsumDense("abc,cde->abde", (None, 4, 3), bias_axes="de", name="a")(x)
     y = layers.EinsumDense("abde,def->abf", (None, 7), bias_axes="f", activation="relu", name="b")(
@@ -584,7 +584,7 @@ def einsum():
 
 
 def einsum_folded():
-    """A constant makes a bias."""
+    """A constant input makes a new bias."""
     x = keras.Input((5, 6))
     y = layers.EinsumDense("abc,cd->abd", (None, 4), bias_axes="d", name="a")(x)
     y = layers.EinsumDense("abc,cde->abde", (None, 3, 2), name="b")(y)
@@ -594,7 +594,7 @@ def einsum_folded():
 
 
 def group_norm():
-    """A group goes as a whole."""
+    """The units of a group are removed together."""
     model = _image(layers.GroupNormalization(4, name="norm"), layers.ReLU(), padding="valid")
     kill(model, "a", 5)
     kill(model, "norm", 5, variable="gamma", bias=False)
@@ -617,7 +617,7 @@ def rms_norm():
 
 
 def rms_norm_of_a_constant():
-    """What adds to the mean of the squares stays."""
+    """Constants other than 0 stay: they change the mean of the squares."""
     x = keras.Input((6,))
     y = layers.RMSNormalization(name="norm")(layers.Dense(8, name="a")(x))
     model = randomize(keras.Model(x, layers.Dense(3, name="b")(y)))
@@ -635,7 +635,7 @@ def unit_norm():
 
 
 def adapted():
-    """Statistics of the data come along."""
+    """The statistics of `Normalization` are kept."""
     x = keras.Input((6,))
     normalization = layers.Normalization(name="norm")
     normalization.adapt(np.random.default_rng(0).normal(2, 3, (50, 6)))
@@ -655,7 +655,7 @@ def prelu():
 
 
 def shuffled():
-    """Channels that a reshape splits go together across its parts (as in ShuffleNet)."""
+    """A reshape splits channels into parts: they are removed from all parts (ShuffleNet)."""
     x = keras.Input((7, 7, 3))
     y = layers.Conv2D(8, 3, activation="relu", name="a")(x)
     y = layers.Reshape((5, 5, 2, 4))(y)
@@ -668,21 +668,21 @@ def shuffled():
     return model, 4 * (27 + 1 + 27)
 
 
-def ragged_groups():
-    """Groups of a convolution go as a whole (as in RegNet); one stays to carry the biases."""
+def partly_dead_groups():
+    """Groups of a convolution are removed as a whole (RegNet); one stays for the biases."""
     model = _image(layers.Conv2D(12, 3, groups=4, name="grouped"), layers.ReLU())
     kill(model, "a", 5)
     return model, 2 * (27 + 1) + 3 * (9 * 2 + 1 + 9 * 6)
 
 
-def whole_groups():
+def partly_dead_groups_without_bias():
     model = _image(layers.Conv2D(12, 3, groups=4, use_bias=False, name="grouped"), layers.ReLU())
     kill(model, "a", 5)
     return model, 4 * (27 + 1) + 6 * (9 * 2 + 9 * 6)
 
 
 def reversed_embedding():
-    """A table that is read both ways stays."""
+    """The units of an embedding that is also used in reverse stay."""
     x = keras.Input((7,), dtype="int32")
     table = layers.ReversibleEmbedding(10, 8, name="a")
     y = layers.Dense(8, name="b")(table(x))
@@ -692,7 +692,7 @@ def reversed_embedding():
 
 
 def masked():
-    """Masks flow as before."""
+    """Masks are propagated as before."""
     x = keras.Input((7,), dtype="int32")
     y = layers.Embedding(10, 8, mask_zero=True, name="a")(x)
     y = layers.LSTM(6, return_sequences=True, name="b")(y)
@@ -718,8 +718,8 @@ def moved_by_ops():
     return model, 2 * (6 + 1 + 4) + 3 * (5 + 1 + 2)
 
 
-def nothing_of_a_part():
-    """A part of which nothing is left keeps one unit: a tensor without any is of no use."""
+def dead_slice():
+    """A slice of dead units keeps one of them: a tensor needs at least one."""
     x = keras.Input((6,))
     y = layers.Dense(4, name="a")(x)
     y = ops.concatenate([y[:, 2:], y[:, :2]], axis=-1)
@@ -729,7 +729,7 @@ def nothing_of_a_part():
 
 
 def mixer():
-    """Layers along both axes, one after the other."""
+    """Dense layers along both axes in turn (MLP-Mixer)."""
     x = keras.Input((5, 6))
     y = layers.Dense(8, name="channels")(x)
     z = layers.Dense(7, "relu", name="tokens")(layers.Permute((2, 1))(y))
@@ -737,7 +737,7 @@ def mixer():
     model = randomize(keras.Model(x, layers.Dense(3, name="after")(layers.Flatten()(z))))
     kill(model, "tokens", 3)
     kill(model, "channels", 2)
-    # A channel of zeros gets the biases of the tokens: it stays.
+    # Dead channels stay: they get the biases of the tokens.
     return model, 3 * (5 + 1 + 4)
 
 
@@ -750,8 +750,8 @@ def causal():
     return model, 2 * (12 + 1 + 15)
 
 
-def channels_of_a_gain():
-    """A product with one channel for all."""
+def gate_of_one_channel():
+    """A gate of one channel that multiplies all channels."""
     x = keras.Input((9, 9, 3))
     y = layers.Conv2D(8, 3, name="a")(x)
     gate = layers.Conv2D(1, 3, activation="sigmoid", name="gate")(x)
@@ -761,8 +761,8 @@ def channels_of_a_gain():
     return model, 4 * (27 + 1 + 45)
 
 
-def functions():
-    """Python functions in a model, which have no config."""
+def python_functions():
+    """Python functions as an activation and in a `Lambda` layer: they have no config."""
     x = keras.Input((6,))
     y = layers.Dense(8, lambda x: x * ops.sigmoid(x), name="a")(x)
     y = layers.Lambda(lambda x: ops.flip(x, -1))(layers.Dense(5, name="b")(y))
@@ -781,7 +781,7 @@ def array_initializers():
 
 
 def attention_without_projections():
-    """Numbers of the scores that are zero, and values that are constant."""
+    """Dimensions of the scores that are zero, and constant values."""
     x = keras.Input((5, 6))
     query, key, value = (layers.Dense(8, name=name)(x) for name in ("query", "key", "value"))
     y = layers.Attention(use_scale=True)([query, value, key])
@@ -792,7 +792,7 @@ def attention_without_projections():
 
 
 def squeezed_bias():
-    """TensorFlow adds this bias along the features, as these are as many as the steps."""
+    """On TensorFlow, Keras adds this bias along the features if they are as many as the steps."""
     x = keras.Input((6, 4))
     y = layers.Dense(6, "relu", name="a")(x)
     y = layers.EinsumDense("btc,ts->bsc", (6, 6), bias_axes="s", name="einsum")(y)
@@ -802,7 +802,7 @@ def squeezed_bias():
 
 
 def bias_of_heads():
-    """With one number in each head, TensorFlow would add the bias along the steps."""
+    """With heads of size 1, Keras on TensorFlow would add the bias along the steps."""
     x = keras.Input((2, 4))
     y = layers.EinsumDense("btc,cnd->btnd", (2, 2, 3), bias_axes="nd", name="a")(x)
     model = randomize(keras.Model(x, layers.Dense(2, name="b")(y)))
@@ -828,7 +828,7 @@ CASES = [
         grouped_attention_size,
         simple_rnn,
         lstm,
-        lstm_unread,
+        lstm_unused,
         gru,
         gru_plain,
         rnn_of_a_cell,
@@ -847,21 +847,21 @@ CASES = [
         adapted,
         prelu,
         shuffled,
-        ragged_groups,
-        whole_groups,
+        partly_dead_groups,
+        partly_dead_groups_without_bias,
         reversed_embedding,
         masked,
         moved_by_ops,
         mixer,
-        nothing_of_a_part,
+        dead_slice,
         causal,
-        channels_of_a_gain,
-        functions,
+        gate_of_one_channel,
+        python_functions,
         array_initializers,
         attention_without_projections,
         squeezed_bias,
         bias_of_heads,
     ),
 ]
-if not hasattr(layers, "ReversibleEmbedding"):  # The oldest Keras that is supported.
+if not hasattr(layers, "ReversibleEmbedding"):  # In the oldest supported Keras.
     CASES.remove(reversed_embedding)

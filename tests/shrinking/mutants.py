@@ -1,4 +1,4 @@
-"""Rules that are wrong, each with a model on which it matters."""
+"""Wrong rules, each with a model whose outputs it changes."""
 
 import keras
 import numpy as np
@@ -29,9 +29,9 @@ MUTANTS = []
 
 
 def mutant(make, is_tiny=False):
-    """Register what plants a wrong rule, with the maker of a model.
+    """Registers a function that installs a wrong rule, with a function that builds a model.
 
-    What is wrong by a tiny amount is found in float64 only.
+    An error close to rounding (`is_tiny`) is found in float64 only.
     """
 
     def register(plant):
@@ -46,7 +46,7 @@ def _ended(x, y):
     return randomize(keras.Model(x, layers.Dense(3, name="end")(y)))
 
 
-# What becomes of constants.
+# Units whose output is constant.
 
 
 @mutant(shrinkable.constant)
@@ -55,22 +55,22 @@ def a_constant_is_dropped(patch):
 
 
 @mutant(shrinkable.carrier)
-def a_carrier_is_missing(patch):
+def no_unit_carries_the_removed_constants(patch):
     patch(dead, "_carried", lambda views, gone: {})
 
 
 @mutant(shrinkable.carrier)
-def a_border_of_zeros_is_ignored(patch):
+def zero_padding_of_a_convolution_is_ignored(patch):
     patch(convolutions._Conv, "is_uniform", lambda self, layer: True)
 
 
 @mutant(shrinkable.causal)
-def a_border_in_time_is_ignored(patch):
+def causal_padding_is_ignored(patch):
     patch(convolutions._Conv, "is_uniform", lambda self, layer: layer.padding != "same")
 
 
 @mutant(shrinkable.padded)
-def padding_is_forgotten(patch):
+def zero_padding_before_a_convolution_is_ignored(patch):
     patch(Tensor, "padding", property(lambda self: None, lambda self, value: None))
 
 
@@ -83,7 +83,7 @@ def _transposed():
 
 
 @mutant(_transposed)
-def a_transposed_convolution_has_no_border(patch):
+def padding_of_a_transposed_convolution_is_ignored(patch):
     patch(convolutions._ConvTranspose, "is_uniform", lambda self, layer: True)
 
 
@@ -120,7 +120,7 @@ def _sloped():
 
 
 @mutant(_sloped)
-def a_slope_is_ignored(patch):
+def the_slope_of_a_prelu_is_ignored(patch):
     def constants(self, call, analysis):
         call.outputs[0].constants = dict(call.inputs[0].constants)
 
@@ -136,7 +136,7 @@ def _added():
 
 
 @mutant(_added)
-def what_is_zero_in_one_branch_is_zero_in_the_sum(patch):
+def a_sum_is_zero_where_one_branch_is_zero(patch):
     patch(elementwise, "_MULTIPLIES", ("Multiply", "Add"))
 
 
@@ -151,7 +151,7 @@ def _called_twice():
 
 
 @mutant(_called_twice)
-def calls_of_one_layer_need_not_agree(patch):
+def calls_of_a_shared_layer_need_not_agree(patch):
     patch(dead, "_require_agreement", lambda views: None)
 
 
@@ -165,7 +165,7 @@ def _embedded(mask_zero=False):
 
 
 @mutant(_embedded)
-def only_the_first_rows_of_a_table_count(patch):
+def only_the_first_rows_of_an_embedding_are_checked(patch):
     def constants(self, call, analysis):
         table = base.numpy(call.operation.embeddings)[:2]
         constants = np.where((table == 0).all(axis=0), 0.0, np.nan)
@@ -174,28 +174,28 @@ def only_the_first_rows_of_a_table_count(patch):
     patch(kernels._Embedding, "constants", constants)
 
 
-def _asleep():
-    """Units that only large inputs wake."""
+def _rarely_active():
+    """Units that only large inputs activate."""
     x = keras.Input((6,))
     model = _ended(x, layers.Dense(8, "relu", name="a")(x))
     model.get_layer("a").bias.assign(np.where(np.arange(8) < 3, -40.0, 0.5))
     return model
 
 
-@mutant(_asleep)
-def a_unit_that_sleeps_is_dead(patch):
+@mutant(_rarely_active)
+def a_rarely_active_unit_is_dead(patch):
     constants = kernels.Kernel.constants
 
-    def asleep(self, call, analysis):
+    def wrong(self, call, analysis):
         constants(self, call, analysis)
         found = call.outputs[0].constants[call.outputs[0].rank - 1]
         found[base.numpy(call.operation.bias) < -20] = 0.0
 
-    patch(kernels.Kernel, "constants", asleep)
+    patch(kernels.Kernel, "constants", wrong)
 
 
-def _same_or_not():
-    """What is 1 only where two inputs are equal."""
+def _equal():
+    """Units that are 1 where two inputs are equal, and 0 elsewhere."""
     inputs = [keras.Input((6,)), keras.Input((6,))]
     y = ops.equal(*[layers.Dense(6, name=name)(x) for name, x in zip("ab", inputs, strict=True)])
     model = _ended(inputs, ops.cast(y, "float32"))
@@ -204,8 +204,8 @@ def _same_or_not():
     return model
 
 
-@mutant(_same_or_not)
-def numbers_are_never_equal(patch):
+@mutant(_equal)
+def two_tensors_are_equal_nowhere(patch):
     own = elementwise._Broadcast._constants
 
     def constants(self, axis, call, output):
@@ -216,7 +216,7 @@ def numbers_are_never_equal(patch):
 
 
 @mutant(shrinkable.dense)
-def everything_is_unread(patch):
+def no_unit_is_used(patch):
     patch(dead._View, "read", lambda self, gone: np.zeros(len(self.constants), bool))
 
 
@@ -235,7 +235,7 @@ def _masked(join, by_table=False):
 
 
 def _with_constants(model):
-    """Of which now one is larger, now the other."""
+    """Makes units of `a` and `b` constant; which of the two is larger alternates."""
     for name, sign in (("a", 1), ("b", -1)):
         kill(model, name, 3, bias=False)
         model.get_layer(name).bias.assign(sign * np.array([1, -1, 1, -1, 1, -1]))
@@ -246,8 +246,8 @@ def _with_constants(model):
     return model
 
 
-def _hidden_behind_a_layer():
-    """Steps that no input is sure to hide."""
+def _mask_of_a_layer_output():
+    """A mask that depends on the output of a layer: no input masks a step for certain."""
     x = keras.Input((5, 4))
     y = layers.Masking(0.5)(layers.Dense(4, name="before")(x))
     y = layers.Maximum()([layers.Dense(6, name="a")(y), layers.Dense(6, name="b")(x)])
@@ -259,7 +259,7 @@ def _hidden_behind_a_layer():
 @mutant(_masked(lambda y, z: layers.Multiply()([y, z]), by_table=True))
 @mutant(_masked(lambda y, z: layers.Maximum()([z, y]), by_table=True))
 @mutant(_masked(lambda y, z: layers.Minimum()([y, z]), by_table=True))
-@mutant(_hidden_behind_a_layer)
+@mutant(_mask_of_a_layer_output)
 def masks_of_merged_tensors_are_ignored(patch):
     patch(elementwise, "_LOOK_AT_MASKS", ())
 
@@ -276,7 +276,7 @@ def masks_of_attention_are_ignored(patch):
 
 
 def _smaller_heads():
-    """Queries and values without some numbers: on JAX, keys and values have one size."""
+    """Queries and values of a smaller size: on JAX, keys and values must have the same size."""
     layer = layers.MultiHeadAttention(2, 6, name="attention")
     model = shrinkable._attend(layer)
     for dense in (layer._query_dense, layer._value_dense):
@@ -291,27 +291,27 @@ def _smaller_heads_of_constants():
 
 
 @mutant(_smaller_heads)
-def scores_are_not_scaled(patch):
+def attention_scores_are_not_rescaled(patch):
     patch(attention, "_rescaled", lambda dense, before, after: [])
 
 
 @mutant(_smaller_heads_of_constants)
-def a_new_bias_is_not_scaled(patch):
+def a_new_bias_is_not_rescaled(patch):
     patch(Rebuild, "_scale_of_bias", lambda self, layer, name, place: 1.0)
 
 
 @mutant(shrinkable.rms_norm)
-def the_root_of_a_mean_is_not_scaled(patch):
+def the_scale_of_rms_normalization_is_not_corrected(patch):
     patch(normalization._RMSNormalization, "scales", lambda self, call, kept: [])
 
 
 @mutant(shrinkable.rms_norm, is_tiny=True)
-def an_epsilon_is_not_scaled(patch):
+def the_epsilon_of_rms_normalization_is_not_corrected(patch):
     patch(normalization._RMSNormalization, "config", lambda self, call, kept: {})
 
 
 @mutant(shrinkable.group_norm)
-def groups_get_smaller_instead_of_fewer(patch):
+def the_number_of_normalization_groups_stays(patch):
     patch(normalization._GroupNormalization, "config", lambda self, call, kept: {})
 
 
@@ -324,20 +324,20 @@ def _centred():
 
 
 @mutant(_centred)
-def a_mean_without_zeros_is_the_same(patch):
+def zeros_do_not_change_the_mean_of_layer_normalization(patch):
     patch.rule(layers.LayerNormalization, normalization._UnitNormalization())
 
 
 @mutant(shrinkable.softmax)
-def a_softmax_treats_every_number_alone(patch):
+def softmax_is_elementwise(patch):
     patch(kernels, "is_elementwise", lambda function: True)
 
 
-# Who is who.
+# Which units, axes and heads belong together.
 
 
 @mutant(shrinkable.producer_dead)
-def others_stay(patch):
+def the_first_units_are_kept_instead_of_the_living_ones(patch):
     def mask(self, labels):
         stays = ~self._gone[labels]
         return np.arange(len(stays)) < stays.sum() if stays.ndim == 1 else stays
@@ -346,7 +346,7 @@ def others_stay(patch):
 
 
 @mutant(shrinkable.concatenated)
-def parts_are_joined_in_another_order(patch):
+def concatenated_units_are_reversed(patch):
     label = joins._Concatenate.label
 
     def reverse(self, call, analysis):
@@ -391,7 +391,7 @@ def constants_go_into_the_bias_of_another_projection(patch):
 
 
 @mutant(shrinkable.attention_without_projections)
-def nobody_reads_queries_and_keys(patch):
+def queries_and_keys_are_not_used(patch):
     patch(dot_attention._Attention, "readers", lambda self, call, analysis: [])
 
 
@@ -407,12 +407,12 @@ def _forgetful(gate):
 
 
 @mutant(_forgetful(1))
-def gates_are_in_another_order(patch):
+def the_gates_of_an_lstm_are_in_another_order(patch):
     patch(recurrent, "CANDIDATES", {**recurrent.CANDIDATES, 4: 1})
 
 
 class _Numpy:
-    """NumPy, but for one function."""
+    """NumPy with some functions replaced."""
 
     def __init__(self, **functions):
         self._functions = functions
@@ -432,7 +432,7 @@ def _flattened():
 
 
 @mutant(_flattened)
-def an_axis_is_mixed_up(patch):
+def a_flattened_axis_is_reversed(patch):
     own = movement.moves_of
 
     def moves_of(call, axis, size):
@@ -454,7 +454,7 @@ def _cut(cut):
 
 
 @mutant(_cut(lambda y: ops.concatenate([y[..., 2:5], layers.Dense(4)(y)], axis=-1)))
-def a_slice_begins_where_it_did(patch):
+def the_start_of_a_slice_is_not_adjusted(patch):
     patch(movement._GetItem, "arguments", lambda self, call, args, kwargs, kept: (args, kwargs))
 
 
@@ -468,12 +468,12 @@ def _rolled():
 
 
 @mutant(_rolled)
-def fewer_numbers_roll_alike(patch):
+def a_roll_is_the_same_for_fewer_units(patch):
     patch(movement, "follows", lambda call, axis, size, moves: True)
 
 
 @mutant(shrinkable.producer_dead)
-def outputs_may_go(patch):
+def units_of_the_model_output_can_be_removed(patch):
     patch(Labels, "pin", lambda self, labels, reason: None)
 
 
@@ -488,7 +488,7 @@ def height_and_width_are_mixed_up(patch):
     patch(Rebuild, "_value", value)
 
 
-def _added_space():
+def _padded_by_ops():
     x = keras.Input((6, 3))
     y = layers.Conv1D(8, 3, activation="sigmoid", name="a")(x)
     model = _ended(x, ops.pad(y, [[0, 0], [1, 1], [0, 0]]))
@@ -496,8 +496,8 @@ def _added_space():
     return model
 
 
-@mutant(_added_space)
-def numbers_around_others_are_like_them(patch):
+@mutant(_padded_by_ops)
+def padding_has_the_value_of_the_constants(patch):
     def constants(self, call, analysis):
         for axis in call.outputs[0].labels:
             call.outputs[0].constants[axis] = call.inputs[0].constant(axis)

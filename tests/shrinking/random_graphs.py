@@ -1,4 +1,4 @@
-"""Parts of graphs at random: branches, gates, attention, nested models, raw `keras.ops`."""
+"""Random parts of graphs: branches, gates, attention, nested models, `keras.ops`."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ from shrinking.random_layers import SAME_PLACES
 
 
 def _branch(r, x, width=None, depth=2):
-    """Some layers that keep the places, and at the end a width if one is asked for."""
+    """Adds up to three layers that change the last axis only, and a projection to `width`."""
     for _ in range(r.pick([0, 1, 2, 3])):
         if depth and r.coin(0.2):
             x = r.pick(_SAME_SHAPE)(r, x, depth - 1)
@@ -25,7 +25,7 @@ def _project(r, x, width):
 
 
 def combine(r, tensors):
-    """Tensors of one shape become one."""
+    """Combines tensors of one shape elementwise."""
     layer = r.pick([layers.Add] * 4 + [layers.Average, layers.Maximum, layers.Minimum])
     functions = [layer()] * 6 + [
         layers.Multiply(),
@@ -47,7 +47,7 @@ def _two_branches(r, x, depth=2):
 
 
 def pair(r, x, depth=2):
-    """A layer whose output nobody but `reader` reads."""
+    """Two layers, `writer_N` and `reader_N`: only the second one uses the output of the first."""
     number, width = next(r.numbers), x.shape[-1]
     names, options = (f"writer_{number}", f"reader_{number}"), {"use_bias": r.coin()}
     activation = r.pick(["relu", "relu", "tanh", "gelu", "sigmoid", None])
@@ -60,7 +60,7 @@ def pair(r, x, depth=2):
 
 
 def _excited(r, x, depth=2):
-    """Squeeze and excite."""
+    """A squeeze-and-excitation block."""
     if x.ndim not in (3, 4):
         return x * layers.Dense(x.shape[-1], "sigmoid")(x)
     width = x.shape[-1]
@@ -75,7 +75,7 @@ def _excited(r, x, depth=2):
 
 
 def _shared(r, x, depth=2):
-    """A layer that is called twice, maybe on what it gave itself."""
+    """A layer that is called twice, possibly on its own output."""
     width = x.shape[-1]
     layer = layers.Dense(width, **r.options())
     if x.ndim == 4 and r.coin():
@@ -86,13 +86,13 @@ def _shared(r, x, depth=2):
 
 
 def _nested(r, x, depth=2):
-    """A model in the model, Sequential or not, called once or twice."""
+    """A nested Functional or Sequential model that is called once or twice."""
     width = x.shape[-1]
     inner = keras.Input(x.shape[1:], dtype="float64")
     if r.coin():
         model = keras.Model(inner, _branch(r, inner, width, depth))
     else:
-        # The branch is drawn on tensors first, to know the shapes.
+        # The layers are called once to get their shapes, and then created again from their configs.
         stack = [inner]
         for _ in range(r.pick([1, 2])):
             stack.append(r.pick(SAME_PLACES[x.ndim][:4])(r, stack[-1])(stack[-1]))
@@ -108,7 +108,7 @@ def _nested(r, x, depth=2):
 
 
 def _attended(r, x, depth=2):
-    """Attention over the first axis after the batch."""
+    """Attention layers with projections."""
     if x.ndim != 3:
         return _excited(r, x, depth)
     width, heads = x.shape[-1], r.pick([1, 2, 3])
@@ -123,7 +123,7 @@ def _attended(r, x, depth=2):
 
 
 def _dotted(r, x, depth=2):
-    """Attention without heads."""
+    """Attention without projections: `Attention`, `matmul`, `einsum`, `Dot`."""
     if x.ndim != 3:
         return _two_branches(r, x, depth)
     query, value = [_branch(r, x, x.shape[-1], depth) for _ in range(2)]
@@ -151,7 +151,7 @@ def _concatenated(r, x, depth=2):
 
 
 def _raw(r, x, depth=2):
-    """Something of `keras.ops`, of the same rank and the same last axis."""
+    """An expression of `keras.ops` that keeps the rank and the size of the last axis."""
     half = max(1, x.shape[-1] // 2)
     others = tuple(range(1, x.ndim - 1))
     functions = [
@@ -182,14 +182,14 @@ def _raw(r, x, depth=2):
 
 
 def _gated(r, x, depth=2):
-    """A gated linear unit: one half multiplies the other."""
+    """A gated linear unit: one half of the features multiplies the other."""
     y = _project(r, x, 2 * x.shape[-1])
     first, second = ops.split(y, 2, axis=-1)
     return first * r.pick([ops.sigmoid, ops.silu, ops.relu])(second)
 
 
 def _sliced(r, x, depth=2):
-    """Parts of an axis, joined again or not; of the same rank and the same last axis."""
+    """Slices, splits, tiles and pads of any axis, at the same rank."""
     if x.ndim == 2:
         return _raw(r, x, depth)
     size = x.shape[1]
@@ -222,7 +222,7 @@ def _sliced(r, x, depth=2):
 
 
 def _split_by_hand(r, x, depth=2):
-    """Queries, keys and values out of one kernel."""
+    """Attention whose queries, keys and values come from one kernel."""
     if x.ndim != 3:
         return _sliced(r, x, depth)
     steps, width, heads = x.shape[1], x.shape[-1], r.pick([1, 2])
@@ -240,7 +240,7 @@ def _split_by_hand(r, x, depth=2):
 
 
 def _masked(r, x, depth=2):
-    """Layers that look at masks, behind layers that make them."""
+    """Layers that use masks, after layers that create them."""
     if x.ndim != 3:
         return _sliced(r, x, depth)
     width = x.shape[-1]
@@ -271,5 +271,5 @@ _SAME_SHAPE = [
     *(_residual, _two_branches, _excited, _shared, _nested, _attended, _dotted, _raw, _gated, pair),
 ]
 GRAPHS = [*_SAME_SHAPE, _residual, _excited, _concatenated, _concatenated, _raw]
-#: With masks, slices and operators.
+#: Also with masks, slices and operators.
 CUT_AND_MASKED = [*GRAPHS, *[_sliced] * 4, *[_masked] * 5, *[_split_by_hand] * 2, _raw]

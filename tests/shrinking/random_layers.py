@@ -1,4 +1,4 @@
-"""Layers at random, and the choices that they come from."""
+"""Random layers, and the random choices that a seed gives."""
 
 import itertools
 
@@ -8,11 +8,11 @@ from keras import layers
 
 
 class Choices:
-    """What a seed decides."""
+    """The random choices of one seed."""
 
     def __init__(self, seed):
         self.rng = np.random.default_rng(seed)
-        #: Of the pairs of layers between which a unit that is dead has to go.
+        #: Numbers the pairs `writer_N`, `reader_N`: a dead unit between them must be removed.
         self.numbers = itertools.count()
 
     def coin(self, share=0.5):
@@ -29,11 +29,11 @@ class Choices:
         return "softmax" if self.coin(0.03) else self.pick(names)
 
     def options(self):
-        """Of a layer with a kernel."""
+        """Returns random arguments of a layer with a kernel."""
         return {"activation": self.activation(), "use_bias": self.coin(0.7)}
 
 
-# Layers that keep the places of a tensor: only its last axis changes.
+# Layers that change the last axis of a tensor only.
 
 
 def _dense(r, x):
@@ -87,7 +87,7 @@ def _activation(r, x):
         lambda: layers.ReLU(max_value=r.pick([None, 6.0]), negative_slope=r.pick([0.0, 0.1])),
         lambda: layers.LeakyReLU(),
         lambda: layers.PReLU(shared_axes=r.pick([None, [1]]) if x.ndim > 2 else None),
-        # Keras wants a mask of the same shape here.
+        # With a mask, `Softmax` needs one of the shape of its input.
         lambda: (
             layers.ReLU()
             if getattr(x, "_keras_mask", None) is not None
@@ -126,7 +126,7 @@ def _distributed(r, x):
     return layers.TimeDistributed(layers.Dense(r.width(), r.activation()))
 
 
-# Layers that do not keep them.
+# Layers that change other axes too.
 
 
 def _conv(r, x):
@@ -166,7 +166,7 @@ def _permute(r, x):
 
 
 def _reshape(r, x):
-    """To a random factorisation, or axes merged."""
+    """Reshapes to random factors of the size, or merges axes."""
     size = int(np.prod(x.shape[1:]))
     first = r.pick([n for n in range(1, size + 1) if size % n == 0 and n <= 8])
     targets = [(first, -1), (size // first, first), (*x.shape[1:], 1)[-3:]]

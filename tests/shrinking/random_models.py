@@ -1,4 +1,4 @@
-"""Models at random, from a seed: every construction that shrinking must survive."""
+"""Random models of every construction that `shrink` supports."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ _SMALL = 150
 
 
 def random_model(seed, graphs=GRAPHS):
-    """A Functional model, in the dtype policy of the moment, with weights that are not zero yet."""
+    """Returns a Functional model in the current dtype policy, without zero weights."""
     r = Choices(seed)
     r.graphs = graphs
     kinds = [
@@ -31,7 +31,7 @@ def random_model(seed, graphs=GRAPHS):
 
 
 def _fill(model, r):
-    """Weights at random, so that outputs react to inputs."""
+    """Assigns random weights, so that the outputs depend on the inputs."""
     for variable in float_weights(model):
         fan_in = np.prod(variable.shape[:-1]) if len(variable.shape) > 1 else 4
         value = 1.5 * r.rng.normal(size=variable.shape) / np.sqrt(fan_in)
@@ -41,12 +41,12 @@ def _fill(model, r):
 
 
 def float_weights(layer):
-    """All but the states of random numbers."""
+    """Returns all weights but the states of seed generators."""
     return [v for v in layer.weights if keras.backend.is_float_dtype(v.dtype)]
 
 
 def random_cut_and_masked_model(seed):
-    """With masks, slices, splits, operators and shared parts everywhere."""
+    """Returns a random model with masks, slices, splits, operators and shared parts."""
     return random_model(seed, CUT_AND_MASKED)
 
 
@@ -84,7 +84,7 @@ def _grow(r, x, steps, seen=None):
 
 
 def _narrow(r, x):
-    """Fewer numbers, so that models stay small."""
+    """Reduces the size of a tensor, so that models stay small."""
     if x.ndim == 2:
         return layers.Dense(8)(x)
     return {3: layers.Conv1D, 4: layers.Conv2D}.get(x.ndim, layers.Conv3D)(4, 1, strides=2)(x)

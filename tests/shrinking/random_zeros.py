@@ -1,4 +1,4 @@
-"""Zeros at random in the weights of a model: units, rows, gains, heads, whole layers, anywhere."""
+"""Random zeros in the weights of a model: units, rows, gains, heads, layers, single weights."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 
 
 def zero_at_random(model, r):
-    """Set some of the weights to zero; `r` are the `Choices` of a seed."""
+    """Sets some of the weights to zero. `r` are the `Choices` of a seed."""
     if r.coin(0.3):
         _coupled(model, r)
         return
@@ -23,7 +23,7 @@ def zero_at_random(model, r):
 
 
 def leaves(model):
-    """The layers that have weights of their own, nested ones included."""
+    """Returns the layers, nested ones included, that have weights beside those of sublayers."""
     return [layer for layer in all_layers(model) if _own(layer)]
 
 
@@ -37,7 +37,7 @@ def _kernels(layer):
 
 
 def _chosen(size, r):
-    """Half of the units: often the first ones, so that those of several layers meet."""
+    """Chooses half of the units: often the first, so that several layers agree."""
     if r.coin(0.05):
         return np.ones(size, bool)
     first = np.arange(size) < size // 2
@@ -51,7 +51,7 @@ def _clear(variable, axis, chosen):
 
 
 def _outputs(layer, r):
-    """Whole units, of recurrent layers in all gates; with their bias or without."""
+    """Clears whole units with or without their bias; in recurrent layers, in all gates."""
     axis = -2 if isinstance(layer, _TRANSPOSED + _DEPTHWISE) else -1
     is_cell = hasattr(layer, "recurrent_kernel")
     with_bias = r.coin(0.6)
@@ -68,21 +68,21 @@ def _outputs(layer, r):
 
 
 def _inputs(layer, r):
-    """Whole rows: what nobody reads."""
+    """Clears whole rows: the layer does not use these inputs."""
     axis = -1 if isinstance(layer, _TRANSPOSED) else -2
     for kernel in _kernels(layer)[-1:]:
         _clear(kernel, axis, _chosen(kernel.shape[axis], r))
 
 
 def _any_axis(layer, r):
-    """Slices of any axis: heads, taps of a kernel, steps of a sequence."""
+    """Clears slices of any axis: heads, positions of a window, steps of a sequence."""
     for kernel in _kernels(layer):
         axis = int(r.rng.integers(len(kernel.shape)))
         _clear(kernel, axis, _chosen(kernel.shape[axis], r))
 
 
 def _gains(layer, r):
-    """What a normalization multiplies by, with its offset or without."""
+    """Clears `gamma` of a normalization, with or without `beta`."""
     found = {v.name: v for v in _own(layer)}
     if "gamma" in found:
         chosen = _chosen(found["gamma"].shape[0], r)
@@ -106,7 +106,7 @@ def _scattered(layer, r):
 
 
 def _coupled(model, r):
-    """Half of the units that go together, where they are computed, read, or both."""
+    """Clears half of each group of coupled units: in producers, in consumers, or in both."""
     for group in kerasreg.coupled_groups(model):
         chosen = _chosen(group.units, r)
         for member in r.pick([group.weights, group.producers, group.consumers]):

@@ -1,4 +1,4 @@
-"""Real architectures, half of every width dead: as small as zeros allow, the same outputs."""
+"""`shrink` of the architectures of `keras.applications` with half of all units zero."""
 
 import pathlib
 
@@ -18,7 +18,7 @@ NAMES = {
     "EfficientNetV2B0": (32, 0.27),
     "InceptionV3": (75, 0.27),
     "MobileNetV2": (32, 0.27),
-    # Its vectors, and kernels of depthwise convolutions, have one width only.
+    # Many of its weights are vectors and depthwise kernels, which have one axis of units only.
     "MobileNetV3Small": (32, 0.275),
     "ResNet50": (32, 0.27),
     "ResNet50V2": (32, 0.27),
@@ -35,7 +35,7 @@ def benchmark(monkeypatch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_half_of_every_width(benchmark, name):
+def test_an_architecture_loses_half_of_every_width(benchmark, name):
     keras.config.set_dtype_policy("float64")
     size, share = NAMES[name]
     model = benchmark.with_small_head(benchmark.architectures()[name], size)
@@ -50,8 +50,8 @@ def test_half_of_every_width(benchmark, name):
     assert bool(norms) == (name != "ConvNeXtTiny")
 
 
-def test_with_its_own_top(benchmark):
-    """Here a convolution, between two layers that reshape."""
+def test_mobilenet_with_its_top_loses_half_of_every_width(benchmark):
+    """The top is a convolution between two `Reshape` layers."""
     keras.config.set_dtype_policy("float64")
     model = keras.applications.MobileNet(weights=None, input_shape=(32, 32, 3), classes=10)
     left = benchmark.halved(model)

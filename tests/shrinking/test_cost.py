@@ -1,4 +1,4 @@
-"""Floating-point operations against sums by hand, TensorFlow's profiler and published numbers."""
+"""FLOPs against sums by hand, TensorFlow's profiler and published numbers."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from kerasreg._shrinking.costs.flops import Shapes
 
 
 def of(layer, *shapes, **kwargs):
-    """The FLOPs of one layer, or operation, on inputs of these shapes."""
+    """Returns the FLOPs of one layer or operation on inputs of these shapes."""
     inputs = [keras.Input(shape) for shape in shapes]
     return kerasreg.flops(keras.Model(inputs, layer(*inputs, **kwargs)))
 
@@ -92,13 +92,13 @@ DENSE = 2 * 6 * 4 + 4
     (lambda: layers.Lambda(lambda x: x), [SEQUENCE], None),
     (lambda: ops.cholesky, [(6, 6)], None),
 ])  # fmt: skip
-def test_by_hand(layer, shapes, expected):
+def test_flops_of_a_layer_equal_a_sum_by_hand(layer, shapes, expected):
     assert of(layer(), *shapes) == expected
 
 
 @pytest.mark.parametrize("kinds", [1, 2])
-def test_attention(kinds):
-    """Projections of queries (7), keys and values (5), products, a softmax and an output."""
+def test_flops_of_attention_equal_a_sum_by_hand(kinds):
+    """Projections of 7 queries and of 5 keys and values, products, softmax, output."""
     if kinds == 1:
         layer, key_heads = layers.MultiHeadAttention(4, 3, value_dim=3), 4
     else:
@@ -120,7 +120,7 @@ def test_shared_and_nested_layers_count_at_every_call():
     assert kerasreg.flops(model) == 2 * (3 * 6 * 6 + 2 * 6 * 2)
 
 
-def test_open_sizes():
+def test_undefined_sizes_need_an_input_shape():
     image, text = keras.Input((None, None, 3), name="image"), keras.Input((None,), name="text")
     x = layers.GlobalMaxPooling2D()(layers.Conv2D(4, 3, use_bias=False)(image))
     y = layers.GlobalMaxPooling1D()(layers.Embedding(9, 4)(text))
@@ -132,8 +132,7 @@ def test_open_sizes():
     assert {len(layer._inbound_nodes) for layer in model.layers} == {1}
 
 
-def test_counted_as_if_labels_were_gone():
-    """What is planned costs what the smaller model costs."""
+def test_planned_flops_equal_those_of_the_smaller_model():
     wide, narrow = (
         keras.Sequential([
             keras.Input((8, 8, 3)),
@@ -157,14 +156,14 @@ def test_counted_as_if_labels_were_gone():
     ("ResNet50", 7.75e9),
     ("MobileNetV2", 0.61e9),
 ])  # fmt: skip
-def test_published(name, published):
-    """Twice the multiply-adds, to which everything else adds less than two percent."""
+def test_flops_of_an_architecture_are_close_to_published_numbers(name, published):
+    """Twice the published multiply-adds; other operations add less than two percent."""
     model = getattr(keras.applications, name)(weights=None)
     assert kerasreg.flops(model) == pytest.approx(published, rel=0.02)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own profiler")
-def test_like_the_profiler_of_tensorflow():
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="needs TensorFlow's profiler")
+def test_flops_equal_those_of_the_tensorflow_profiler():
     x = keras.Input((16, 12, 4))
     y = layers.Conv2D(6, 3, strides=2, padding="same")(x)
     y = layers.DepthwiseConv2D(3, use_bias=False)(y)
@@ -204,14 +203,14 @@ class Doubled(keras.Model):
         return 2 * super().call(x)
 
 
-def with_its_own_call():
+def overridden_call():
     x = keras.Input((3,))
     return Doubled(x, layers.Dense(2)(x))
 
 
 @pytest.mark.parametrize(("make", "shape", "message"), [
     (subclassed, None, "built Functional or Sequential.*'net', a Net"),
-    (with_its_own_call, None, "a Doubled.*a subclass must not override `call`"),
+    (overridden_call, None, "a Doubled.*a subclass must not override `call`"),
     (lambda: keras.Sequential([layers.Dense(2)]), None, "start a Sequential with `keras.Input"),
     (
         lambda: keras.Sequential([keras.Input((None, 3)), layers.Dense(2)]),
@@ -219,6 +218,6 @@ def with_its_own_call():
         r"must fit.*without the batch axis: \(None, 3\)\. Received: input_shape=\(5, 4\)",
     ),
 ])  # fmt: skip
-def test_refused(make, shape, message):
+def test_models_and_shapes_that_cannot_be_counted_are_rejected(make, shape, message):
     with pytest.raises(ValueError, match=message):
         kerasreg.flops(make(), shape)

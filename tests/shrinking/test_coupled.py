@@ -1,4 +1,4 @@
-"""What goes together, and that it goes."""
+"""Coupled groups of units: their members, and their removal by `shrink`."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from shrinkable import CASES, dense, randomize
 import kerasreg
 
 
-def test_all_branches_of_a_residual_network():
+def test_the_branches_of_a_residual_network_are_one_group():
     groups = kerasreg.coupled_groups(residual())
     assert [(group.name, group.units) for group in groups] == [("stem", 8), ("a1", 12), ("b1", 12)]
     stream, inner = groups["stem"], groups["a1"]
@@ -30,8 +30,8 @@ def test_all_branches_of_a_residual_network():
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_any_units_of_any_group_go(widest, case):
-    """Zero in all of their weights, or only where they are computed, or read, or in kernels."""
+def test_shrink_keeps_the_outputs_for_any_zeroed_units_of_any_group(widest, case):
+    """Zeros in all weights of a unit, in its producers, in its consumers, or in kernels only."""
     model, _ = case()
     rng = np.random.default_rng(len(model.weights))
     before = model.count_params()
@@ -44,7 +44,7 @@ def test_any_units_of_any_group_go(widest, case):
         for member in sides[rng.integers(len(sides))]:
             value = np.array(ops.convert_to_numpy(member.variable))
             member.variable.assign(np.where(member.mask(units), 0, value))
-    # It compares the outputs itself.
+    # `shrink` compares the outputs.
     small, report = kerasreg.shrink(model)
     assert small.count_params() <= before
     assert report.difference <= ROUNDING
@@ -52,7 +52,7 @@ def test_any_units_of_any_group_go(widest, case):
     assert again.count_params() == small.count_params()
 
 
-def test_widths_of_a_concatenation():
+def test_each_input_of_a_concatenation_is_a_group():
     groups = kerasreg.coupled_groups(connected())
     assert [(group.name, group.units) for group in groups] == [("stem", 6), ("a", 4), ("b", 4)]
     assert [len(group.consumers) for group in groups] == [3, 2, 1]
@@ -60,7 +60,7 @@ def test_widths_of_a_concatenation():
     np.testing.assert_array_equal(last.indices, np.arange(10, 14)[:, None])
 
 
-def test_several_places_per_unit():
+def test_a_unit_can_have_several_indices_in_a_kernel():
     (group,) = kerasreg.coupled_groups(flat())
     assert [each.indices.shape for each in group.members] == [
         *((8, 1), (8, 1), (8, 1), (8, 2), (8, 18)),
@@ -69,7 +69,7 @@ def test_several_places_per_unit():
     assert group.parameters == 18 + 1 + 2 + 2 + 18 * 4
 
 
-def test_a_kernel_that_reads_and_writes_the_same_units():
+def test_a_kernel_can_be_consumer_and_producer_of_one_group():
     x = keras.Input((3,))
     y = layers.Dense(6, name="a")(x)
     y = layers.Add()([y, layers.Dense(6, name="b")(y)])
@@ -82,8 +82,8 @@ def test_a_kernel_that_reads_and_writes_the_same_units():
 
 
 @pytest.mark.parametrize("build", [dense, residual, connected, flat])
-def test_what_is_zero_goes(widest, build):
-    """Every group loses its units, all of their parameters and nothing else."""
+def test_zeroed_units_are_removed_with_all_their_parameters(widest, build):
+    """Nothing else is removed, and no moving statistic changes."""
     for number in range(len(kerasreg.coupled_groups(build()))):
         model = build()
         group = kerasreg.coupled_groups(model)[number]
@@ -101,7 +101,7 @@ def test_what_is_zero_goes(widest, build):
 
 
 @pytest.mark.parametrize("build", [residual, connected, flat])
-def test_gather_and_scatter(build):
+def test_scatter_is_the_inverse_of_gather(build):
     model = build()
     for group in kerasreg.coupled_groups(model):
         before = model.get_weights()
@@ -125,8 +125,8 @@ def test_gather_and_scatter(build):
             np.testing.assert_array_equal(each.gather(each.scatter(array, changed)), changed)
 
 
-def test_the_order_of_units_does_not_matter(widest):
-    """All weights of a unit are known: units may change places."""
+def test_permuting_the_units_of_a_group_keeps_the_outputs(widest):
+    """This holds only if a group contains every weight of its units."""
     model = residual()
     before = outputs(model)
     for group in kerasreg.coupled_groups(model):
@@ -137,7 +137,7 @@ def test_the_order_of_units_does_not_matter(widest):
     np.testing.assert_allclose(outputs(model), before, atol=ROUNDING)
 
 
-def test_the_table():
+def test_print_shows_groups_and_pinned_variables():
     lines = []
     kerasreg.coupled_groups(flat()).print(print_fn=lines.append)
     assert "Coupled groups of flat" in lines[0]
@@ -154,15 +154,15 @@ class Subclassed(keras.Model):
         return self.dense(x)
 
 
-def test_refused():
+def test_a_subclassed_model_is_rejected():
     model = Subclassed()
     model(np.ones((1, 3)))
     with pytest.raises(ValueError, match=r"needs a Functional or Sequential.*Subclassed"):
         kerasreg.coupled_groups(model)
 
 
-def test_a_bias_of_one_number():
-    """No axis of it has units: it is pinned, and stops nothing."""
+def test_a_bias_of_size_one_is_pinned():
+    """It has no axis of units. Other layers keep their groups."""
     x = keras.Input((4, 6))
     y = layers.EinsumDense("abc,cd->abd", (4, 1), bias_axes="d", name="one")(x)
     y = layers.Dense(8, name="wide")(y)

@@ -1,4 +1,4 @@
-"""Small models leave Keras as any other one does."""
+"""Models made by `shrink` can be exported like any other Keras model."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ import kerasreg
 
 pytestmark = [
     pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports on TensorFlow"),
-    # TensorFlow's own, about its interpreter.
+    # TensorFlow warns about its interpreter.
     pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning"),
 ]
 KEYS = ["residual", "squeezed", "nested", "attention_inputs"]
@@ -18,7 +18,7 @@ KEYS = ["residual", "squeezed", "nested", "attention_inputs"]
 
 @pytest.fixture(params=KEYS)
 def pair(request):
-    """A small model, inputs, and the outputs of the original."""
+    """Returns a small model, inputs, and the outputs of the original."""
     model = getattr(shrinkable, request.param)()
     model = model[0] if isinstance(model, tuple) else model
     kerasreg.prune(model, 0.5, pattern="coupled")
@@ -29,7 +29,7 @@ def pair(request):
     return small, x, ops.convert_to_numpy(model(x, training=False))
 
 
-def test_saved_model(pair, tmp_path):
+def test_an_exported_saved_model_has_the_same_outputs(pair, tmp_path):
     import tensorflow as tf
 
     small, x, expected = pair
@@ -39,11 +39,11 @@ def test_saved_model(pair, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_litert(pair, tmp_path):
+def test_an_exported_litert_model_has_the_same_outputs(pair, tmp_path):
     import tensorflow as tf
 
     if tuple(map(int, keras.__version__.split(".")[:2])) < (3, 13):
-        pytest.skip("Keras before 3.13 has no such export")
+        pytest.skip("Keras before 3.13 cannot export to LiteRT")
     small, x, expected = pair
     path = str(tmp_path / "small.tflite")
     small.export(path, format="litert", verbose=False)

@@ -1,4 +1,4 @@
-"""No rule keeps a model from shrinking: what raises stays, and the report says why."""
+"""A rule that raises does not stop `shrink`: units stay, and the report has the error."""
 
 import keras
 import numpy as np
@@ -11,14 +11,14 @@ from kerasreg._graph.rules import Rule
 
 
 class Own(layers.Layer):
-    """A layer of a user, between two that shrink."""
+    """A user-defined layer between two layers that shrink."""
 
     def call(self, x):
         return 2 * x
 
 
 class Fails(Rule):
-    """A rule of a user that raises in one of its methods."""
+    """A user-defined rule that raises in one of its methods."""
 
     where = "label"
 
@@ -67,7 +67,7 @@ def _model(own=Own):
 PLACES = ["label", "constants", "readers", "config", "arguments", "scales", "finish"]
 
 
-def test_rules_that_raise(monkeypatch):
+def test_units_before_a_layer_whose_rule_raises_stay_and_are_reported(monkeypatch):
     kerasreg.shrinking.rule_for(Own)(Fails)
     for where in [*PLACES, "nowhere"]:
         monkeypatch.setattr(Fails, "where", where)
@@ -89,7 +89,7 @@ def test_rules_that_raise(monkeypatch):
 
 
 class Fixed(layers.Layer):
-    """A layer of a user that takes one width only."""
+    """A user-defined layer that accepts 8 features only."""
 
     def call(self, x):
         if x.shape[-1] != 8:
@@ -97,7 +97,7 @@ class Fixed(layers.Layer):
         return x + 1.0
 
 
-def test_layers_that_do_not_take_fewer():
+def test_units_before_a_layer_that_rejects_fewer_features_stay_and_are_reported():
     kerasreg.shrinking.rule_for(Fixed)(kerasreg.shrinking.Elementwise)
     small, report = kerasreg.shrink(_model(Fixed))
     assert [small.get_layer(name).units for name in "abc"] == [8, 3, 2]
@@ -105,7 +105,7 @@ def test_layers_that_do_not_take_fewer():
 
 
 class Misleading(Rule):
-    """Its labels are those of its inputs, but the layer behind it gets others."""
+    """A wrong rule: it gives the outputs the labels of the inputs."""
 
     def label(self, call, analysis):
         call.outputs[0].labels = dict(call.inputs[0].labels)
@@ -115,13 +115,13 @@ class Misleading(Rule):
 
 
 class Widened(layers.Layer):
-    """A layer of a user that gives a fixed number of features."""
+    """A user-defined layer that always returns 8 features."""
 
     def call(self, x):
         return ops.concatenate([x, ops.zeros((ops.shape(x)[0], 8 - x.shape[-1]))], axis=-1)
 
 
-def test_what_fails_behind_a_rule_pins_what_is_before():
+def test_a_layer_that_fails_after_a_wrong_rule_pins_the_units_before_it():
     kerasreg.shrinking.rule_for(Widened)(Misleading)
     small, report = kerasreg.shrink(_model(Widened))
     assert [small.get_layer(name).units for name in "abc"] == [8, 5, 2] or [
@@ -130,7 +130,7 @@ def test_what_fails_behind_a_rule_pins_what_is_before():
     assert any("'b' (Dense) raised" in reason for reason in report.pinned)
 
 
-def test_costs_that_raise():
+def test_a_cost_that_raises_is_reported_as_uncounted():
     @kerasreg._shrinking.costs.cost_of(Own)
     def cost(call, shape):
         raise RuntimeError("no idea")
@@ -146,13 +146,13 @@ def test_costs_that_raise():
 
 
 class Twice(keras.Model):
-    """A model with a graph, which computes something else."""
+    """A Functional model whose `call` computes more than its graph."""
 
     def call(self, x, training=None):
         return 2 * super().call(x)
 
 
-def test_a_nested_model_with_a_call_of_its_own():
+def test_a_nested_model_that_overrides_call_has_no_rule():
     x = keras.Input((6,))
     inner = Twice(x, layers.Dense(8, name="a")(x), name="inner")
     z = keras.Input((6,))
@@ -168,7 +168,7 @@ def test_a_nested_model_with_a_call_of_its_own():
         kerasreg.shrink(inner)
 
 
-def test_an_activation_that_halves():
+def test_units_before_an_activation_that_halves_them_stay():
     x = keras.Input((6,))
     model = keras.Model(x, layers.Dense(8, "glu", name="a")(x))
     small, report = kerasreg.shrink(model)
@@ -177,7 +177,7 @@ def test_an_activation_that_halves():
 
 
 @pytest.mark.parametrize("shape", [5, 5.0, "5", [None], object()])
-def test_shapes_that_are_none(shape):
+def test_invalid_input_shapes_are_rejected(shape):
     for function in (kerasreg.shrink, kerasreg.flops, kerasreg.compare_latency):
         arguments = (dense(),) * (2 if function is kerasreg.compare_latency else 1)
         with pytest.raises(
@@ -187,7 +187,7 @@ def test_shapes_that_are_none(shape):
 
 
 @pytest.mark.parametrize("budget", ["params", "flops"])
-def test_a_share_that_is_less_than_one(budget):
+def test_a_share_of_less_than_one_is_rejected(budget):
     total = {"params": 119, "flops": 235}[budget]
     model = dense()
     assert total in (model.count_params(), kerasreg.flops(model))

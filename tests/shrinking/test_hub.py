@@ -1,4 +1,4 @@
-"""Backbones of keras-hub: MLPs and heads go, and the report says what stays. `make test-hub`."""
+"""`shrink` of backbones of keras-hub. Run: `make test-hub`."""
 
 import keras
 import numpy as np
@@ -8,14 +8,14 @@ from keras import ops
 import kerasreg
 
 hub = pytest.importorskip("keras_hub")
-# Its own: of T5, when it is built.
+# A warning of keras-hub when it builds T5.
 pytestmark = pytest.mark.filterwarnings("ignore:Layer '.*' .*mask:UserWarning")
 
 TEXT = {"vocabulary_size": 50, "num_layers": 2, "hidden_dim": 16, "intermediate_dim": 24}
 HEADS = {"num_heads": 4}
 GROUPED = {"num_query_heads": 4, "num_key_value_heads": 2}
 IMAGES = {"image_shape": (32, 32, 3)}
-#: The config, and the attributes of the first block that are half of what they were.
+#: The config, and attributes of the first block after half of the units were removed.
 BACKBONES = {
     "BertBackbone": (TEXT | HEADS, {"intermediate_dim": 12}),
     "GPT2Backbone": (TEXT | HEADS, {"intermediate_dim": 12}),
@@ -70,14 +70,14 @@ def inputs_of(model, samples=3, length=7):
 
 
 def blocks_of(model):
-    """The layers that the table is about."""
+    """Returns the blocks whose attributes `BACKBONES` lists."""
     blocks = ("Encoder", "DecoderBlock", "TransformerDecoder", "TransformerLayer")
     return [each for each in model.layers if type(each).__name__.endswith(blocks)]
 
 
 @pytest.mark.parametrize("side", ["producers", "consumers", "weights"])
 @pytest.mark.parametrize("name", BACKBONES)
-def test_half_of_all_units(name, side):
+def test_a_backbone_loses_half_of_all_units(name, side):
     model = backbone(name)
     inputs, left = inputs_of(model), model.count_params()
     for group in kerasreg.coupled_groups(model):
@@ -100,7 +100,7 @@ def test_half_of_all_units(name, side):
         assert any("its features, and" in each for each in report.unknown)
 
 
-def test_queries_with_one_head_of_keys():
+def test_a_query_head_is_removed_where_all_share_one_key_head():
     config = BACKBONES["GemmaBackbone"][0] | {"num_key_value_heads": 1}
     model = hub.models.GemmaBackbone(**config)
     kernel = blocks_of(model)[0].attention.output_dense.kernel
@@ -112,7 +112,7 @@ def test_queries_with_one_head_of_keys():
     assert (block.num_query_heads, block.num_key_value_heads) == (3, 1)
 
 
-def test_a_head_goes_from_all_blocks_of_a_stack_or_stays():
+def test_a_t5_head_is_removed_only_where_it_is_dead_in_all_blocks_of_a_stack():
     model = backbone("T5Backbone")
     first, second, *_ = blocks_of(model)
     for block, heads in ((first, [0, 1]), (second, [1, 2])):

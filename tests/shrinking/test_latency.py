@@ -1,4 +1,4 @@
-"""Two models against the clock."""
+"""`compare_latency` measures two models."""
 
 import keras
 import numpy as np
@@ -28,8 +28,8 @@ def test_a_model_with_a_thousandth_of_the_work_is_faster():
         assert 0 < each.low <= each.median <= each.high
 
 
-def test_measured_in_turns_without_the_warm_up(monkeypatch):
-    """The clock of the first model takes 4 s, then 2 s; that of the second one 1 s."""
+def test_models_are_timed_in_turns_without_the_warm_up(monkeypatch):
+    """The timer is replaced: calls of the first model take 4 s or 2 s, of the second one 1 s."""
     calls = []
 
     def timed(function, inputs):
@@ -47,7 +47,7 @@ def test_measured_in_turns_without_the_warm_up(monkeypatch):
     assert result.line.startswith("latency at batch size 1: 4e+03 ms (3.5e+03 to 4e+03) -> 1e+03 ")
 
 
-def test_compiled_is_the_model_and_leaves_it_alone():
+def test_compiled_inference_equals_the_model_and_does_not_change_it():
     model = mlp(8)
     model.compile("adam", "mse")
     x = np.random.default_rng(0).normal(size=(3, 64)).astype("float32")
@@ -57,7 +57,7 @@ def test_compiled_is_the_model_and_leaves_it_alone():
     assert {len(layer._inbound_nodes) for layer in model.layers} == {1}
 
 
-def test_dicts_and_open_sizes():
+def test_undefined_sizes_need_an_input_shape_which_can_be_a_dict():
     image, text = keras.Input((None, 3), name="image"), keras.Input((None,), name="text")
     x = layers.GlobalMaxPooling1D()(layers.Conv1D(4, 3)(image))
     y = layers.GlobalMaxPooling1D()(layers.Embedding(2, 4)(text))
@@ -70,6 +70,6 @@ def test_dicts_and_open_sizes():
 
 
 @pytest.mark.parametrize("name", ["batch_size", "repeats", "warmup"])
-def test_refused(name):
+def test_counts_below_one_are_rejected(name):
     with pytest.raises(ValueError, match=f"`{name}` must be an int of at least 1. Received"):
         kerasreg.compare_latency(mlp(2), mlp(2), **{name: 0})

@@ -1,4 +1,4 @@
-"""Layers that treat masked steps apart: what is constant elsewhere is none there."""
+"""`shrink` of models with masks: a constant unit can have another value at masked steps."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from shrinkable import kill, randomize, zero_units
 
 import kerasreg
 
-#: Of two tensors `(batch, steps, 6)`, of which the units 0 to 2 are constant.
+#: Layers that combine two tensors `(batch, steps, 6)`, whose units 0 to 2 are constant.
 JOINS = [
     *(layers.Maximum, layers.Minimum, layers.Multiply, layers.Add, layers.Average),
     *(layers.Subtract, layers.Concatenate),
@@ -35,7 +35,7 @@ JOINS = [
 
 
 def _inside(layer):
-    """A nested model, in whose own graph no mask is seen."""
+    """A nested model: the inputs of its graph have no mask."""
     inputs = [keras.Input((5, 6)), keras.Input((5, 6))]
     return keras.Model(inputs, layer(inputs))
 
@@ -66,7 +66,7 @@ def _model(join, source, zero):
 
 
 def _inputs(source):
-    """Steps that are masked and others, whole samples of one and of the other."""
+    """Returns masked and unmasked steps: all masked in sample 0, none in sample 1."""
     rng = np.random.default_rng(11)
     hidden = rng.random((8, 5)) < 0.4
     hidden[0], hidden[1] = True, False
@@ -78,10 +78,10 @@ def _inputs(source):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("source", ["table", "front", "behind"])
-def test_masked_steps_are_no_constants(widest, source):
+def test_shrink_keeps_the_outputs_at_masked_steps(widest, source):
     inputs = _inputs(source)
     for place, join in enumerate(JOINS):
-        # Constants that are not zero first of all; those that are in every other case.
+        # Constants other than 0 in every case; with "table", zeros too in every second case.
         for zero in (False, True)[: 1 + (source == "table") * place % 2]:
             model = _model(join, source, zero)
             small, _ = kerasreg.shrink(model)
@@ -92,7 +92,7 @@ def test_masked_steps_are_no_constants(widest, source):
             )
 
 
-def test_without_masks_constants_still_go(widest):
+def test_constant_units_are_removed_where_there_is_no_mask(widest):
     for join in (layers.Maximum, layers.Minimum, layers.Multiply):
         x = keras.Input((5, 4))
         y = join()([layers.Dense(6, name="a")(x), layers.Dense(6, name="b")(x)])
@@ -104,7 +104,7 @@ def test_without_masks_constants_still_go(widest):
 
 
 class Shown(layers.Layer):
-    """A user's own layer: ones at masked steps."""
+    """A user-defined layer that returns 1 at masked steps."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -114,7 +114,7 @@ class Shown(layers.Layer):
         return x if mask is None else ops.where(mask[..., None], x, 1.0)
 
 
-def test_a_layer_of_a_user_that_looks_at_its_mask(widest):
+def test_shrink_keeps_the_outputs_of_a_user_layer_that_uses_its_mask(widest):
     kerasreg.shrinking.rule_for(Shown)(kerasreg.shrinking.Elementwise)
     model = _model(lambda: lambda xs: Shown()(xs[0]), "table", True)
     small, _ = kerasreg.shrink(model)

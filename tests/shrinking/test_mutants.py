@@ -1,4 +1,4 @@
-"""The proof catches rules that are wrong."""
+"""`shrink` compares outputs, which detects wrong rules."""
 
 import keras
 import pytest
@@ -9,7 +9,7 @@ from kerasreg._graph.rules import base
 
 
 class Patch:
-    """Plants things for a while."""
+    """Replaces attributes and rules; `monkeypatch` restores them."""
 
     def __init__(self, monkeypatch):
         self._monkeypatch = monkeypatch
@@ -22,7 +22,7 @@ class Patch:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_all_wrong_rules_are_caught(monkeypatch):
+def test_the_comparison_of_outputs_detects_every_wrong_rule(monkeypatch):
     alive = []
     for plant, make in MUTANTS:
         keras.utils.set_random_seed(0)

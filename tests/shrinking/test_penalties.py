@@ -1,4 +1,4 @@
-"""The small model has the penalties of the original."""
+"""A model made by `shrink` has the penalties of the original."""
 
 import architectures
 import keras
@@ -14,7 +14,7 @@ from kerasreg.regularizers import L1, L1SP, L2, L2SP, GroupLasso, WeightedL1
 
 @keras.saving.register_keras_serializable("tests")
 class Mix(layers.Layer):
-    """A layer of one's own around others."""
+    """A user-defined layer with sublayers."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -31,7 +31,7 @@ class Mix(layers.Layer):
 
 
 def everything():
-    """Layers whose regularizers no config holds, in models in models."""
+    """Layers whose configs have no argument for some regularizers, also in a nested model."""
     inputs = keras.Input((5, 4))
     x = layers.MultiHeadAttention(2, 3, name="mha")(inputs, inputs)
     x = layers.GroupQueryAttention(2, 4, 2, name="gqa")(x, x)
@@ -51,7 +51,7 @@ def l1_of(model):
     return 0.01 * float(total)
 
 
-def test_every_variable_of_every_kind_of_layer_keeps_what_was_attached(tmp_path):
+def test_every_variable_of_every_kind_of_layer_keeps_its_attached_regularizer(tmp_path):
     model = everything()
     plain = type(model)
     kill(model, "wide", 3)
@@ -69,7 +69,7 @@ def test_every_variable_of_every_kind_of_layer_keeps_what_was_attached(tmp_path)
     assert penalty(model) == pytest.approx(l1_of(model.trainable_variables), rel=1e-5)
 
 
-def test_the_attention_of_the_issue_and_a_budget():
+def test_a_group_lasso_of_heads_survives_shrink_and_shrink_to():
     model = randomize(architectures.attention())
     kerasreg.attach(model, {"query/kernel": GroupLasso(0.1, axis="head")})
     before = penalty(model)
@@ -83,7 +83,7 @@ def test_the_attention_of_the_issue_and_a_budget():
     assert penalty(small) == pytest.approx(0.1 * norms.sum(), rel=1e-5)
 
 
-def test_arrays_in_penalties_are_cut_like_the_weights():
+def test_arrays_of_penalties_are_sliced_like_the_weights():
     model = dense()
     kill(model, "a", 3)
     start = {v.path: np.array(ops.convert_to_numpy(v), "float64") for v in model.weights}
@@ -100,7 +100,7 @@ def test_arrays_in_penalties_are_cut_like_the_weights():
     a, b, c = model.layers
     a.kernel.assign(ops.where(ops.equal(a.kernel, 0), 0.0, a.kernel + 0.25))
     b.bias.assign(b.bias + 1.0)
-    c.kernel.regularizer = L2(0.1)  # By hand: in no config.
+    c.kernel.regularizer = L2(0.1)  # Assigned directly: no config contains it.
     small, _ = kerasreg.shrink(model)
     assert small.layers[0].units == 5
     wide = {v.path: np.array(ops.convert_to_numpy(v), "float64") for v in model.weights}
@@ -118,8 +118,8 @@ def test_arrays_in_penalties_are_cut_like_the_weights():
     assert penalty(again) == pytest.approx(sum(expected), rel=1e-5)
 
 
-def test_references_follow_weights_that_are_scaled_or_take_over_others():
-    # Fewer sizes of the keys: the query is scaled.
+def test_references_change_like_weights_that_are_rescaled_or_absorb_constants():
+    # With a smaller key size, the query is rescaled.
     model = randomize(architectures.attention())
     layer = model.layers[-1]
     for projection in (layer._query_dense, layer._key_dense):
@@ -131,7 +131,7 @@ def test_references_follow_weights_that_are_scaled_or_take_over_others():
     small, _ = kerasreg.shrink(model)
     assert small.layers[-1].key_dim == 2
     assert penalty(small) == pytest.approx(0, abs=1e-10)
-    # Constant units that a convolution with zero padding reads go into one that stays.
+    # Constant units before a convolution with zero padding are merged into one that stays.
     inputs = keras.Input((6, 6, 2))
     x = layers.Conv2D(6, 3, padding="same", activation="relu", name="a")(inputs)
     model = keras.Model(inputs, layers.Conv2D(3, 3, padding="same", name="b")(x))
@@ -143,7 +143,7 @@ def test_references_follow_weights_that_are_scaled_or_take_over_others():
     assert penalty(small) == pytest.approx(0, abs=1e-9)
 
 
-def test_a_regularizer_of_the_layer_with_an_array_is_cut_too():
+def test_the_array_in_the_regularizer_of_a_layer_is_sliced_too():
     regularizer = L2SP(0.5, reference=np.arange(24.0).reshape(3, 8))
     first = layers.Dense(8, name="first", kernel_regularizer=regularizer)
     model = randomize(keras.Sequential([keras.Input((3,)), first, layers.Dense(2)]))
@@ -155,7 +155,7 @@ def test_a_regularizer_of_the_layer_with_an_array_is_cut_too():
     assert penalty(keras.models.clone_model(small)) > 0
 
 
-def test_what_cannot_be_computed_for_fewer_weights_is_said():
+def test_a_penalty_that_fails_for_fewer_weights_is_dropped_with_a_warning():
     array = np.ones((6, 8), "float32")
     model = dense()
     kill(model, "a", 3)

@@ -1,4 +1,4 @@
-"""Shrinking models at random with masks, slices, splits, operators and shared parts."""
+"""`shrink` of random models with masks, slices, splits, operators and shared parts."""
 
 import contextlib
 import os
@@ -13,21 +13,21 @@ from shrinking.random_zeros import zero_at_random
 
 import kerasreg
 
-#: `make test-long` sets it.
+#: `make test-long` sets it: 2,000 models.
 LONG = bool(os.environ.get("KERASREG_LONG"))
-#: Seeds beyond the usual ones for which something has gone wrong.
+#: Larger seeds for which `shrink` has failed once.
 FAILED_ONCE = (323, 586, 726, 1770, 1847, 1943)
 SEEDS = [*range(2000 if LONG else 60), *([] if LONG else FAILED_ONCE)]
 
 
 def check(seed):
-    """The model of a seed, its small one, and whether its outputs react to its inputs."""
+    """Returns the model of a seed, the small model, and whether outputs depend on inputs."""
     keras.backend.clear_session(free_memory=False)
     keras.config.set_dtype_policy("float64")
     model, r = _model(seed), Choices([seed, 1])
     zero_at_random(model, r)
     small, report = kerasreg.shrink(model)
-    # Inputs of our own, not those of the proof.
+    # Other inputs than those with which `shrink` compares the models.
     inputs = [_input(each, r) for each in model.inputs]
     reacts = False
     for old, new in zip(_outputs(model, inputs), _outputs(small, inputs), strict=True):
@@ -40,7 +40,7 @@ def check(seed):
 
 
 def _model(seed):
-    """One that runs: Keras itself refuses some masks in a softmax."""
+    """Returns a model that runs: Keras rejects some masks in a softmax."""
     model = random_cut_and_masked_model(seed)
     with contextlib.suppress(ValueError):
         _outputs(model, [_input(each, Choices(seed)) for each in model.inputs])
@@ -49,7 +49,7 @@ def _model(seed):
 
 
 def _input(tensor, r):
-    """Steps and samples of zeros, as masks hide them, among others."""
+    """Returns random inputs; some steps and samples are zero, which masks hide."""
     shape = (6, *tensor.shape[1:])
     is_table = tensor.dtype == "int32"
     numbers = r.rng.integers(0, 7, shape) if is_table else r.rng.normal(size=shape)
@@ -72,7 +72,7 @@ def _outputs(model, inputs):
     [SEEDS[i : i + 10] for i in range(0, len(SEEDS), 10)],
     ids=lambda seeds: f"from {seeds[0]}",
 )
-def test_same_outputs(seeds):
+def test_shrink_keeps_the_outputs_of_random_masked_models(seeds):
     left, reacting = [], 0
     for seed in seeds:
         model, small, reacts = check(seed)

@@ -1,4 +1,4 @@
-"""Shrinking models at random: the outputs stay, and what is certainly dead goes."""
+"""`shrink` of random models keeps the outputs and removes units that are certainly dead."""
 
 import os
 
@@ -15,7 +15,7 @@ from kerasreg._graph.variables import all_layers
 
 #: `make test-long` sets it: five times as many models.
 LONG = bool(os.environ.get("KERASREG_LONG"))
-#: Seeds beyond the usual ones for which a model has come out wrong.
+#: Larger seeds for which `shrink` has failed once.
 FAILED_ONCE = ()
 SEEDS = [*range(500 if LONG else 100), *FAILED_ONCE]
 
@@ -26,7 +26,7 @@ SEEDS = [*range(500 if LONG else 100), *FAILED_ONCE]
     [SEEDS[i : i + 10] for i in range(0, len(SEEDS), 10)],
     ids=lambda seeds: f"from {seeds[0]}",
 )
-def test_same_outputs(seeds):
+def test_shrink_keeps_the_outputs_of_random_models(seeds):
     left, reacting = [], 0
     for seed in seeds:
         keras.backend.clear_session(free_memory=False)
@@ -60,7 +60,7 @@ def _check(seed):
 
 
 def _certain_widths(model):
-    """`(name, width)` of the layers whose output one other layer reads, without its dead units."""
+    """Yields `(name, width)` of the layers `writer_N`; `width` excludes dead units."""
     found = _by_name(model)
     for name, writer in found.items():
         if name.startswith("writer_"):
@@ -68,7 +68,7 @@ def _certain_widths(model):
             kernel, rows = _array(writer.kernel), np.moveaxis(_array(reader.kernel), -2, 0)
             is_constant = ~kernel.reshape(-1, kernel.shape[-1]).any(axis=0)
             if not isinstance(reader, layers.Dense):
-                # Zero padding breaks other constants.
+                # With zero padding, constants other than 0 are not constant at the border.
                 offset = np.zeros(kernel.shape[-1])
                 offset = offset if writer.bias is None else _array(writer.bias)
                 is_constant &= _array(writer.activation(ops.convert_to_tensor(offset))) == 0

@@ -1,4 +1,4 @@
-"""The statistics of BatchNormalization against NumPy."""
+"""`recalibrate`: the statistics of BatchNormalization against NumPy."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ def one(shape=(5,), **kwargs):
 
 
 def deep():
-    """With dropout, and a unit that is far from zero with a small spread."""
+    """Two normalizations, dropout, and a unit with a large mean and a small variance."""
     model = keras.Sequential([
         keras.Input((5,)),
         layers.Dense(4),
@@ -69,14 +69,14 @@ def torch_data():
     lambda: (X[i : i + 7] for i in range(0, 50, 7)),
     lambda: ((X[i : i + 7], None) for i in range(0, 50, 7)),
 ], ids=["array", "tuple", "tensor", "PyDataset", "tf.data", "torch", "x", "pairs"])  # fmt: skip
-def test_mean_and_variance_of_all_data(data):
+def test_statistics_are_the_mean_and_variance_of_all_data(data):
     model = one()
     assert kerasreg.recalibrate(model, data(), batch_size=16) == 1
     assert_statistics(model.layers[0], X.mean(0), X.var(0))
 
 
 @pytest.mark.parametrize("kind", [list, dict])
-def test_several_inputs(kind):
+def test_inputs_can_be_a_list_or_a_dict(kind):
     a, b = keras.Input((5,), name="a"), keras.Input((5,), name="b")
     outputs = layers.BatchNormalization()(layers.Concatenate()([a, b]))
     model = keras.Model([a, b] if kind is list else {"a": a, "b": b}, outputs)
@@ -86,7 +86,7 @@ def test_several_inputs(kind):
     assert_statistics(model.layers[-1], both.mean(0), both.var(0))
 
 
-def test_images_with_channels_anywhere():
+def test_statistics_of_images_follow_the_axis_of_the_layer():
     images = RNG.normal(1.0, 3.0, (20, 4, 3, 2)).astype("float32")
     for axis, others in ((-1, (0, 1, 2)), (1, (0, 2, 3))):
         model = one((4, 3, 2), axis=axis)
@@ -94,7 +94,7 @@ def test_images_with_channels_anywhere():
         assert_statistics(model.layers[0], images.mean(others), images.var(others))
 
 
-def test_masked_steps_do_not_count():
+def test_masked_steps_are_excluded():
     steps = RNG.integers(0, 4, (30, 6))
     model = keras.Sequential([
         keras.Input((6,)),
@@ -107,7 +107,7 @@ def test_masked_steps_do_not_count():
 
 
 def in_numpy(model, batches):
-    """What the layers of `deep` get, each batch normalized by its own statistics."""
+    """Returns the inputs of both normalizations, which normalize each batch by its statistics."""
     first, second = [], []
     kernel, bias, *_ = model.layers[0].get_weights()
     kernel_2, bias_2 = model.layers[4].get_weights()
@@ -121,7 +121,7 @@ def in_numpy(model, batches):
 
 
 @pytest.mark.parametrize("size", [10, 50])
-def test_layer_behind_layer(size):
+def test_later_layers_get_batches_normalized_by_their_statistics(size):
     model = deep()
     kerasreg.recalibrate(model, X, batch_size=size)
     first, second = in_numpy(model, np.split(X, 50 // size))
@@ -129,8 +129,8 @@ def test_layer_behind_layer(size):
     assert_statistics(model.get_layer("second"), second.mean(0), second.var(0), rtol=1e-3)
 
 
-def test_all_at_once_is_the_model_as_it_is_then():
-    """In inference, what it normalizes has mean 0 and variance 1."""
+def test_after_one_batch_of_all_data_outputs_in_inference_are_normalized():
+    """They have mean 0, and variance 1 up to `epsilon`."""
     model = deep()
     kerasreg.recalibrate(model, X, batch_size=None)
     outputs = numpy(model(X, training=False))
@@ -140,7 +140,7 @@ def test_all_at_once_is_the_model_as_it_is_then():
     np.testing.assert_allclose(outputs.var(0), variance / (variance + 1e-3), rtol=1e-2)
 
 
-def test_nothing_else_changes():
+def test_only_moving_statistics_change():
     model = deep()
     model.compile("adam", "mse")
     model.fit(X, np.zeros((50, 3)), verbose=0)
@@ -157,14 +157,14 @@ def test_nothing_else_changes():
         f"sequential/{layer}/{name}" for layer in ("first", "second") for name in names
     }
     assert [each.call for each in model.layers] == calls
-    # Once more changes nothing: the old statistics do not matter.
+    # A second call changes nothing: the result does not depend on the old statistics.
     again = [numpy(each) for each in model.variables]
     kerasreg.recalibrate(model, X)
     for variable, value in zip(model.variables, again, strict=True):
         np.testing.assert_array_equal(numpy(variable), value)
 
 
-def test_frozen_and_nested_layers():
+def test_frozen_layers_of_nested_models_are_recalibrated():
     inner = one()
     inner.trainable = False
     model = keras.Sequential([keras.Input((5,)), inner, layers.Dense(2)])
@@ -172,13 +172,13 @@ def test_frozen_and_nested_layers():
     assert_statistics(inner.layers[0], X.mean(0), X.var(0))
 
 
-def test_half_precision():
+def test_statistics_are_right_in_mixed_float16():
     model = one(dtype="mixed_float16")
     kerasreg.recalibrate(model, X, batch_size=10)
     assert_statistics(model.layers[0], X.mean(0), X.var(0), rtol=1e-3)
 
 
-def test_steps_of_endless_data():
+def test_endless_data_needs_steps():
     def endless():
         while True:
             yield X[:10]
@@ -190,7 +190,7 @@ def test_steps_of_endless_data():
         kerasreg.recalibrate(model, tf_data().repeat())
 
 
-def test_nan_changes_nothing():
+def test_nan_in_the_data_is_an_error_and_changes_nothing():
     model = deep()
     before = model.get_weights()
     bad = X.copy()
@@ -210,7 +210,7 @@ def test_nan_changes_nothing():
     (one, "data", r"must be inputs \(arrays\), .*of type str"),
     (one, 3, r"must be inputs \(arrays\), .*of type int"),
 ], ids=["no layer", "unbuilt", "no samples", "no batches", "list", "string", "number"])  # fmt: skip
-def test_refused(model, data, message):
+def test_invalid_arguments_are_rejected(model, data, message):
     with pytest.raises(ValueError, match=message):
         kerasreg.recalibrate(model(), data)
     with pytest.raises(ValueError, match="`steps` must be an int of at least 1, or None"):

@@ -1,4 +1,4 @@
-"""What the report of `shrink` says, in exact numbers."""
+"""The numbers and texts in the report of `shrink`."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ def residual():
     return model
 
 
-def test_numbers():
+def test_counts_equal_sums_by_hand():
     _, report = kerasreg.shrink(residual())
     # 2 * multiply-adds and the biases of a, b and c, and the sum.
     assert report.flops_before == 2 * (2 * 4 * 8 + 8) + 8 + 2 * 8 * 2 + 2
@@ -38,8 +38,8 @@ def test_numbers():
     assert report.pinned == {"an output of the model": 2}
 
 
-def test_what_one_kernel_keeps():
-    """Of what is left, the units 3 and 4 have 4 + 1 weights in a and b each, and 2 in c."""
+def test_units_that_one_kernel_alone_computes_are_reported():
+    """The remaining units 3 and 4 have 4 + 1 weights each in `a` and in `b`, and 2 in `c`."""
     _, report = kerasreg.shrink(residual())
     (nearly,) = report.nearly
     assert (nearly.kernel, nearly.side) == ("b/kernel", "computed")
@@ -47,7 +47,7 @@ def test_what_one_kernel_keeps():
     assert "2 more units (24 parameters) are computed by 'b/kernel' alone" in str(report)
 
 
-def test_what_one_kernel_reads():
+def test_units_that_one_kernel_alone_reads_are_reported():
     x = keras.Input((4,))
     y = layers.Dense(6, name="a")(x)
     model = keras.Model(x, [layers.Dense(2, name="b")(y), layers.Dense(3, name="c")(y)])
@@ -60,7 +60,7 @@ def test_what_one_kernel_reads():
     assert (nearly.units, nearly.parameters) == (4, 4 * (4 + 1 + 2 + 3))
 
 
-def test_attention_is_one_layer():
+def test_attention_is_one_row():
     x = keras.Input((5, 6))
     model = keras.Model(x, layers.MultiHeadAttention(2, 3, name="attention")(x, x))
     _, report = kerasreg.shrink(model)
@@ -70,7 +70,7 @@ def test_attention_is_one_layer():
     assert row.flops_before == report.flops_before == kerasreg.flops(model)
 
 
-def test_unknown_is_no_guess():
+def test_flops_of_undefined_sizes_are_none_with_a_reason():
     x = keras.Input((None, 4))
     model = keras.Model(x, layers.Dense(3, name="a")(x))
     _, report = kerasreg.shrink(model)
@@ -83,7 +83,7 @@ def test_unknown_is_no_guess():
     assert report.uncounted == []
 
 
-def test_nobody_knows_what_it_costs():
+def test_a_layer_without_a_flop_count_is_reported():
     x = keras.Input((4,))
     model = keras.Model(x, layers.Lambda(lambda y: 2 * y, name="double")(layers.Dense(3)(x)))
     _, report = kerasreg.shrink(model)
@@ -92,7 +92,7 @@ def test_nobody_knows_what_it_costs():
     ]
 
 
-def test_everywhere():
+def test_every_format_has_all_numbers():
     _, report = kerasreg.shrink(residual())
     latency = LatencyComparison(Latency(2e-3, 1.9e-3, 2.1e-3), Latency(1e-3, 9e-4, 2e-3), 1)
     assert report.latency is None
@@ -113,7 +113,7 @@ def test_everywhere():
         assert "largest difference of the outputs: " in text
 
 
-def test_large_numbers_are_short_where_there_is_little_room():
+def test_large_numbers_are_short_in_the_printed_table_only():
     _, report = kerasreg.shrink(residual())
     counts = 9_999, 10_000, 999_499, 999_500, 45_106_762, 3_100_000_000_000
     shorts = "9,999", "10.0k", "999k", "1.00M", "45.1M", "3.10T"
@@ -124,7 +124,7 @@ def test_large_numbers_are_short_where_there_is_little_room():
         assert f" {exact:,} " in large.to_markdown()
 
 
-def test_many_reasons_are_cut():
+def test_a_long_list_of_reasons_is_shortened():
     _, report = kerasreg.shrink(residual())
     report.pinned.update({f"reason {place}": 1 for place in range(20)})
     assert str(report).count("had to stay") == 8
@@ -132,7 +132,7 @@ def test_many_reasons_are_cut():
     assert len(report.to_dict()["pinned"]) == 21
 
 
-def test_what_is_left_by_index_and_by_name():
+def test_left_gives_remaining_units_by_index_or_name():
     rng = np.random.default_rng(0)
     x = keras.Input((4,), name="x")
     first = layers.Dense(6, "relu", name="first")
@@ -160,7 +160,7 @@ def test_what_is_left_by_index_and_by_name():
         rows["first"].left(2)
 
 
-def test_what_is_left_where_groups_go_in_two_rounds():
+def test_kept_units_match_the_new_shapes_where_groups_are_removed_in_two_passes():
     stack = [
         layers.Conv2D(8, 1, name="a"),
         layers.Conv2D(8, 1, groups=4, name="b"),
@@ -183,7 +183,7 @@ def test_what_is_left_where_groups_go_in_two_rounds():
         assert tuple(map(len, row.kept)) == row.after == tuple(layer.weights[0].shape), row
 
 
-def test_constants_that_stay_are_named():
+def test_constant_units_that_stay_are_reported_with_the_reason():
     x = keras.Input((5, 6))
     y = layers.Dense(8, name="a")(x)
     model = keras.Model(x, layers.Dense(2)(keras.ops.prod(y, axis=1)))
@@ -194,7 +194,7 @@ def test_constants_that_stay_are_named():
     json.dumps(report.to_dict())
 
 
-def test_every_layer_that_stays_whole_is_named():
+def test_every_layer_without_a_rule_is_reported():
     makers = {
         "distributed": lambda x: layers.TimeDistributed(layers.LSTM(4), name="distributed")(x),
         "einsum": lambda x: layers.EinsumDense("btsc,tcd->btsd", (3, 4, 4), name="einsum")(x),

@@ -1,4 +1,4 @@
-"""Smaller, and the same outputs to the last digits."""
+"""`shrink` removes the expected units and keeps the outputs up to rounding."""
 
 import subprocess
 import sys
@@ -32,9 +32,9 @@ def outputs_of(model, inputs):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_exact_and_as_small_as_it_can_be(widest, case, tmp_path):
+def test_shrink_keeps_the_outputs_and_removes_the_expected_parameters(widest, case, tmp_path):
     if keras.backend.backend() == "jax" and case.__name__.startswith(TWO_SIZES):
-        pytest.skip("attention on JAX has one size for keys and values")
+        pytest.skip("attention on JAX needs keys and values of one size")
     model, gone = case()
     weights = model.get_weights()
     small, report = kerasreg.shrink(model)
@@ -52,18 +52,18 @@ def test_exact_and_as_small_as_it_can_be(widest, case, tmp_path):
     assert [layer.name for layer in small.layers] == [layer.name for layer in model.layers]
     for now, then in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(now, then)
-    if case.__name__ not in ("functions", "unknown"):
+    if case.__name__ not in ("python_functions", "unknown"):
         small.save(tmp_path / "small.keras")
         opened = keras.models.load_model(tmp_path / "small.keras")
         reopened = outputs_of(opened, inputs_of(opened, size))
         for old, new in zip(outputs_of(small, inputs), reopened, strict=True):
             np.testing.assert_array_equal(old, new)
-    # There is nothing left to do.
+    # A second call removes nothing.
     again, _ = kerasreg.shrink(small)
     assert again.count_params() == small.count_params()
 
 
-def test_float32():
+def test_outputs_in_float32_agree_up_to_rounding():
     model = dense()
     kill(model, "a", 3)
     small, report = kerasreg.shrink(model)
@@ -73,7 +73,7 @@ def test_float32():
     assert report.bytes_before - report.bytes_after == 4 * 3 * 12
 
 
-def test_a_plain_model_that_opens_without_kerasreg_and_trains_on(tmp_path):
+def test_the_small_model_opens_without_kerasreg_and_can_be_trained(tmp_path):
     model = dense()
     kill(model, "a", 3)
     model.layers[1].trainable = False
@@ -95,7 +95,7 @@ print(history["loss"][-1] < history["loss"][0], "mae" in history, "kerasreg" in 
     assert done.stdout.split() == ["True", "True", "False"], done.stderr
 
 
-def test_the_report():
+def test_the_report_has_widths_and_reasons():
     model = dense()
     kill(model, "a", 3)
     _, report = kerasreg.shrink(model)
@@ -108,8 +108,7 @@ def test_the_report():
     assert "3 units had to stay: an output of the model" in lines[0]
 
 
-def test_what_is_pruned_in_units_goes():
-    """The whole way: train, prune, shrink."""
+def test_units_pruned_during_training_are_removed():
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(64, 6)).astype("float32")
@@ -158,13 +157,12 @@ def quantized():
     (lambda: keras.Sequential([layers.Dense(2)]), "needs a built model"),
     (lambda: "model", "needs a Keras model"),
 ], ids=["subclassed", "adapted", "quantized", "unbuilt", "no model"])  # fmt: skip
-def test_refused(make, message):
+def test_unsupported_models_are_rejected(make, message):
     with pytest.raises(ValueError, match=message):
         kerasreg.shrink(make())
 
 
-def test_flags_of_every_layer():
-    """Nested models and layers inside of layers keep what is trainable."""
+def test_nested_models_and_sublayers_keep_their_trainable_flags():
     x = keras.Input((6,))
     inner = keras.Model(x, layers.Dense(6, "relu", name="inside")(x), name="inner")
     start = keras.Input((6,))
@@ -181,8 +179,8 @@ def test_flags_of_every_layer():
     assert flags[1].count(False) == 5
 
 
-def test_states_stay_as_they_are():
-    """A stateful layer is compared from the state in which it is."""
+def test_states_of_stateful_layers_are_kept():
+    """Outputs are compared from the current state."""
     x = keras.Input((5, 4), batch_size=2)
     y = layers.LSTM(6, stateful=True)(layers.Dense(8, "relu", name="a")(x))
     model = randomize(keras.Model(x, layers.Dense(2)(y)))
@@ -199,20 +197,20 @@ def test_states_stay_as_they_are():
 
 
 class Doubled(layers.Dense):
-    """A user's own version of a layer that is known."""
+    """A subclass of a supported layer that overrides `call`."""
 
     def call(self, inputs, training=None):
         return ops.flip(super().call(inputs), -1)
 
 
 class Swish(layers.Layer):
-    """A user's own function of every number."""
+    """A user-defined elementwise layer."""
 
     def call(self, x):
         return x * ops.sigmoid(x)
 
 
-def test_who_computes_something_else_is_not_known():
+def test_a_subclass_that_overrides_call_has_no_rule():
     x = keras.Input((6,))
     model = randomize(keras.Model(x, layers.Dense(3)(Doubled(8, name="a")(x))))
     kill(model, "a", 3)
@@ -221,8 +219,7 @@ def test_who_computes_something_else_is_not_known():
     assert "'a' (Doubled) has no rule" in str(report)
 
 
-def test_rules_of_users():
-    """A layer of one's own can say that it treats every number by itself."""
+def test_a_user_layer_can_be_registered_as_elementwise():
     x = keras.Input((6,))
     model = randomize(keras.Model(x, layers.Dense(3)(Swish()(layers.Dense(8, name="a")(x)))))
     kill(model, "a", 3, bias=False)
@@ -233,8 +230,7 @@ def test_rules_of_users():
     assert report.difference < 1e-6
 
 
-def test_a_rule_that_does_not_fit():
-    """A function of every number has no weights: with some, the layer stays."""
+def test_a_layer_with_weights_cannot_be_elementwise():
 
     class Scale(layers.Layer):
         def build(self, shape):
@@ -252,7 +248,7 @@ def test_a_rule_that_does_not_fit():
     assert "(Scale) has no rule" in str(report)
 
 
-def test_widths_that_processors_like():
+def test_round_to_rounds_up_the_widths_of_smaller_layers():
     model = dense()
     kill(model, "a", 3)
     small, _ = kerasreg.shrink(model, round_to=2)
@@ -263,14 +259,14 @@ def test_widths_that_processors_like():
         kerasreg.shrink(model, round_to=0)
 
 
-def test_weights_that_are_no_numbers():
+def test_nan_weights_are_rejected():
     model = dense()
     model.layers[0].bias.assign(np.full(8, np.nan))
     with pytest.raises(ValueError, match="NaN or infinite weights in 'dense/a/bias'"):
         kerasreg.shrink(model)
 
 
-def test_mixed_precision():
+def test_the_small_model_has_the_dtype_policy_of_the_original():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model = dense()

@@ -1,4 +1,4 @@
-"""Within a budget, and not smaller than it asks for."""
+"""`shrink_to` meets a budget and removes no more units than it needs."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ IMAGES = RNG.normal(size=(40, 8, 8, 3)).astype("float32")
 
 
 def residual():
-    """Two convolutions that are added, behind another one: widths of 12 and 10 units."""
+    """A convolution of 10 units, then two of 12 units whose outputs are added."""
     x = keras.Input((8, 8, 3))
     y = layers.Conv2D(10, 3, name="first")(x)
     y = layers.BatchNormalization(name="norm")(y)
@@ -23,7 +23,7 @@ def residual():
     y = layers.Add()([a, layers.Conv2D(12, 1, name="b")(y)])
     y = layers.GlobalAveragePooling2D()(layers.ReLU()(y))
     model = keras.Model(x, layers.Dense(4, name="head")(y))
-    # Biases that tell units apart, in a layer that coupled units are not chosen by.
+    # Distinct biases, by which `kept` identifies the units.
     for name in ("first", "a", "b"):
         bias = model.get_layer(name).bias
         bias.assign(RNG.normal(size=bias.shape))
@@ -35,14 +35,14 @@ def numpy(each):
 
 
 def kept(model, small, name):
-    """Which units of a layer are left, by their biases."""
+    """Returns which units of a layer remain."""
     before, after = (numpy(each.get_layer(name).bias) for each in (model, small))
     found = np.isin(before, after)
     np.testing.assert_array_equal(before[found], after)
     return found
 
 
-#: Weights of one unit: its column, bias and norm, and its rows.
+#: Weights of one unit: its column, its bias, its normalization, and its rows.
 LARGEST = 9 * 3 + 1 + 4 + 9 * 12 + 12
 
 
@@ -52,18 +52,18 @@ LARGEST = 9 * 3 + 1 + 4 + 9 * 12 + 12
     (800, "global"),
     (0.5, "layer"),
 ])  # fmt: skip
-def test_parameters(budget, scope):
+def test_a_budget_of_parameters_is_met_up_to_one_unit(budget, scope):
     model = residual()
     small, report = kerasreg.shrink_to(model, params=budget, scope=scope)
     limit = budget if isinstance(budget, int) else budget * model.count_params()
-    # Layer by layer, one unit of both widths may go at once.
+    # With `scope="layer"`, one step can remove a unit of each width.
     largest = LARGEST if scope == "global" else LARGEST + 9 * 10 + 10 + 2 + 4
     assert limit - largest < small.count_params() <= limit
     assert report.parameters_after == small.count_params()
 
 
 @pytest.mark.parametrize("budget", [0.9, 0.2, 100_000])
-def test_operations(budget):
+def test_a_budget_of_flops_is_met_up_to_one_unit(budget):
     model = residual()
     small, report = kerasreg.shrink_to(model, flops=budget)
     before = kerasreg.flops(model)
@@ -73,7 +73,7 @@ def test_operations(budget):
     assert report.flops_after == kerasreg.flops(small)
 
 
-def test_same_outputs_as_the_model_with_zeros(widest):
+def test_outputs_equal_those_of_the_original_with_the_removed_units_zero(widest):
     model = residual()
     model.get_layer("norm").moving_mean.assign(RNG.normal(size=10))
     before = model.get_weights()
@@ -91,7 +91,7 @@ def test_same_outputs_as_the_model_with_zeros(widest):
     assert report.difference < ROUNDING
 
 
-def test_the_weakest_units_go():
+def test_the_weakest_units_are_removed():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(6, name="a"), layers.Dense(2)])
     strength = np.array([3.0, 1.0, 5.0, 2.0, 6.0, 4.0])
     model.layers[0].kernel.assign(np.tile(strength, (4, 1)))
@@ -101,13 +101,13 @@ def test_the_weakest_units_go():
     np.testing.assert_array_equal(numpy(small.layers[0].kernel)[0], [5.0, 6.0, 4.0])
 
 
-def test_nothing_to_do():
+def test_a_budget_of_all_parameters_removes_nothing():
     model = residual()
     small, _ = kerasreg.shrink_to(model, params=1.0)
     assert small.count_params() == model.count_params()
 
 
-def test_what_is_dead_goes_first():
+def test_dead_units_are_removed_first():
     model = residual()
     _, second = kerasreg.coupled_groups(model)
     second.zero([0, 5, 7])
@@ -116,19 +116,19 @@ def test_what_is_dead_goes_first():
     assert small.count_params() == alone.count_params()
 
 
-def test_multiples_and_minimum():
+def test_widths_respect_round_to_and_min_units():
     small, _ = kerasreg.shrink_to(residual(), params=0.35, round_to=4)
     assert {small.get_layer(name).filters % 4 for name in ("first", "a", "b")} == {0}
     small, _ = kerasreg.shrink_to(residual(), params=0.4, min_units=5)
     assert min(small.get_layer(name).filters for name in ("first", "a", "b")) >= 5
 
 
-def test_excluded():
+def test_an_excluded_layer_keeps_its_units():
     small, _ = kerasreg.shrink_to(residual(), params=0.5, exclude="first")
     assert small.get_layer("first").filters == 10
 
 
-def test_statistics_of_data():
+def test_data_recalibrates_the_normalizations():
     small, _ = kerasreg.shrink_to(residual(), params=0.5, data=(IMAGES, np.zeros((40, 4))))
     conv, norm = small.get_layer("first"), small.get_layer("norm")
     inputs = numpy(conv(IMAGES))
@@ -136,7 +136,7 @@ def test_statistics_of_data():
     np.testing.assert_allclose(numpy(norm.moving_variance), inputs.var((0, 1, 2)), rtol=1e-4)
 
 
-def test_fine_tuning():
+def test_fine_tuning_lowers_the_loss_and_does_not_train_the_original():
     model = residual()
     model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"])
     data = IMAGES, RNG.normal(size=(40, 4)).astype("float32")
@@ -149,8 +149,8 @@ def test_fine_tuning():
     assert model.optimizer.iterations == 0
 
 
-def test_latency(monkeypatch):
-    """A clock by which every parameter takes a microsecond."""
+def test_a_latency_budget_is_met_with_few_measurements(monkeypatch):
+    """The timer is replaced: every parameter takes a microsecond."""
     built = []
 
     def seconds_of(models, input_shape=None):
@@ -164,7 +164,7 @@ def test_latency(monkeypatch):
     assert len(built) <= 8
 
 
-def test_measured_latency():
+def test_a_measured_latency_budget_is_met_or_rejected():
     model = residual()
     small, _ = kerasreg.shrink_to(model, latency=60.0)
     assert small.count_params() == model.count_params()
@@ -174,7 +174,7 @@ def test_measured_latency():
         kerasreg.shrink_to(model, latency=1e-9)
 
 
-def test_open_sizes():
+def test_undefined_sizes_need_an_input_shape():
     x = keras.Input((None, None, 3))
     y = layers.GlobalMaxPooling2D()(layers.Conv2D(8, 3, use_bias=False)(x))
     model = keras.Model(x, layers.Dense(2, use_bias=False)(y))
@@ -195,12 +195,12 @@ def test_open_sizes():
     ({"params": 0.5, "fine_tune": {}}, "`fine_tune` needs `data` and a compiled model"),
     ({"params": 0.5, "fine_tune": {}, "data": IMAGES}, "a model that is not compiled"),
 ], ids=range(9))  # fmt: skip
-def test_refused(given, message):
+def test_invalid_budgets_are_rejected(given, message):
     with pytest.raises(ValueError, match=message):
         kerasreg.shrink_to(residual(), **given)
 
 
-def test_adapters_are_refused():
+def test_a_model_with_lora_is_rejected():
     model = residual()
     model.get_layer("head").enable_lora(2)
     with pytest.raises(ValueError, match=r"`kerasreg.shrink_to` needs.*'head' with LoRA. Merge it"):

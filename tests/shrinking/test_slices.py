@@ -1,4 +1,4 @@
-"""What cuts and moves numbers along any axis, of sizes that are open or known."""
+"""Slices, pads and moves along any axis, with known and undefined sizes."""
 
 import re
 
@@ -48,7 +48,7 @@ CUTS = [
 ]
 
 BACKEND = keras.backend.backend()
-#: What Keras refuses with these backends.
+#: Operations that Keras does not support on these backends.
 REFUSED = {
     "jax": ("repeat features unevenly", "norm of features"),
     "torch": ("backwards", "features backwards", "repeat features unevenly"),
@@ -70,7 +70,7 @@ def _same(model, small, inputs):
 
 
 @pytest.mark.parametrize("steps", [None, 70])
-def test_slices(widest, steps):
+def test_shrink_removes_dead_features_before_slices_or_reports_the_reason(widest, steps):
     rng = np.random.default_rng(3)
     for name, cut, can_go in CUTS:
         if name in REFUSED.get(BACKEND, ()):
@@ -83,7 +83,7 @@ def test_slices(widest, steps):
         if can_go:
             assert left == 4, (name, report.pinned)
         elif left == 8:
-            # Constants may go nowhere; what stays without that is said.
+            # Some constants cannot be moved into a bias; the report has the reason.
             reasons = " ".join(report.pinned)
             assert re.search("rearranges|removes|needs|moves|constants", reasons), (name, reasons)
         groups = kerasreg.coupled_groups(model)
@@ -98,7 +98,7 @@ def _images(cut):
     return model
 
 
-def test_crops_of_open_sizes(widest):
+def test_dead_filters_before_crops_of_undefined_sizes_are_removed(widest):
     cuts = [
         lambda y: layers.Cropping2D(((4, 3), (2, 5)))(y),
         lambda y: y[:, 4:-4, 3:-2],
@@ -115,7 +115,7 @@ def test_crops_of_open_sizes(widest):
 
 
 def _by_hand(parts, heads, steps):
-    """An attention whose queries, keys and values come out of one kernel."""
+    """Attention whose queries, keys and values come from one kernel."""
     x = keras.Input((steps, 5))
     y = layers.Reshape((-1, 3, heads, 4))(layers.Dense(3 * heads * 4, name="qkv")(x))
     query, key, value = parts(ops.transpose(y, (2, 0, 3, 1, 4)))
@@ -127,7 +127,7 @@ def _by_hand(parts, heads, steps):
     return model
 
 
-def test_queries_keys_and_values_split_by_hand(widest):
+def test_units_after_attention_with_one_kernel_are_removed(widest):
     rng = np.random.default_rng(0)
     splits = [
         lambda y: (y[0], y[1], y[2]),
@@ -143,8 +143,7 @@ def test_queries_keys_and_values_split_by_hand(widest):
             assert "a" in [group.name for group in kerasreg.coupled_groups(model)]
 
 
-def test_coupled_pruning_and_a_budget(widest):
-    """What `shrink` follows, these follow, too."""
+def test_coupled_pruning_and_shrink_to_follow_slices(widest):
     model = _by_hand(lambda y: (y[0], y[1], y[2]), 2, None)
     kerasreg.prune(model, 0.5, pattern="coupled", include="a")
     small, _ = kerasreg.shrink_to(model, params=0.9, include="a", input_shape=(6, 5))
@@ -175,9 +174,9 @@ def _gate(name):
     ("sparsemax", "'activation.*' combines units across the axis"),
     ("noise", "`noise_shape` of 'dropout.*' has a fixed size along the axis"),
 ])  # fmt: skip
-def test_numbers_for_each_feature(widest, name, reason):
+def test_units_that_an_operation_keeps_are_reported(widest, name, reason):
     if name == "clip" and BACKEND != "tensorflow":
-        pytest.skip("Keras' clip takes lists on TensorFlow alone")
+        pytest.skip("`ops.clip` accepts lists on TensorFlow only")
     model = _gate(name)
     small, report = kerasreg.shrink(model)
     assert small.get_layer("a").units == 8
@@ -186,7 +185,7 @@ def test_numbers_for_each_feature(widest, name, reason):
 
 
 @pytest.mark.parametrize("activation", ["sparsemax", "softmax", "log_softmax"])
-def test_activations_that_mix(activation):
+def test_units_of_an_activation_over_all_of_them_stay(activation):
     x = keras.Input((6,))
     model = randomize(keras.Model(x, layers.Dense(3)(layers.Dense(8, activation, name="a")(x))))
     kill(model, "a", 4, bias=False)

@@ -1,4 +1,4 @@
-"""The proof that two models are the same must be one."""
+"""`verify` uses inputs that a model accepts and that show differences between two models."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from kerasreg._shrinking.verify import verify
 
 
 def pooled(depth):
-    """Of images of any size, which get half as large at each step."""
+    """A model of images of any size, which halves the size `depth` times."""
     x = keras.Input((None, None, 3))
     y = layers.Conv2D(4, 1)(x)
     for _ in range(depth):
@@ -20,15 +20,14 @@ def pooled(depth):
 
 @pytest.mark.parametrize("depth", [0, 5])
 def test_images_are_large_enough_to_tell_models_apart(depth):
-    """Too small ones would give both NaN."""
+    """Images that are too small would give NaN in both models."""
     shapes = [(None, None, 3)]
     with pytest.raises(RuntimeError, match="differ by"):
         verify(pooled(depth), pooled(depth), lambda: (pooled(depth), pooled(depth)), shapes)
 
 
 @pytest.mark.parametrize("longest", [15, 40, 70])
-def test_sequences_that_a_model_takes(longest):
-    """As short as its table of positions."""
+def test_sequences_are_as_short_as_the_model_requires(longest):
     x = keras.Input((None,), dtype="int32")
     y = layers.Embedding(5, 4, name="tokens")(x)
     y = layers.Lambda(limited, arguments={"longest": longest})(y)
