@@ -1,4 +1,4 @@
-"""Longer lines, steps of any size, degenerate lines: what the table of penalties does not reach."""
+"""`fused_threshold` for long lines, any thresholds and degenerate lines, beyond `cases.py`."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_exact_for_steps_of_any_spread(size, spread, l1):
     assert (abs(x - expected) <= 4 * 2.0**-23 * abs(z).max(axis=0)).all()
 
 
-def test_optimality_of_a_long_line():
+def test_a_long_line_satisfies_the_optimality_conditions():
     """The tension at each edge, `sum (x - z) / threshold`, is at its limit wherever x jumps."""
     rng = np.random.default_rng(0)
     levels = np.repeat(rng.normal(size=20), 50)
@@ -57,8 +57,8 @@ def test_constant_lines_stay_constant(l1):
     np.testing.assert_allclose(x, soft, rtol=1e-6, atol=1e-7)
 
 
-def test_ties_everywhere():
-    """Weights and steps on a coarse grid: neighbours are equal by design, and to the bit."""
+def test_ties_are_solved_exactly():
+    """On a coarse grid, many neighbours are exactly equal."""
     rng = np.random.default_rng(0)
     z = np.round(2 * rng.normal(size=(40, 20))) / 2
     threshold = np.full(z.shape, 0.5)
@@ -67,17 +67,17 @@ def test_ties_everywhere():
     np.testing.assert_allclose(x, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_thresholds_of_zero_and_infinity():
+def test_thresholds_can_be_zero_or_infinite():
     z = np.array([[0.0], [3.0], [1.0], [2.0], [8.0]])
     np.testing.assert_array_equal(solve(z, np.zeros(z.shape)), z)
     np.testing.assert_allclose(solve(z, np.full(z.shape, np.inf)), 2.8, rtol=1e-6)
     np.testing.assert_array_equal(solve(z, np.full(z.shape, np.inf), 0.5), 0)
-    # Weights that cannot move hold those that move freely between them, in order.
+    # Weights with threshold 0 stay; those with threshold inf take values between them.
     threshold = np.array([[0.0], [np.inf], [np.inf], [np.inf], [0.0]])
     np.testing.assert_allclose(solve(z, threshold)[:, 0], [0, 2, 2, 2, 8], rtol=1e-6)
 
 
-def test_scale_and_order_do_not_matter():
+def test_the_result_follows_scale_order_sign_and_axis():
     rng = np.random.default_rng(0)
     z, threshold = rng.normal(size=(12, 9)), rng.uniform(0, 1, (12, 9))
     x = solve(z, threshold)
@@ -90,7 +90,7 @@ def test_scale_and_order_do_not_matter():
 
 @pytest.mark.skipif(BACKEND == "torch", reason="torch runs eagerly")
 @pytest.mark.parametrize("l1", [0.0, 0.5])
-def test_compiled_blocks_are_the_same_blocks(l1):
+def test_compiled_and_eager_blocks_are_equal(l1):
     rng = np.random.default_rng(0)
     z, threshold = rng.normal(size=(60, 5)), 10.0 ** rng.uniform(-3, 3, (60, 5))
     prox, _ = compiled(lambda z, threshold: fused_threshold(z, threshold, l1))
@@ -100,8 +100,8 @@ def test_compiled_blocks_are_the_same_blocks(l1):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 100])
-def test_prefix(size):
-    """Compositions of affine functions, which do not commute, one after the other."""
+def test_prefix_composes_in_order(size):
+    """Affine functions do not commute, so the order matters."""
     rng = np.random.default_rng(0)
     slopes, offsets = rng.normal(size=(2, size, 3))
 

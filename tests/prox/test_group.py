@@ -1,4 +1,4 @@
-"""The operators where their wrappers in `regularizers` do not reach: large groups, many scales."""
+"""Proximal operators of weights and groups, for large groups and many scales."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ def group_prox(z, threshold, axes, dtype="float32"):
     return array(group_soft_threshold(tensor(z, dtype), tensor(threshold, dtype), axes))
 
 
-def test_soft_threshold_is_the_textbook_one():
+def test_soft_threshold_equals_its_formula():
     z = np.array([3.0, -3.0, 1.0, -1.0, 0.5, -0.5, 0.0])
     np.testing.assert_array_equal(
         array(soft_threshold(tensor(z), 1.0)), [2.0, -2.0, 0.0, 0.0, 0.0, 0.0, 0.0]
@@ -43,14 +43,14 @@ def test_shrink_is_a_division():
 def test_the_root_is_exact_for_any_spread_of_thresholds(size, spread, power):
     """Against a bracketing solver, also for groups that are nearly dead.
 
-    Slowest where large weights have large thresholds: there every lower bound is far away.
+    The search is slowest if large weights have large thresholds: lower bounds are then far off.
     """
     rng = np.random.default_rng(size)
     groups = 40
     threshold = 10.0 ** (rng.uniform(-spread / 2, spread / 2, (size, groups)))
     z = rng.normal(size=(size, groups)) * 10.0 ** rng.uniform(-2, 2, groups)
     z *= threshold**power
-    # Scale the thresholds so that ||z / threshold|| goes from almost dead to almost untouched.
+    # The thresholds are scaled so that groups range from nearly zero to nearly unchanged.
     threshold *= norm(z / threshold, axis=0) / (1 + 10.0 ** rng.uniform(-4, 4, groups))
     got = group_prox(z, threshold, (0,), EXACT)
     single = group_prox(z, threshold, (0,), "float32")
@@ -63,7 +63,7 @@ def test_the_root_is_exact_for_any_spread_of_thresholds(size, spread, power):
 
 
 @pytest.mark.parametrize("size", [1, 7, 500])
-def test_optimality(size):
+def test_the_optimality_conditions_hold(size):
     """`(z - x) / threshold` is the subgradient: `x / ||x||`, or of a norm of at most 1 at zero."""
     rng = np.random.default_rng(0)
     z = rng.normal(size=(size, 60))
@@ -82,7 +82,7 @@ def test_optimality(size):
     )
 
 
-def test_scale_does_not_matter():
+def test_the_result_scales_with_weights_and_thresholds():
     rng = np.random.default_rng(0)
     z, threshold = rng.normal(size=(6, 5)), rng.uniform(0, 1, (6, 5))
     for t in (threshold, threshold[:1]):
@@ -93,7 +93,7 @@ def test_scale_does_not_matter():
             )
 
 
-def test_a_group_sees_only_itself():
+def test_groups_are_independent():
     rng = np.random.default_rng(0)
     z, threshold = rng.normal(size=(6, 5)), rng.uniform(0, 3, (6, 5))
     together = group_prox(z, threshold, (0,))
@@ -102,7 +102,7 @@ def test_a_group_sees_only_itself():
         np.testing.assert_allclose(alone[:, 0], together[:, g], rtol=1e-6)
 
 
-def test_zeros_in_a_group_change_nothing():
+def test_zeros_in_a_group_do_not_change_its_other_weights():
     rng = np.random.default_rng(0)
     z, threshold = rng.normal(size=(6, 5)), rng.uniform(0, 1, (6, 5))
     short = group_prox(z, threshold, (0,))
@@ -130,7 +130,7 @@ def test_no_axes_means_groups_of_one():
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="torch runs eagerly")
-def test_compiled_zeros_are_the_same_zeros():
+def test_compiled_and_eager_zeros_are_equal():
     rng = np.random.default_rng(0)
     z = rng.normal(size=(9, 200)) * rng.choice([0, 1e-20, 1, 1e20], (9, 200))
     threshold = 10.0 ** rng.uniform(-12, 8, (9, 200))
@@ -141,7 +141,7 @@ def test_compiled_zeros_are_the_same_zeros():
     assert (abs(under_xla - eager) <= 1e-6 * largest).all()
 
 
-def test_prox_of_a_variable_of_its_own_dtype():
+def test_a_variable_can_be_converted_and_thresholded():
     variable = keras.Variable(np.ones((2, 2)), dtype="float32")
     assert ops.shape(
         group_soft_threshold(ops.convert_to_tensor(variable), 0.1 * ops.ones((2, 2)), (0,))

@@ -1,4 +1,4 @@
-"""The operators that are not convex: for every step, and where two minimisers are equally good."""
+"""Proximal operators of nonconvex penalties, for every step and close to the threshold."""
 
 import numpy as np
 import pytest
@@ -16,13 +16,13 @@ STEPS = [0.0, 1e-12, 1e-4, 0.01, 0.3, 0.99, 1.0, 1.1, 2.7, 3.0, 4.0, 6.0, 29.0, 
 
 
 def objective(case, x, z, t):
-    """`t penalty(x) + (x - z)^2 / 2` of each weight."""
+    """Returns `t penalty(x) + (x - z)^2 / 2` of each weight."""
     penalty = np.reshape([case.value(each) for each in x.ravel()], x.shape)
     return t * penalty + (x - z) ** 2 / 2
 
 
 def close_calls(case, t, rng):
-    """Weights of all sizes, most of them near the one where the prox leaves zero."""
+    """Returns weights of all sizes, most of them near the threshold of the prox."""
     threshold = 1 / np.maximum(case.margin(np.ones(1), np.full(1, max(t, 1e-12))), 1e-300)
     away = 10.0 ** rng.uniform(-7, 0, 60) * rng.choice([-1, 1], 60)
     near = threshold * (1 + 0.9 * away)
@@ -38,13 +38,13 @@ def test_no_better_point_than_the_prox(case, dtype):
         z = array(tensor(close_calls(case, t, rng), dtype))
         step = array(tensor(t, dtype))
         x = array(penalty.prox(tensor(z, dtype), tensor(t, dtype)))
-        # Wrong by rounding only: `z^2 / 2` is the objective at zero.
+        # Rounding is relative to `z^2 / 2`, the objective at zero.
         excess = objective(case, x, z, step) - objective(case, case.prox(z, step), z, step)
         assert (excess <= 8 * EPSILON[dtype] * z**2).all()
 
 
 @every_case
-def test_an_infinite_step_leaves_nothing(case):
+def test_an_infinite_step_makes_finite_weights_zero(case):
     penalty = getattr(regularizers, case.name)(**case.arguments)
     z = np.array([0.0, 1e-30, -1.0, 1e20, -1e30])
     x = array(penalty.prox(tensor(z), tensor(np.inf)))
@@ -55,7 +55,7 @@ def test_an_infinite_step_leaves_nothing(case):
 
 
 @every_case
-def test_the_prox_grows_with_the_weight(case):
+def test_the_prox_is_monotone_and_odd(case):
     penalty = getattr(regularizers, case.name)(**case.arguments)
     z = np.linspace(0, 12, 4001)
     for t in STEPS:
@@ -66,7 +66,7 @@ def test_the_prox_grows_with_the_weight(case):
 
 @pytest.mark.skipif(BACKEND == "torch", reason="torch runs eagerly")
 @every_case
-def test_compiled_zeros_are_the_same_zeros(case):
+def test_compiled_and_eager_zeros_are_equal(case):
     rng = np.random.default_rng(0)
     penalty = getattr(regularizers, case.name)(**case.arguments)
     z = rng.normal(size=2000) * rng.choice([0, 1e-20, 1e-3, 1, 1e20], 2000)
@@ -74,11 +74,11 @@ def test_compiled_zeros_are_the_same_zeros(case):
     prox, _ = compiled(penalty.prox)
     under_xla, eager = array(prox(tensor(z), tensor(t))), array(penalty.prox(tensor(z), tensor(t)))
     np.testing.assert_array_equal(under_xla == 0, eager == 0)
-    # Rounding is relative to the weight before, of which little may be left.
+    # Rounding is relative to the weight before the prox, which can be much larger.
     assert (abs(under_xla - eager) <= 1e-6 * abs(z)).all()
 
 
-def test_hard_threshold_is_the_textbook_one():
+def test_hard_threshold_equals_its_formula():
     z = np.array([3.0, -3.0, 2.0, -2.0, 0.5, 0.0])
     x = array(operators.hard_threshold(tensor(z), tensor(2.0)))
     np.testing.assert_array_equal(x, [3.0, -3.0, 0.0, 0.0, 0.0, 0.0])

@@ -1,4 +1,4 @@
-"""Sorted L1 of many weights: ties, optimality, its limits."""
+"""The proximal operator of SLOPE: many weights, ties, optimality, special cases."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def solve(z, threshold, omega):
 
 @pytest.mark.parametrize("step", [0.1, 1.0, 3.0])
 @pytest.mark.parametrize("arguments", [{"q": 0.2}, {"sequence": "linear", "last": 0.1}], ids=str)
-def test_many_weights(arguments, step):
+def test_many_weights_agree_with_the_min_max_formula(arguments, step):
     arguments = {"factor": 0.5, **arguments}
     z = array(tensor(np.random.default_rng(0).normal(size=(10, 9))))
     expected = slope(arguments, z.shape).prox(z, np.full(z.shape, step))
@@ -24,7 +24,7 @@ def test_many_weights(arguments, step):
     np.testing.assert_array_equal(x == 0, expected == 0)
 
 
-def test_optimality_of_many_weights():
+def test_many_weights_satisfy_the_optimality_conditions():
     """`z - x` is a subgradient: omega majorises it, and its product with x is the value."""
     z = np.random.default_rng(0).normal(size=20_000)
     omega = np.linspace(1, 0.2, z.size)
@@ -43,21 +43,21 @@ def test_pooled_weights_are_equal():
     assert x[0] == -x[1] == x[2]
 
 
-def test_equal_weights_of_the_sequence_are_l1():
+def test_a_constant_sequence_gives_the_soft_threshold():
     z = np.random.default_rng(0).normal(size=(30, 20))
     np.testing.assert_allclose(
         solve(z, 0.7, np.ones(600)), array(soft_threshold(tensor(z), 0.7)), rtol=1e-6, atol=1e-7
     )
 
 
-def test_equal_weights_stay_equal_and_zeros_zero():
+def test_equal_weights_stay_equal_and_zeros_stay_zero():
     x = solve([1.0, -1.0, 1.0, 0.0, 0.0], 0.5, [1.0, 0.75, 0.5, 0.25, 0.0])
     np.testing.assert_allclose(x, [0.625, -0.625, 0.625, 0, 0], rtol=1e-6)
     assert not np.signbit(x[3:]).any()
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="torch runs eagerly")
-def test_compiled_zeros_are_the_same_zeros():
+def test_compiled_and_eager_zeros_are_equal():
     z, omega = np.random.default_rng(0).normal(size=(50, 40)), np.linspace(1, 0, 2000)
     prox, _ = compiled(lambda z, threshold: sorted_threshold(z, threshold, tensor(omega)))
     under_xla, eager = array(prox(tensor(z), tensor(1.0))), solve(z, 1.0, omega)
@@ -74,6 +74,6 @@ def test_compiled_zeros_are_the_same_zeros():
         ({"last": 1.5}, r"`last` must be a finite number of at least 0 and at most 1"),
     ],
 )
-def test_bad_arguments(arguments, message):
+def test_invalid_arguments_are_rejected(arguments, message):
     with pytest.raises(ValueError, match=message + ".*Received"):
         SLOPE(**arguments)

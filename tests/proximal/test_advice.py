@@ -1,4 +1,4 @@
-"""Warnings that help: who gets one, and who does not."""
+"""Advice about ineffective penalties: which models get a warning, and which do not."""
 
 import re
 import warnings
@@ -83,15 +83,15 @@ EVADED = {
         lambda: sequential(dense("a", kernel_regularizer=GroupLasso(0.1)), dense("b")),
         "a/kernel (by b)",
     ),
-    "Keras' own": (
+    "the L1 of Keras": (
         lambda: sequential(dense("a", kernel_regularizer="l1"), dense("b")),
         "a/kernel (by b)",
     ),
-    "an activation at the end": (
+    "a softmax at the end": (
         lambda: sequential(dense("a", **SPARSE), dense("b", activation="softmax")),
         "a/kernel (by b)",
     ),
-    "the last of several": (
+    "the last of several penalties": (
         lambda: sequential(dense("a", **SPARSE), dense("b", **SPARSE), dense("c")),
         "b/kernel (by c)",
     ),
@@ -140,7 +140,7 @@ for _activation in ("linear", "relu", "leaky_relu"):
 
 
 def through(function, first=SPARSE, shape=(10,), **kwargs):
-    """A penalised layer, a function of its output and another one's, and a layer behind."""
+    """A penalised layer, a function of its output and the input, and a layer after it."""
     inputs = keras.Input(shape)
     x = dense("first", **first)(inputs)
     return keras.Model(inputs, dense("last", **kwargs)(function(x, inputs)))
@@ -169,7 +169,7 @@ OPERATORS = {
     "relu": lambda x, _: ops.relu(x),
     "a negative number": lambda x, _: -2.0 * x,
     "a division": lambda x, _: x / np.full((1, 4), 3.0, "float32"),
-    "itself": lambda x, _: x - ops.flip(x, axis=-1) + ops.abs(x),
+    "a difference and a sum": lambda x, _: x - ops.flip(x, axis=-1) + ops.abs(x),
     "concatenate": lambda x, _: ops.concatenate([x, ops.leaky_relu(x)], axis=-1),
     "reshape and mean": lambda x, _: ops.mean(ops.reshape(x, (-1, 2, 2)), axis=1),
     "transpose": lambda x, _: ops.transpose(ops.reshape(x, (-1, 2, 2)), (0, 2, 1))[:, 0],
@@ -180,7 +180,7 @@ OPERATORS = {
     "matmul": lambda x, _: ops.matmul(x, np.ones((4, 3), "float32")),
     "a gate": gated,
     "a gate as a layer": lambda x, i: layers.Multiply()([x, dense("gate")(i)]),
-    "a gate that takes it up": gated_by_itself,
+    "a gate computed from the output": gated_by_itself,
     "rescaling": lambda x, _: layers.Rescaling(0.5)(x),
     "a cast": lambda x, _: ops.cast(x, "float16"),
     "a nested model": operators_in_a_nested_model,
@@ -197,9 +197,9 @@ BREAKS = {
     "softmax": lambda x, _: ops.softmax(x),
     "exp": lambda x, _: ops.exp(x),
     "an offset": lambda x, _: layers.Rescaling(0.5, 0.5)(x),
-    "with the input": lambda x, i: ops.concatenate([x, i], axis=-1),
+    "concatenated with the input": lambda x, i: ops.concatenate([x, i], axis=-1),
     "a gate with a penalty": lambda x, _: x * dense("gate", **SMALL)(x),
-    "a frozen reader besides": lambda x, _: x * frozen(dense("gate", activation="tanh"))(x),
+    "also read by a frozen layer": lambda x, _: x * frozen(dense("gate", activation="tanh"))(x),
     "an unknown layer": lambda x, _: layers.Lambda(ops.sin)(x) + x,
 }
 for _name, _function in OPERATORS.items():
@@ -208,40 +208,40 @@ for _name, _function in OPERATORS.items():
 
 FINE = {
     "one layer": lambda: linear(10, L1(0.1)),
-    "all have one": lambda: sequential(dense("a", **SPARSE), dense("b", **SPARSE)),
-    "the next is kept small": lambda: sequential(dense("a", **SPARSE), dense("b", **SMALL)),
-    "the next is frozen": lambda: sequential(dense("a", **SPARSE), frozen(dense("b"))),
-    "the next has a constraint": lambda: sequential(
+    "all layers have a penalty": lambda: sequential(dense("a", **SPARSE), dense("b", **SPARSE)),
+    "the next layer has L2": lambda: sequential(dense("a", **SPARSE), dense("b", **SMALL)),
+    "the next layer is frozen": lambda: sequential(dense("a", **SPARSE), frozen(dense("b"))),
+    "the next layer has a constraint": lambda: sequential(
         dense("a", **SPARSE), dense("b", kernel_constraint="max_norm")
     ),
-    "only the last": lambda: sequential(dense("a"), dense("b", **SPARSE)),
-    "all, with normalization": lambda: image(
+    "only the last layer has a penalty": lambda: sequential(dense("a"), dense("b", **SPARSE)),
+    "all layers have a penalty, with normalization": lambda: image(
         conv("a", **SPARSE), layers.BatchNormalization(), layers.ReLU(), conv("b", **SPARSE)
     ),
     "a frozen normalization": lambda: image(
         conv("a", **SPARSE), frozen(layers.BatchNormalization()), conv("b")
     ),
-    "not sparse": lambda: sequential(dense("a", **SMALL), dense("b")),
-    "a penalty without a scale": lambda: sequential(
+    "an L2 penalty": lambda: sequential(dense("a", **SMALL), dense("b")),
+    "a penalty that does not depend on the scale": lambda: sequential(
         dense("a", kernel_regularizer=L0(0.1)), dense("b")
     ),
     "a penalty without a prox": lambda: sequential(
         dense("a", kernel_regularizer=HoyerSquare(0.1)), dense("b")
     ),
-    "off": lambda: sequential(dense("a", kernel_regularizer=L1(0.0)), dense("b")),
-    "one reader has a penalty": lambda: two_heads(**SMALL),
-    "read by the output": read_by_the_output,
+    "a factor of 0": lambda: sequential(dense("a", kernel_regularizer=L1(0.0)), dense("b")),
+    "one of two next layers has a penalty": lambda: two_heads(**SMALL),
+    "an output of the model": read_by_the_output,
     "added to the input": added_to_the_input,
-    "a residual that does not scale": lambda: residual(activation="tanh"),
+    "a residual branch with tanh": lambda: residual(activation="tanh"),
     "relu6": lambda: between(layers.ReLU(max_value=6)),
     "an activation layer": lambda: between(layers.Activation("gelu")),
-    "a function": lambda: between(layers.Lambda(keras.ops.sin)),
-    "shared with a penalty behind": lambda: siamese(**SMALL),
+    "a Lambda layer": lambda: between(layers.Lambda(keras.ops.sin)),
+    "shared, with a penalty after it": lambda: siamese(**SMALL),
 }
 for _name, _function in BREAKS.items():
     FINE[f"operators: {_name}"] = partial(through, _function)
 for _name in ("x + layer(x)", "a gate", "relu"):
-    FINE[f"operators: {_name}, a penalty behind"] = partial(
+    FINE[f"operators: {_name}, a penalty after it"] = partial(
         through, OPERATORS[_name], kernel_regularizer=L2(0.1)
     )
 for _activation in ("tanh", "sigmoid", "gelu", "elu", "softmax"):
@@ -251,7 +251,7 @@ for _activation in ("tanh", "sigmoid", "gelu", "elu", "softmax"):
 
 
 @pytest.mark.parametrize(("build", "pair"), EVADED.values(), ids=EVADED)
-def test_penalties_that_the_layers_behind_make_up_for(build, pair):
+def test_a_penalty_that_the_next_layer_can_evade_is_warned_about(build, pair):
     text = advice(build())
     assert "evaded without zeros" in text
     assert pair in text
@@ -259,12 +259,12 @@ def test_penalties_that_the_layers_behind_make_up_for(build, pair):
 
 
 @pytest.mark.parametrize("build", FINE.values(), ids=FINE)
-def test_no_false_alarm(build):
+def test_other_models_get_no_warning(build):
     assert advice(build()) is None
 
 
-def test_the_scale_that_is_warned_about_is_free():
-    """Both weights of the residual network that scale together, and what takes it up."""
+def test_rescaling_the_weights_of_a_warning_keeps_the_outputs():
+    """The layers of the residual network are scaled down together, and the next layer up."""
     model = residual()
     first, _, _, last = (layer for layer in model.layers if layer.name != "input_layer")
     x = np.random.default_rng(0).normal(size=(5, 10)).astype("float32")
@@ -275,7 +275,7 @@ def test_the_scale_that_is_warned_about_is_free():
     np.testing.assert_allclose(keras.ops.convert_to_numpy(model(x)), before, rtol=1e-5, atol=1e-6)
 
 
-def test_weight_decay_keeps_the_next_layer_small():
+def test_models_with_weight_decay_get_no_warning():
     model = sequential(dense("a", **SPARSE), dense("b"))
     model.compile(keras.optimizers.AdamW(1e-3), "mse")
     assert advice(model) is None
@@ -283,7 +283,7 @@ def test_weight_decay_keeps_the_next_layer_small():
     assert advice(model) is not None
 
 
-def test_a_subclassed_model_is_unknown():
+def test_a_subclassed_model_gets_no_warning():
     class Net(keras.Model):
         def __init__(self):
             super().__init__()
@@ -297,13 +297,13 @@ def test_a_subclassed_model_is_unknown():
     assert advice(model) is None
 
 
-def test_biases():
+def test_a_sparse_penalty_of_a_bias_is_warned_about():
     model = sequential(dense("a", bias_regularizer=L1(0.1), **SPARSE))
     assert "A sparsity-inducing penalty is on sequential/a/bias." in advice(model)
     assert advice(sequential(dense("a", bias_regularizer=L2(0.1), **SPARSE))) is None
 
 
-def test_weights_of_normalizations():
+def test_sparse_penalties_of_normalizations_are_warned_about():
     stack = conv("a"), layers.BatchNormalization(name="norm"), layers.ReLU(), conv("b")
     model = image(*stack)
     kerasreg.attach(model, {".*": L1(0.1)})
@@ -311,12 +311,12 @@ def test_weights_of_normalizations():
     for path in ("a/bias", "norm/gamma", "norm/beta", "b/bias"):
         assert path in text
     kerasreg.detach(model)
-    # Channels are chosen by these on purpose.
+    # A penalty of `gamma` alone is a known way to prune channels.
     kerasreg.attach(model, {"gamma": L1(0.1)})
     assert advice(model) is None
 
 
-def test_long_lists_are_cut():
+def test_long_lists_are_shortened():
     pairs = [(dense(f"a{i}", bias_regularizer=L1(0.1), **SPARSE), dense(f"b{i}")) for i in range(8)]
     text = advice(sequential(*[layer for pair in pairs for layer in pair]))
     assert text.count("(by") == 5
@@ -324,7 +324,7 @@ def test_long_lists_are_cut():
     assert "a4/bias, 3 more. " in text
 
 
-def test_fit_warns_once_of_what_is_wrong_at_the_start():
+def test_fit_warns_once_at_the_start():
     x, y = diabetes()
     model = sequential(dense("a", bias_regularizer=L1(1e-3), **SPARSE), dense("b", 1))
     model.compile(keras.optimizers.SGD(1e-3), "mse")
@@ -333,7 +333,7 @@ def test_fit_warns_once_of_what_is_wrong_at_the_start():
     assert len([each for each in caught if each.category is UserWarning]) == 1
 
 
-def test_fit_warns_once_of_a_layer_that_died():
+def test_fit_warns_once_when_every_weight_of_a_layer_is_zero():
     x, y = diabetes()
     model = linear(10, L1(10.0))
     model.compile(keras.optimizers.SGD(0.01), "mse")
@@ -342,7 +342,7 @@ def test_fit_warns_once_of_a_layer_that_died():
     assert len([each for each in caught if each.category is UserWarning]) == 1
 
 
-def test_what_is_zero_before_training_did_not_die():
+def test_variables_that_were_zero_before_training_are_not_reported():
     a, b = keras.Variable(np.ones((2, 2))), keras.Variable(np.zeros(2))
     deaths = Deaths.of_variables([a, b])
     assert deaths.since_last(0) is None
@@ -356,7 +356,7 @@ def test_what_is_zero_before_training_did_not_die():
     assert deaths.since_last(4) is None
 
 
-def test_what_is_warned_about_is_free_behind_operators():
+def test_rescaling_the_weights_of_a_warning_keeps_the_outputs_with_operators():
     x = np.random.default_rng(0).normal(size=(5, 10)).astype("float32")
     for name, function in OPERATORS.items():
         model = through(function)
@@ -383,7 +383,7 @@ def transformer_with_operators():
 
 
 @pytest.mark.parametrize("make", [transformer_with_operators, lambda: through(gated)])
-def test_operators_behind_a_penalised_layer_do_not_stop_a_fit(make):
+def test_operators_after_a_penalised_layer_do_not_stop_a_fit(make):
     model = make()
     model.compile("sgd", "mse")
     x, y = np.ones((4, *model.input_shape[1:])), np.ones((4, *model.output_shape[1:]))
@@ -398,7 +398,7 @@ def broken(*_):
     raise AttributeError("'Add' object has no attribute 'trainable'")
 
 
-def test_an_adviser_that_fails_is_a_note(monkeypatch):
+def test_an_adviser_that_raises_gives_a_warning(monkeypatch):
     monkeypatch.setattr("kerasreg._proximal.advice.ADVISERS", [broken, *ADVISERS])
     model = sequential(dense("a", **SPARSE), dense("b", 1))
     model.compile("sgd", "mse")
@@ -409,7 +409,7 @@ def test_an_adviser_that_fails_is_a_note(monkeypatch):
     assert "no attribute 'trainable'" in str(caught[0].message)
 
 
-def test_callbacks_whose_advice_and_logs_fail_train_on(monkeypatch):
+def test_advice_and_logs_that_raise_do_not_change_the_training(monkeypatch):
     x, y = diabetes()
 
     def train(*callbacks):

@@ -1,4 +1,4 @@
-"""Checkpoints in the middle of a proximal fit, and fits that are killed and resumed."""
+"""Checkpoints during a fit with `ProximalGradient`, and fits that are killed and resumed."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ def model(optimizer):
 
 
 def run(code, **values):
-    """Run code after SETUP in a process of its own; returns the finished process."""
+    """Runs `code` after `SETUP` in a new process and returns the finished process."""
     code = SETUP + textwrap.dedent(code)
     environment = {**os.environ, "KERAS_BACKEND": BACKEND, "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment |= {name.upper(): str(value) for name, value in values.items()}
@@ -61,7 +61,7 @@ def succeed(code, **values):
 
 
 def test_checkpoints_open_in_a_process_without_kerasreg(tmp_path):
-    """With the zeros and the whole state of the optimizer, and training goes on."""
+    """They have the zeros and the state of the optimizer, and can be trained further."""
     namespace = {}
     exec(SETUP, namespace)
     from kerasreg.callbacks import ProximalGradient
@@ -121,7 +121,7 @@ CASES = [
 ]
 
 class Leave(keras.callbacks.Callback):
-    # Ends the fit, and with the last one the process.
+    # Interrupts the fit; in the last case, kills the process.
     def __init__(self, case):
         super().__init__()
         self.case = case
@@ -133,7 +133,7 @@ class Leave(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 class Drop(keras.callbacks.Callback):
-    # A learning rate that a callback changes in mid-epoch is in no schedule.
+    # Changes the learning rate in the middle of an epoch.
     def on_train_batch_end(self, batch, logs=None):
         if int(self.model.optimizer.iterations) == 10:
             self.model.optimizer.learning_rate = 0.005
@@ -156,7 +156,7 @@ def fit(case, backup, *callbacks):
 """
 
 
-def test_killed_fits_resume_to_the_weights_of_unbroken_ones(tmp_path):
+def test_resumed_fits_end_with_the_weights_of_uninterrupted_ones(tmp_path):
     killed = run(
         TRAIN
         + """

@@ -1,4 +1,4 @@
-"""Several devices and machines: the same zeros on all of them, and the result of one."""
+"""Training on several devices or machines gives the zeros and weights of one device."""
 
 import keras
 import pytest
@@ -8,23 +8,23 @@ from devices import TESTS, findings, run
 @pytest.fixture(scope="module")
 def mirrored(tmp_path_factory):
     if keras.backend.backend() != "tensorflow":
-        pytest.skip("the tests on TensorFlow have it")
+        pytest.skip("runs on TensorFlow only")
     return findings("mirrored.py", LOGS=str(tmp_path_factory.mktemp("logs")))
 
 
 @pytest.fixture(scope="module")
 def sharded(tmp_path_factory):
     if keras.backend.backend() != "jax":
-        pytest.skip("the tests on JAX have it")
+        pytest.skip("runs on JAX only")
     return findings("sharded.py", LOGS=str(tmp_path_factory.mktemp("logs")))
 
 
 def unlike_one_device(cases):
-    """The cases whose weights or logs are not those of one device, up to rounding."""
+    """Returns the cases whose weights or logs differ from those of one device beyond rounding."""
     return {
         name: found
         for name, found in cases.items()
-        # Muon takes gradients of any size for equal: it enlarges the rounding of small ones.
+        # Muon normalizes gradients, which enlarges rounding errors of small ones.
         if not found["difference"] < (2e-4 if name.startswith("Muon") else 2e-6)
         or not found["history"] < (2e-4 if name.startswith("Muon") else 2e-5)
         or not found["same zeros"]
@@ -32,25 +32,26 @@ def unlike_one_device(cases):
 
 
 def test_mirrored_replicas_end_bit_identical(mirrored):
-    """Weights, slots, averages, and the state of ours.
+    """Weights, slots, averages, and the variables of kerasreg are equal.
 
-    Lamb takes norms on each device, and their last bit depends on how memory is aligned.
+    Lamb is left out: it computes norms on each device, whose last bit depends on the alignment of
+    memory.
     """
     cases = {name: each for name, each in mirrored["cases"].items() if "Lamb" not in name}
     assert [name for name, found in cases.items() if not found["identical"]] == []
 
 
-def test_two_mirrored_devices_end_where_one_does(mirrored):
+def test_two_mirrored_devices_give_the_result_of_one(mirrored):
     assert unlike_one_device(mirrored["cases"]) == {}
 
 
 def test_mirrored_zeros_are_exact(mirrored):
-    """Of the penalties of single weights, of groups, and with one step for all weights."""
+    """With penalties of single weights, of groups, and of all weights with one step."""
     zeros = {name: found["zeros"] for name, found in mirrored["cases"].items()}
     assert [name for name, counts in zeros.items() if not all(counts)] == []
 
 
-def test_two_shards_on_jax_end_where_one_device_does(sharded):
+def test_two_shards_on_jax_give_the_result_of_one_device(sharded):
     assert unlike_one_device(sharded["cases"]) == {}
     assert all(all(found["zeros"]) for found in sharded["cases"].values())
 
@@ -72,7 +73,7 @@ def test_weights_and_state_keep_their_sharding(sharded):
     }
 
 
-def test_units_that_two_devices_cannot_split_stay_and_the_report_names_both_numbers(sharded):
+def test_shrink_reports_units_that_two_devices_cannot_split(sharded):
     places = {"first": "axis 1 of 'net/first/kernel'", "second": "axis 0 of 'net/second/kernel'"}
     for split, place in places.items():
         found = sharded["shrunk"][split]
@@ -82,18 +83,18 @@ def test_units_that_two_devices_cannot_split_stay_and_the_report_names_both_numb
         assert "2 devices of `keras.distribution`; pass `round_to=2`" in reason
 
 
-def test_documentation_of_mirrored_devices(mirrored):
+def test_the_documented_code_for_mirrored_devices_runs(mirrored):
     assert mirrored["documentation"]
 
 
-def test_documentation_of_shards(sharded):
+def test_the_documented_code_for_shards_runs(sharded):
     assert sharded["documentation"]
 
 
-def test_several_machines():
-    """Two workers of `MultiWorkerMirroredStrategy`; the script fails if their weights differ."""
+def test_two_workers_of_the_example_end_with_equal_weights():
+    """`MultiWorkerMirroredStrategy`: the example fails if the weights differ."""
     if keras.backend.backend() != "tensorflow":
-        pytest.skip("the tests on TensorFlow have it")
+        pytest.skip("runs on TensorFlow only")
     process = run(TESTS.parent / "examples" / "several_machines.py")
     assert process.stdout.count("0 weights") == 2
     assert "AutoGraph" not in process.stderr

@@ -1,4 +1,4 @@
-"""Every optimizer, in few steps, against a solution in closed form.
+"""Every optimizer reaches a solution in closed form in few steps.
 
 With decorrelated features the squared error is `||w - c||^2 / 3 + constant`, so the optimum is the
 prox of the penalty at `c`, with a step of 3/2. `test_optimizers.py` has the harder problems.

@@ -1,7 +1,7 @@
-"""Every penalty and constraint, whatever the optimizer: training ends where its prox says.
+"""Training with every penalty and constraint ends at a fixed point of its prox.
 
-At a minimum of `loss + penalty`, a step of gradient descent and the prox lead back to the same
-weights, for any small step. That says nothing of the optimizer that found them.
+At a minimum of `loss + penalty`, a step of gradient descent followed by the prox returns the same
+weights, for any small step. This check does not depend on the optimizer that found them.
 """
 
 import keras
@@ -27,7 +27,7 @@ CONSTRAINTS = [
     c.Box(-0.1, 0.15), c.Simplex(axis=0), c.L1Ball(0.6), c.L2Ball(0.2, axis=0), c.KSparse(12),
     c.KSparse(sparsity=0.7, axis=0),
 ]  # fmt: skip
-#: A minimum of these stays where it is for steps that are not longer than the optimizer's.
+#: A minimum of these is a fixed point only for steps no longer than those of the optimizer.
 NOT_CONVEX = (r.L0, r.Lp, c.KSparse, r.Rank, r.GroupL0)
 STEPS = (0.001, 0.01)
 #: The prox of these is a loop.
@@ -44,7 +44,7 @@ OPTIMIZERS = {
 every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS)
 
 
-def test_none_is_missing():
+def test_the_lists_contain_every_public_penalty_and_constraint():
     names = [name for name in r.__all__ if name != "Regularizer"]
     with_prox = {name for name in names if issubclass(getattr(r, name), r.Regularizer)}
     assert {type(penalty).__name__ for penalty in PENALTIES} == with_prox
@@ -53,7 +53,7 @@ def test_none_is_missing():
 
 
 def trained(optimizer, **arguments):
-    """The kernels of one layer for each value of an argument."""
+    """Returns a trained kernel for each value of an argument of `Dense`."""
     ((name, values),) = arguments.items()
     layers = [keras.layers.Dense(3, use_bias=False, **{name: value}) for value in values]
     make, steps = OPTIMIZERS[optimizer]
@@ -67,14 +67,14 @@ def after_one_more_step(w, prox, step):
     return np.asarray(keras.ops.convert_to_numpy(new))
 
 
-def stays(w, what, prox):
+def assert_fixed_point(w, what, prox):
     for step in STEPS if type(what) in NOT_CONVEX else (*STEPS, 0.3):
         again = after_one_more_step(w, prox, step)
         np.testing.assert_allclose(again, w, atol=1e-3 * step, err_msg=repr(what))
 
 
 @every_optimizer
-def test_penalties(optimizer):
+def test_training_with_a_penalty_ends_at_a_fixed_point_of_its_prox(optimizer):
     penalties = PENALTIES
     if keras.backend.backend() == "torch" and optimizer == "Adam":
         # Too slow without compilation.
@@ -82,11 +82,11 @@ def test_penalties(optimizer):
     for penalty, w in zip(penalties, trained(optimizer, kernel_regularizer=penalties), strict=True):
         assert np.isfinite(w).all(), penalty
         assert not np.all(w == 0), penalty
-        stays(w, penalty, penalty.prox)
+        assert_fixed_point(w, penalty, penalty.prox)
 
 
 @every_optimizer
-def test_constraints(optimizer):
+def test_training_with_a_constraint_ends_at_a_fixed_point_of_its_projection(optimizer):
     found = trained(optimizer, kernel_constraint=CONSTRAINTS)
     for constraint, w in zip(CONSTRAINTS, found, strict=True):
-        stays(w, constraint, constraint.project)
+        assert_fixed_point(w, constraint, constraint.project)

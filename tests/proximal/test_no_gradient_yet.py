@@ -1,4 +1,4 @@
-"""Weights that had no gradient yet go to zero at the optimizer's own pace, not at once."""
+"""Weights without any gradient so far move by at most a step of the optimizer, not to 0 at once."""
 
 import keras
 import numpy as np
@@ -37,7 +37,7 @@ if hasattr(optimizers, "MultiOptimizer"):
     OPTIMIZERS["MultiOptimizer"] = lambda: optimizers.MultiOptimizer(
         lambda variable: optimizers.Adam(RATE)
     )
-#: Strong ones: with a step size of `RATE / epsilon` each of them is zero at once.
+#: Strong penalties: with a step size of `RATE / epsilon`, all weights would be zero at once.
 PENALTIES = {
     "L1": r.L1(0.1), "L2": r.L2(0.1), "group": r.GroupLasso(0.1, axis=0), "MCP": r.MCP(0.1),
     "L0": r.L0(0.1), "SLOPE": r.SLOPE(0.1), "nuclear": r.NuclearNorm(0.1),
@@ -47,7 +47,7 @@ SHAPE = (6, 4)
 
 
 def weights_and_gradients(steps, scale=1.0):
-    """Weights, and gradients of which the first four rows are zero."""
+    """Returns weights, and gradients whose first four rows are zero."""
     rng = np.random.default_rng(0)
     weights = scale * rng.choice([-1, 1], SHAPE) * rng.uniform(0.2, 1, SHAPE)
     gradients = np.tile(rng.normal(size=SHAPE), (steps, 1, 1))
@@ -56,7 +56,7 @@ def weights_and_gradients(steps, scale=1.0):
 
 
 def path(make, penalty, weights, gradients, **kwargs):
-    """The weights after each step; without a prox for None."""
+    """Returns the weights after each step. `penalty=None` trains without a prox."""
     layer = keras.layers.Dense(
         SHAPE[1], use_bias=False, kernel_regularizer=penalty, name="dense", **kwargs
     )
@@ -86,14 +86,14 @@ def test_no_weight_moves_by_more_than_three_steps_of_the_optimizer(name):
     for label in PENALTIES if name == "Adam" else ("L1", "L2", "group", "MCP"):
         found = path(OPTIMIZERS[name], PENALTIES[label], weights, gradients)
         assert np.abs(np.diff(found, axis=0)).max() <= 3 * own * (1 + 1e-3), label
-        # They shrink all the same.
+        # The weights still shrink.
         assert np.abs(found[-1, :4]).sum() < np.abs(weights[:4]).sum(), label
 
 
 @pytest.mark.parametrize("name", ["Adam", "Adafactor", "Lion"])
 @pytest.mark.parametrize("label", ["L1", "group", "MCP", "L0", "group L0"])
-def test_they_reach_zero(name, label):
-    """In whole groups, and also where the prox is a jump."""
+def test_weights_without_a_gradient_reach_zero(name, label):
+    """Also whole groups, and with a prox that jumps to zero."""
     # Adafactor's steps are relative to the weights, but at least `epsilon_2` times the rate.
     scale = {"Adafactor": RATE * 3e-3}.get(name, 3 * RATE)
     weights, gradients = weights_and_gradients(5, scale)
@@ -103,10 +103,10 @@ def test_they_reach_zero(name, label):
 
 
 def test_lion_weighs_the_slope_of_the_penalty_against_the_mean_gradient():
-    """By hand: inside of the sign, from the first step on, and with the learning rate as a limit.
+    """The slope is added inside the sign, from the first step on; the learning rate is the limit.
 
-    Under noise, `lr` times the sign of the mean is far less than `lr`; a shrinkage of up to `lr`
-    beside the sign made the penalty too strong.
+    With noisy gradients, the mean of the steps `lr sign(...)` is far smaller than `lr`. A shrinkage
+    of up to `lr` outside the sign would make the penalty too strong.
     """
     factor, rng = 0.1, np.random.default_rng(1)
     weights, _ = weights_and_gradients(1)
@@ -121,21 +121,20 @@ def test_lion_weighs_the_slope_of_the_penalty_against_the_mean_gradient():
         np.testing.assert_allclose(found[k + 1], expected, atol=1e-2 * RATE)
 
 
-def test_a_projection_is_not_held_back():
+def test_a_projection_is_not_limited():
     weights, gradients = weights_and_gradients(2)
     ball = L2Ball(0.3, axis=-1)
     found = path(OPTIMIZERS["Adam"], PENALTIES["L1"], weights, gradients, kernel_constraint=ball)
     assert (np.linalg.norm(found[1:], axis=2) <= 0.3 * (1 + 1e-5)).all()
 
 
-def test_a_rate_of_zero_leaves_weights_alone():
+def test_a_learning_rate_of_zero_changes_no_weight():
     weights, gradients = weights_and_gradients(2)
     found = path(lambda: optimizers.Adam(0.0), PENALTIES["L1"], weights, gradients)
     np.testing.assert_array_equal(found[-1], weights)
 
 
-def test_within_reach():
-    """What is within reach keeps its bits; a huge step size does no harm."""
+def test_within_reach_changes_only_moves_above_the_limit():
     old = np.array([0.1, 0.1, 0.7, -0.5, 0.3], "float32")
     new = np.array([0.1, 0.2, 0.7, -0.4, 0.3], "float32")
     proxed = np.array([0.0, 0.1, 0.123, 0.0, 0.29], "float32")
@@ -147,8 +146,8 @@ def test_within_reach():
     assert keras.backend.standardize_dtype(within_reach(half, half, half, 1e-3).dtype) == "float16"
 
 
-def behind_a_zero(penalty):
-    """Two layers without a gradient, until the head after them is not zero any more."""
+def with_a_zero_head(penalty):
+    """A model whose first two layers have no gradient while the kernel of the last one is zero."""
     keras.utils.set_random_seed(1)
     layers = [keras.layers.Dense(64, "relu", kernel_regularizer=penalty) for _ in range(2)]
     head = keras.layers.Dense(1, kernel_initializer="zeros")
@@ -164,12 +163,12 @@ def behind_a_zero(penalty):
     ],
     ids=["Adam, L1", "Lion, L2"],
 )
-def test_the_objective_behind_a_zero_is_that_of_keras(make, penalty):
+def test_with_a_zero_head_the_objective_is_as_low_as_that_of_keras(make, penalty):
     x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
     y = np.abs(x[:, :1]) - np.abs(x[:, 1:2])
     objectives = []
     for callbacks in ([], [ProximalGradient()]):
-        model = behind_a_zero(penalty)
+        model = with_a_zero_head(penalty)
         compile_fast(model, make(), "mse")
         train(model, x, y, 600, callbacks)
         objectives.append(model.evaluate(x, y, verbose=0))
@@ -178,7 +177,7 @@ def test_the_objective_behind_a_zero_is_that_of_keras(make, penalty):
     assert stock < 0.5 * np.mean(y**2)
 
 
-def test_rows_that_no_batch_has_met():
+def test_embedding_rows_of_unused_tokens_shrink_by_the_learning_rate():
     embedding = keras.layers.Embedding(6, 3, embeddings_regularizer=keras.regularizers.L1(0.01))
     model = keras.Sequential([keras.Input((1,), dtype="int32"), embedding])
     model.compile(optimizers.Adam(RATE), "mse")
@@ -188,14 +187,14 @@ def test_rows_that_no_batch_has_met():
     after = np.array(ops.convert_to_numpy(embedding.embeddings))
     expected = np.sign(before[2:]) * np.maximum(np.abs(before[2:]) - RATE, 0)
     np.testing.assert_allclose(after[2:], expected, rtol=1e-5)
-    # `polish` has the steps that the optimizer had, and their bounds.
+    # `polish` uses the step sizes of the optimizer, and their bounds.
     kerasreg.polish(model, x, y, epochs=1)
     polished = np.array(ops.convert_to_numpy(embedding.embeddings))
     expected = np.sign(after[2:]) * np.maximum(np.abs(after[2:]) - RATE, 0)
     np.testing.assert_allclose(polished[2:], expected, rtol=1e-5)
 
 
-def test_coupled_units_arrive_at_zero_as_a_whole():
+def test_all_weights_of_a_coupled_unit_become_zero_in_the_same_step():
     a, b = keras.layers.Dense(4, name="a"), keras.layers.Dense(1, kernel_initializer="zeros")
     model = keras.Sequential([keras.Input((6,)), a, b])
     rng = np.random.default_rng(0)
@@ -205,7 +204,7 @@ def test_coupled_units_arrive_at_zero_as_a_whole():
     start = (kernel * sizes).astype("float32")
     model.get_layer("a").set_weights([start, np.zeros(4)])
     model.compile(optimizers.Adam(RATE), "mse", run_eagerly=True)
-    # A target of zero: nothing but the penalty moves the units.
+    # With targets of 0, only the penalty moves the units.
     x, y = rng.normal(size=(8, 6)).astype("float32"), np.zeros((8, 1))
     lasso, last = CoupledGroupLasso(0.1), start
     for alive in ([1, 1, 1, 1], [1, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1], [0, 0, 1, 1]):
@@ -216,9 +215,9 @@ def test_coupled_units_arrive_at_zero_as_a_whole():
         last = now
 
 
-def test_a_bound_of_ones_own():
+def test_a_registered_bound_limits_the_step_of_a_user_optimizer():
     class Normalised(optimizers.Optimizer):
-        """The gradient over its own size."""
+        """Gradient descent that divides each gradient by its size."""
 
         def update_step(self, gradient, variable, learning_rate):
             self.size = ops.abs(gradient) + 1e-7

@@ -1,4 +1,4 @@
-"""Whatever the optimizer, the optimum is that of the written objective."""
+"""Every optimizer reaches the optimum of the objective as written."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from kerasreg.regularizers import L1, L1L2, L2, MCP, GroupLasso
 
 
 def decaying(rate):
-    """For optimizers whose steps do not become small by themselves."""
+    """A decaying rate, for optimizers whose steps do not become small by themselves."""
     return optimizers.schedules.ExponentialDecay(rate, 2000, 0.2)
 
 
@@ -25,8 +25,8 @@ def split(rate):
     return optimizers.MultiOptimizer(lambda variable: optimizers.Adam(rate))
 
 
-# Name: how to make it, its learning rate for the diabetes data and for the breast cancer data (None
-# where it is too slow for a test: weights that are nearly all zero make its steps small).
+# Name: constructor, and learning rates for the diabetes data and for the breast cancer data (None:
+# too slow for a test, because the steps are small while nearly all weights are zero).
 OPTIMIZERS = {
     "SGD": (lambda rate: optimizers.SGD(rate), 0.05, 0.25),
     "momentum": (lambda rate: optimizers.SGD(rate, momentum=0.9), 0.01, 0.05),
@@ -166,7 +166,7 @@ def test_group_lasso_satisfies_its_optimality_conditions(optimizer):
 
 @on_diabetes
 def test_mcp_reaches_a_minimum(optimizer):
-    """Not convex: no weight alone can do better, and the gradient is the slope of the penalty."""
+    """No change of one weight lowers the objective; `-gradient` is the slope of the penalty."""
     x, y = diabetes()
     factor, gamma = 0.2, 3.0
     w = trained(x, y, MCP(factor, gamma), optimizer, steps=6000)
@@ -198,8 +198,8 @@ def warm_up(rate):
     lambda rate: optimizers.Adam(rate),
     lambda rate: optimizers.RMSprop(rate, momentum=0.9),
 ], ids=["momentum", "Nesterov", "Adam", "RMSprop, momentum"])  # fmt: skip
-def test_scheduled_learning_rates(make, schedule):
-    """Keras keeps the rate inside of the velocity; `lr / (1 - momentum)` would be too strong."""
+def test_scheduled_learning_rates_reach_the_optimum(make, schedule):
+    """In Keras, the velocity contains the rate: a step of `lr / (1 - momentum)` is too large."""
     x, y = diabetes()
     factor = 0.2
     w = trained(x, y, L1(factor), lambda: make(schedule(0.01)), steps=2000)
@@ -207,9 +207,9 @@ def test_scheduled_learning_rates(make, schedule):
     assert_same_optimum(w, reference, lambda w: squared_error(w, x, y) + factor * np.abs(w).sum())
 
 
-@pytest.mark.skipif(not hasattr(optimizers, "Muon"), reason="an optimizer of newer Keras")
-def test_muon_comes_near_and_says_so():
-    """Its steps turn the gradients of a matrix: the zeros are exact, the optimum is near."""
+@pytest.mark.skipif(not hasattr(optimizers, "Muon"), reason="needs a newer Keras")
+def test_muon_comes_close_to_the_optimum_and_warns():
+    """Muon orthogonalizes gradients: the zeros are exact, the optimum is approximate."""
     x, y = diabetes()
     y = np.concatenate([y, x[:, 2:3] - y, 0.5 * y + x[:, 8:9]], axis=1)
     factor = 0.07
@@ -227,9 +227,9 @@ def test_muon_comes_near_and_says_so():
 @pytest.mark.parametrize(
     ("name", "instead"), [("Ftrl", "l1_regularization_strength"), ("ScheduleFreeAdamW", "AdamW")]
 )
-def test_an_optimizer_that_cannot_work_is_refused_by_name(name, instead):
+def test_an_unsupported_optimizer_is_rejected_by_name(name, instead):
     if not hasattr(optimizers, name):
-        pytest.skip("an optimizer of newer Keras")
+        pytest.skip("needs a newer Keras")
     x, y = diabetes()
     model = linear(10, "l1")
     model.compile(getattr(keras.optimizers, name)(0.01), "mse")
@@ -238,7 +238,7 @@ def test_an_optimizer_that_cannot_work_is_refused_by_name(name, instead):
     assert not any("kerasreg" in key for key in vars(model.optimizer))
 
 
-def test_every_optimizer_of_keras_is_served_or_refused():
+def test_every_optimizer_of_keras_is_supported_or_rejected():
     wrappers = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap"}
     known = set(supported()) | {"Ftrl", "ScheduleFreeAdamW"}
     assert {name for name in dir(optimizers) if name[0].isupper()} - wrappers <= known
@@ -246,7 +246,7 @@ def test_every_optimizer_of_keras_is_served_or_refused():
     assert {name for name in supported() if hasattr(optimizers, name)} <= tested
 
 
-def test_a_step_size_of_ones_own():
+def test_a_registered_step_size_reaches_the_optimum():
     class Sluggish(keras.optimizers.Optimizer):
         """Gradient descent with a fifth of the rate."""
 
@@ -263,12 +263,12 @@ def test_a_step_size_of_ones_own():
 
 
 @pytest.mark.parametrize("what", [None, "Adam", keras.optimizers.Adam(), keras.layers.Dense])
-def test_step_sizes_belong_to_optimizer_classes(what):
+def test_register_step_size_accepts_optimizer_classes_only(what):
     with pytest.raises(ValueError, match=r"expects a subclass of `keras\.optimizers.Optimizer`"):
         kerasreg.register_step_size(what)
 
 
-def test_a_subclass_with_an_update_of_its_own_is_refused():
+def test_a_subclass_that_overrides_update_step_is_rejected():
     class MyAdam(keras.optimizers.Adam):
         def update_step(self, gradient, variable, learning_rate):
             self.assign_sub(variable, gradient)
@@ -280,14 +280,14 @@ def test_a_subclass_with_an_update_of_its_own_is_refused():
         train(model, x, y, steps=1)
 
 
-def test_centered_rmsprop_with_momentum_is_refused():
+def test_centered_rmsprop_with_momentum_is_rejected():
     model = linear(10, "l1")
     model.compile(keras.optimizers.RMSprop(momentum=0.9, centered=True), "mse")
     with pytest.raises(ValueError, match="centered"):
         train(model, *diabetes(), steps=1)
 
 
-def test_a_plain_subclass_has_the_step_of_its_parent():
+def test_a_subclass_without_changes_has_the_step_size_of_its_parent():
     class MyAdam(keras.optimizers.Adam):
         pass
 

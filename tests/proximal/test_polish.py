@@ -1,4 +1,4 @@
-"""Polishing clears the false non-zeros of mini-batch noise."""
+"""`polish` removes the small non-zero weights that mini-batch noise leaves."""
 
 import functools
 import itertools
@@ -13,7 +13,7 @@ from kerasreg.callbacks import ProximalGradient, SparsityLogger
 from kerasreg.regularizers import L1, MCP, GroupLasso
 
 BACKEND = keras.backend.backend()
-#: Of 200 features, these are the true ones.
+#: The number of true features among 200; they come first.
 TRUE = 10
 
 
@@ -28,7 +28,7 @@ def stochastic_lasso():
 
 
 def noisy(optimizer, factor=0.2, **kwargs):
-    """A lasso after training in batches of 32."""
+    """Returns a lasso model trained in batches of 32."""
     x, y = stochastic_lasso()
     model = linear(200, L1(factor))
     model.compile(optimizer, "mse", **kwargs)
@@ -59,19 +59,19 @@ def test_the_stochastic_lasso_has_exactly_the_true_support(make, batch_size):
     assert np.flatnonzero(kernel(model)).tolist() == list(range(TRUE))
     assert report.zeros_after == 200 - TRUE > report.zeros_before
     assert report.objective_after < report.objective_before
-    # The optimizer goes on as if nothing had been.
+    # The state of the optimizer is unchanged, and training can continue.
     for variable, before in zip(model.optimizer.variables, state, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), before)
     model.fit(x, y, verbose=0)
 
 
-def test_more_epochs_come_to_the_optimum():
+def test_more_epochs_reach_the_optimum():
     x, y = stochastic_lasso()
     model = noisy(keras.optimizers.Adam(0.02))
     report = kerasreg.polish(model, x, y, epochs=100)
     reference = lasso(x, y, 0.2)
-    # A step is taken back where the objective does not fall, which float32 tells up to 1e-7: that
-    # leaves the weights the root of it.
+    # Steps that do not lower the objective are undone. float32 resolves the objective to 1e-7, and
+    # the weights to the square root of that.
     np.testing.assert_allclose(kernel(model), reference, atol=6e-4)
     expected = np.mean((y - x @ reference) ** 2) + 0.2 * np.abs(reference).sum()
     assert report.objective_after == pytest.approx(expected, rel=1e-5)
@@ -84,7 +84,7 @@ def test_debiasing_is_least_squares_on_the_support():
     expected = np.linalg.lstsq(x[:, :TRUE], y, rcond=None)[0]
     np.testing.assert_allclose(kernel(model)[:TRUE], expected, atol=1e-3)
     assert np.all(kernel(model)[TRUE:] == 0)
-    # The penalty is back.
+    # The penalty is active again.
     penalty = 0.2 * np.abs(kernel(model)).sum()
     assert model.evaluate(x, y, verbose=0) == pytest.approx(
         np.mean((y - x @ kernel(model)) ** 2) + penalty, rel=1e-4
@@ -97,7 +97,7 @@ def test_debiasing_is_least_squares_on_the_support():
     ids=["MCP", "GroupLasso", "Keras' L1"],
 )
 def test_a_step_never_raises_the_objective(penalty):
-    """Even from a learning rate with which gradient descent diverges."""
+    """Even with a learning rate for which gradient descent diverges."""
     x, y = diabetes()
     model = linear(10, penalty)
     model.compile(keras.optimizers.SGD(10.0, momentum=0.9), "mse")
@@ -109,7 +109,7 @@ def test_a_step_never_raises_the_objective(penalty):
     assert report.objective_after == pytest.approx(model.evaluate(x, y, verbose=0), rel=1e-5)
 
 
-def test_at_the_end_of_a_fit(tmp_path):
+def test_proximal_gradient_can_polish_at_the_end_of_a_fit(tmp_path):
     x, y = stochastic_lasso()
     model = linear(200, L1(0.2))
     model.compile(keras.optimizers.Adam(0.02), "mse")
@@ -124,7 +124,7 @@ def test_at_the_end_of_a_fit(tmp_path):
     assert callbacks[1].polished.zeros_after == 200 - TRUE
 
 
-def test_batches_of_a_dataset():
+def test_the_data_can_be_a_py_dataset():
     x, y = stochastic_lasso()
     model = noisy(keras.optimizers.Adam(0.02))
 
@@ -140,7 +140,7 @@ def test_batches_of_a_dataset():
     assert np.flatnonzero(kernel(model)).tolist() == list(range(TRUE))
 
 
-def test_mixed_float16():
+def test_a_model_in_mixed_float16_has_the_true_support():
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     try:
         model = noisy(keras.optimizers.Adam(0.02))
@@ -151,7 +151,7 @@ def test_mixed_float16():
     assert np.flatnonzero(kernel(model)).tolist() == list(range(TRUE))
 
 
-def test_bad_input():
+def test_invalid_arguments_are_rejected_and_change_nothing():
     x, y = diabetes()
     model = linear(10, "l1")
     with pytest.raises(ValueError, match=r"needs a compiled model"):

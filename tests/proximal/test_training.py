@@ -1,4 +1,4 @@
-"""Every way to train: zeros are exact and the optimum is that of the written objective."""
+"""In every training mode, zeros are exact and the optimum is that of the objective as written."""
 
 import functools
 
@@ -14,7 +14,7 @@ from kerasreg.regularizers import L1, GroupLasso
 FACTOR = 0.2
 BACKEND = keras.backend.backend()
 only_on = {
-    backend: pytest.mark.skipif(backend != BACKEND, reason=f"a mode of {backend} only")
+    backend: pytest.mark.skipif(backend != BACKEND, reason=f"runs on {backend} only")
     for backend in ("tensorflow", "jax", "torch")
 }
 
@@ -48,14 +48,14 @@ if BACKEND == "torch":
 
 @pytest.mark.parametrize("kwargs", COMPILE.values(), ids=COMPILE)
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_compile_modes(kwargs, momentum):
+def test_every_compile_mode_reaches_the_optimum(kwargs, momentum):
     model = linear(10, L1(FACTOR))
     model.compile(keras.optimizers.SGD(0.05 * (1 - momentum), momentum=momentum), "mse", **kwargs)
     train(model, *diabetes(), steps=399)
     assert_lasso(model)
 
 
-def test_keras_own_l1_makes_no_zero_and_one_more_line_does():
+def test_the_l1_of_keras_makes_zeros_only_with_proximal_gradient():
     x, y = diabetes()
     models = [linear(10, "l1"), linear(10, "l1")]
     for model, callbacks in zip(models, [[], [ProximalGradient()]], strict=True):
@@ -78,7 +78,7 @@ def test_the_reported_loss_contains_the_penalty():
 
 
 def test_the_penalty_counts_once():
-    """With a gradient of its own besides the prox, the factor would be twice as large."""
+    """If the penalty had a gradient besides its prox, it would count twice."""
     model = linear(10, GroupLasso(FACTOR, axis=(0, 1)))
     model.compile(keras.optimizers.SGD(0.05), "mse")
     train(model, *diabetes(), steps=400)
@@ -124,14 +124,14 @@ def test_averaged_weights_have_the_zeros_of_the_raw_ones(overwrite):
 
 
 @pytest.mark.parametrize("clip", ["clipnorm", "global_clipnorm", "clipvalue"])
-def test_clipped_gradients(clip):
+def test_clipped_gradients_reach_the_optimum(clip):
     model = linear(10, L1(FACTOR))
     model.compile(keras.optimizers.SGD(0.05, **{clip: 0.5}), "mse")
     train(model, *diabetes(), steps=500)
     assert_lasso(model)
 
 
-def test_mixed_float16():
+def test_mixed_float16_reaches_the_optimum():
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     try:
         model = linear(10, L1(FACTOR))
@@ -141,11 +141,11 @@ def test_mixed_float16():
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
     assert np.array_equal(kernel(model) != 0, optimum() != 0)
-    # Gradients of half precision: three digits.
+    # Gradients in float16 have three significant digits.
     assert objective(kernel(model)) <= objective(optimum()) * (1 + 1e-3)
 
 
-def test_a_step_with_overflowing_gradients_leaves_weights_alone():
+def test_a_step_with_overflowing_gradients_changes_no_weight():
     model = linear(10, L1(FACTOR))
     inner = keras.optimizers.SGD(0.05)
     model.compile(keras.optimizers.LossScaleOptimizer(inner, initial_scale=2.0), "mse")
@@ -156,7 +156,7 @@ def test_a_step_with_overflowing_gradients_leaves_weights_alone():
     np.testing.assert_array_equal(kernel(model), before)
 
 
-def test_a_constraint_of_the_user_holds_too():
+def test_a_constraint_of_keras_holds_besides_the_penalty():
     model = linear(10, L1(FACTOR), kernel_constraint=keras.constraints.NonNeg())
     model.compile(keras.optimizers.SGD(0.05), "mse")
     train(model, *diabetes(), steps=500)
@@ -166,7 +166,7 @@ def test_a_constraint_of_the_user_holds_too():
     assert objective(w) - objective(reference) <= 1e-5 * objective(reference)
 
 
-def test_a_learning_rate_that_a_callback_changes():
+def test_a_callback_can_change_the_learning_rate():
     model = linear(10, L1(FACTOR))
     model.compile(keras.optimizers.SGD(0.01, momentum=0.9), "mse")
     schedule = keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.01 / (1 + epoch % 3))
@@ -188,18 +188,18 @@ def test_other_regularizers_keep_their_gradient():
     model = keras.Model(inputs, outputs)
     model.compile(keras.optimizers.SGD(0.05), "mse")
     train(model, x, y, 400)
-    # mean (y - b)^2 + (b - 3)^2 with centred y has its minimum in the middle.
+    # For centred y, the minimum of mean (y - b)^2 + (b - 3)^2 is at 1.5.
     assert np.asarray(model.layers[1].bias) == pytest.approx(1.5, abs=1e-3)
 
 
-def test_embeddings_have_dense_prox():
-    """Tokens that no batch has are shrunk too, although they get no gradient."""
+def test_embedding_rows_of_unused_tokens_become_zero():
+    """They are shrunk although they get no gradient."""
     embedding = keras.layers.Embedding(50, 4, embeddings_regularizer=L1(0.01))
     model = keras.Sequential(
         [keras.Input((1,), dtype="int32"), embedding, keras.layers.Flatten(), keras.layers.Dense(1)]
     )
     model.compile(keras.optimizers.SGD(0.1), "mse")
-    # The Dense layer can make up for smaller embeddings.
+    # The Dense layer can compensate for smaller embeddings.
     with pytest.warns(UserWarning, match=r"evaded.*embeddings \(by dense\)"):
         train(model, np.array([[1], [2]]), np.ones((2, 1), "float32"), 200)
     table = np.asarray(keras.ops.convert_to_numpy(embedding.embeddings))
@@ -207,7 +207,7 @@ def test_embeddings_have_dense_prox():
     assert np.any(table[1:3] != 0)
 
 
-def test_frozen_layers_are_left_alone():
+def test_frozen_layers_do_not_change():
     first = keras.layers.Dense(10, kernel_regularizer=L1(10.0))
     second = keras.layers.Dense(1, kernel_regularizer=L1(10.0))
     model = keras.Sequential([keras.Input((10,)), first, second])
@@ -220,7 +220,7 @@ def test_frozen_layers_are_left_alone():
     assert np.all(second.get_weights()[0] == 0)
 
 
-def test_a_layer_that_is_shared_is_shrunk_once():
+def test_a_shared_layer_is_shrunk_once_per_step():
     a, b = keras.Input((10,)), keras.Input((10,))
     layer = keras.layers.Dense(1, use_bias=False, kernel_regularizer=L1(FACTOR))
     outputs = keras.layers.Average()([layer(a), layer(b)])
@@ -231,7 +231,7 @@ def test_a_layer_that_is_shared_is_shrunk_once():
     assert_lasso(model)
 
 
-def test_a_subclassed_model_with_its_own_train_step():
+def test_a_model_that_overrides_train_step_reaches_the_optimum():
     calls = []
 
     class Net(keras.Model):
@@ -255,7 +255,7 @@ def test_a_subclassed_model_with_its_own_train_step():
     assert_lasso(model)
 
 
-def test_no_retracing_per_batch():
+def test_the_prox_is_not_traced_again_for_each_batch():
     traces = []
 
     class Counting(L1):
@@ -273,7 +273,7 @@ def test_no_retracing_per_batch():
 
 
 @only_on["tensorflow"]
-def test_custom_loop_on_tensorflow():
+def test_a_custom_loop_on_tensorflow_reaches_the_optimum():
     import tensorflow as tf
 
     x, y = diabetes()
@@ -294,7 +294,7 @@ def test_custom_loop_on_tensorflow():
 
 
 @only_on["tensorflow"]
-def test_a_loop_that_was_traced_before_is_an_error():
+def test_a_step_that_was_traced_before_proximal_is_an_error():
     import tensorflow as tf
 
     x, y = diabetes()
@@ -317,7 +317,7 @@ def test_a_loop_that_was_traced_before_is_an_error():
 
 
 @only_on["jax"]
-def test_custom_loop_on_jax():
+def test_a_custom_loop_on_jax_reaches_the_optimum():
     import jax
 
     x, y = diabetes()
@@ -348,7 +348,7 @@ def test_custom_loop_on_jax():
 
 
 @only_on["torch"]
-def test_custom_loop_on_torch():
+def test_a_custom_loop_on_torch_reaches_the_optimum():
     import torch
 
     x, y = (torch.from_numpy(part) for part in diabetes())
@@ -365,7 +365,7 @@ def test_custom_loop_on_torch():
     assert_lasso(model)
 
 
-def test_the_context_restores_after_an_exception():
+def test_proximal_restores_model_and_optimizer_after_an_exception():
     model = linear(10, L1(FACTOR))
     optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
     optimizer.build(model.trainable_variables)
@@ -384,7 +384,7 @@ def test_the_context_restores_after_an_exception():
     assert len(optimizer.variables) == count
 
 
-def test_the_context_works_around_fit():
+def test_proximal_works_around_fit():
     model = linear(10, L1(FACTOR))
     model.compile(keras.optimizers.SGD(0.05), "mse")
     x, y = diabetes()

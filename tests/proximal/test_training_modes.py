@@ -1,4 +1,4 @@
-"""Several optimizers, averages, weight decay, LoRA: zeros where the objective has them.
+"""With several optimizers, averages, weight decay or LoRA, zeros are those of the optimum.
 
 `test_training.py` has the modes of `compile` and the custom loops.
 """
@@ -16,7 +16,7 @@ from kerasreg.regularizers import L1, GroupLasso
 FACTOR = 0.2
 BACKEND = keras.backend.backend()
 has_multi_optimizer = pytest.mark.skipif(
-    not hasattr(keras.optimizers, "MultiOptimizer"), reason="newer Keras"
+    not hasattr(keras.optimizers, "MultiOptimizer"), reason="needs a newer Keras"
 )
 
 
@@ -71,7 +71,7 @@ def several(rate=0.01, **kwargs):
     ],
     ids=repr,
 )
-def test_several_optimizers(kwargs):
+def test_several_optimizers_reach_the_optimum(kwargs):
     model = two_halves()
     compile_fast(model, several(**kwargs), "mse")
     train(model, *diabetes(), 3000)
@@ -80,7 +80,7 @@ def test_several_optimizers(kwargs):
 
 
 @has_multi_optimizer
-def test_several_optimizers_in_mixed_precision():
+def test_several_optimizers_reach_the_optimum_in_mixed_precision():
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     try:
         model = two_halves()
@@ -92,7 +92,7 @@ def test_several_optimizers_in_mixed_precision():
 
 
 @has_multi_optimizer
-def test_several_optimizers_hold_zeros():
+def test_pruned_weights_stay_zero_with_several_optimizers():
     model = two_halves()
     model.compile(several(), "mse")
     pruning = ThresholdPruning(0.1, at=0, hold=True)
@@ -104,7 +104,7 @@ def test_several_optimizers_hold_zeros():
 
 @has_multi_optimizer
 def test_a_checkpoint_of_several_optimizers_opens_in_stock_keras(tmp_path):
-    """With the state of all of them; and goes on like an unbroken training."""
+    """It has the state of all optimizers, and training continues as if it had not stopped."""
     path = tmp_path / "{epoch}.keras"
     callbacks = [ProximalGradient(), keras.callbacks.ModelCheckpoint(path)]
     x, y = diabetes()
@@ -122,7 +122,7 @@ def test_a_checkpoint_of_several_optimizers_opens_in_stock_keras(tmp_path):
 
 
 @pytest.mark.parametrize("swap_on_epoch", [False, True])
-def test_averages_that_are_swapped_in_have_the_zeros(swap_on_epoch):
+def test_averages_that_swap_ema_weights_assigns_have_the_zeros(swap_on_epoch):
     seen = []
 
     class Look(keras.callbacks.Callback):
@@ -139,14 +139,14 @@ def test_averages_that_are_swapped_in_have_the_zeros(swap_on_epoch):
         callbacks=callbacks,
         validation_data=None if swap_on_epoch else (x, y), validation_batch_size=442,
     )  # fmt: skip
-    # The average of a sparse and of a dense past is dense; ours is not.
+    # A plain average over steps with and without zeros would be dense.
     assert_lasso(kernel(model), tolerance=1e-4)
     if not swap_on_epoch:
         assert len(seen) == 6
         assert_lasso(seen[-1], tolerance=1e-4)
 
 
-def test_weight_decay_is_a_ridge_besides_the_objective():
+def test_weight_decay_adds_a_ridge_term_to_the_objective():
     """`w - rate * decay * w` of SGD is the gradient of `decay / 2 * w^2`."""
     x, y = diabetes()
     model = linear(10, L1(FACTOR))
@@ -158,7 +158,7 @@ def test_weight_decay_is_a_ridge_besides_the_objective():
     np.testing.assert_array_equal(kernel(model) == 0, reference(net) == 0)
 
 
-def test_adapters_are_penalised_and_the_kernel_is_not_touched():
+def test_lora_factors_are_penalised_and_the_kernel_does_not_change():
     """With LoRA, Keras puts the regularizer of the kernel on the two factors of the adapter."""
     x, y = diabetes()
     model = linear(10, GroupLasso(0.03, axis=-1), units=6)
@@ -170,7 +170,7 @@ def test_adapters_are_penalised_and_the_kernel_is_not_touched():
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer._kernel), before)
     factor = np.array(keras.ops.convert_to_numpy(layer.lora_kernel_a))
     dead = np.all(factor == 0, axis=0)
-    # The optimum of one rank needs one column.
+    # The optimum has rank one: it needs one column.
     assert 0 < dead.sum() < 4
     assert (factor[:, ~dead] != 0).all()
 
@@ -203,7 +203,7 @@ def test_gradient_accumulation_equals_the_large_batch(make):
     lambda: keras.optimizers.Adadelta(1.0),
     lambda: keras.optimizers.Adafactor(0.05),
 ], ids=["Adam", "momentum", "Adadelta", "Adafactor"])  # fmt: skip
-def test_an_overflowing_step_leaves_weights_alone(make):
+def test_a_step_with_overflowing_gradients_changes_no_weight_or_slot(make):
     x, y = diabetes()
     model = linear(10, L1(FACTOR))
     model.compile(keras.optimizers.LossScaleOptimizer(make(), initial_scale=2.0), "mse")
@@ -218,8 +218,8 @@ def test_an_overflowing_step_leaves_weights_alone(make):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), value)
 
 
-def test_everything_at_once():
-    """Accumulation, averages, clipping, a schedule of the rate and of the penalty, XLA."""
+def test_all_options_together_reach_the_optimum():
+    """Accumulation, averages, clipping, schedules of the rate and of the penalty, XLA."""
     x, y = (part[:440] for part in diabetes())
     rate = keras.optimizers.schedules.CosineDecay(0.05, 4000, warmup_target=0.1, warmup_steps=100)
     optimizer = keras.optimizers.SGD(

@@ -10,14 +10,14 @@ ZEROS = {"units": [60, 24], "2:4": [32, 16]}
 @pytest.fixture(scope="module")
 def mirrored():
     if keras.backend.backend() != "tensorflow":
-        pytest.skip("the tests on TensorFlow have it")
+        pytest.skip("runs on TensorFlow only")
     return findings("mirrored_pruning.py")
 
 
 @pytest.fixture(scope="module")
 def sharded():
     if keras.backend.backend() != "jax":
-        pytest.skip("the tests on JAX have it")
+        pytest.skip("runs on JAX only")
     return findings("sharded_pruning.py")
 
 
