@@ -1,4 +1,4 @@
-"""Models of every kind of construction. Does not import kerasreg: stock Keras opens them too."""
+"""Models of every kind of construction. Without kerasreg, so that stock Keras can open them."""
 
 import json
 import warnings
@@ -10,9 +10,9 @@ from keras import layers, ops
 
 @keras.saving.register_keras_serializable("tests")
 class Scale(layers.Layer):
-    """A layer of one's own: weights without an argument for a regularizer."""
+    """A user-defined layer, whose weights have no argument for a regularizer."""
 
-    #: One that no config carries.
+    #: No config contains it.
     mixing_regularizer = None
 
     def build(self, shape):
@@ -40,7 +40,7 @@ class Subclassed(keras.Model):
 
 @keras.saving.register_keras_serializable("tests")
 class OwnFunctional(keras.Model):
-    """A functional model with a class of one's own."""
+    """A Functional model of a user-defined class."""
 
     @classmethod
     def from_shapes(cls):
@@ -161,7 +161,7 @@ def inputs_of(model, batch=8):
 
 
 def regularizers(model):
-    """`{"position/name": regularizer}`: Keras changes the paths of variables when it loads."""
+    """Returns `{"position/name": regularizer}`: loading a model changes the paths of variables."""
     return {
         f"{position}/{variable.name}": variable.regularizer
         for position, variable in enumerate(model.weights)
@@ -170,7 +170,7 @@ def regularizers(model):
 
 
 def describe(model):
-    """What must survive: regularizers by path, the penalty, the kind of model, the optimizer."""
+    """Returns what must be kept: regularizers, penalty, class, compilation, optimizer, output."""
     compiled = bool(model.compiled)
     return {
         "regularizers": {
@@ -190,6 +190,6 @@ def describe(model):
 
 def _outputs(model):
     with warnings.catch_warnings():
-        # Keras 3.10 warns about the inputs of every functional model that it loaded.
+        # Keras 3.10 warns about the inputs of every Functional model that it has loaded.
         warnings.simplefilter("ignore")
         return model(inputs_of(model))

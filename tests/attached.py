@@ -18,7 +18,7 @@ PENALTIES = {
 
 
 def build(name, compiled=False):
-    """`(model, rules)`; a compiled model has made one step."""
+    """Returns `(model, rules)`. A compiled model has been trained for one step."""
     function, rules = MODELS[name]
     model = function()
     if compiled:
@@ -29,10 +29,10 @@ def build(name, compiled=False):
 
 
 def penalty(model):
-    """The sum of the model's losses."""
+    """Returns the sum of the model's losses."""
     return float(sum(float(ops.convert_to_numpy(loss)) for loss in model.losses))
 
 
 def texts(model):
-    """`{"position/name": regularizer as text}`."""
+    """Returns `{"position/name": regularizer as text}`."""
     return {name: repr(regularizer) for name, regularizer in regularizers(model).items()}

@@ -1,6 +1,6 @@
-"""The one table of all penalties: what each must be, whatever the package says.
+"""The cases of all penalties, with references that do not use the package.
 
-A penalty that is public and not in here fails the tests (`test_contract.py`).
+A public penalty without a case fails the tests (`regularizers/test_contract.py`).
 """
 
 import numpy as np
@@ -72,9 +72,9 @@ CASES = [
     ),
 ]
 
-# Families: one block of rows each, with the oracles in a module of their own.
+# One block of cases for each family, whose references are in a module.
 
-# Gradient only: orthogonal kernels, smooth counts, spectral norm, activations.
+# Penalties without a prox: orthogonal kernels, smooth counts, spectral norm, activations.
 CASES += [
     orthogonal({"factor": 0.3}, np.tile(np.arange(3), (4, 1))),
     orthogonal({"factor": 0.3, "unit_norm": False}, np.tile(np.arange(3), (4, 1))),
@@ -108,7 +108,7 @@ CASES += [
     activity_kl({"factor": 0.3, "rho": 0.5}, (2, 3, 2, 4)),
 ]
 
-# Of single weights, not convex.
+# Nonconvex penalties of single weights.
 CASES += [
     mcp({"factor": 0.3, "gamma": 3.0}),
     mcp({"factor": 0.05, "gamma": 1.1}, (5,)),
@@ -133,7 +133,7 @@ CASES += [
     transformed_l1({"factor": 0.05, "a": 0.01}, (5,)),
 ]
 
-# Of single weights, with an array or a sign.
+# Penalties of single weights with an array or a sign.
 _RNG = np.random.default_rng(0)
 CASES += [
     nonnegative_l1(0.3),
@@ -150,7 +150,7 @@ CASES += [
     adaptive_l1(0.3, _RNG.normal(size=(2, 1, 2, 3)).astype("float32"), 2.0),
 ]
 
-# Groups: other norms than the L2 norm, and penalties that leave large groups alone.
+# Penalties of groups: other norms than the L2 norm, and penalties that do not shrink large groups.
 CASES += [
     penalty({"factor": factor, **arguments}, groups)
     for penalty, factor in ((linfinity1, 0.3), (exclusive_lasso, 0.3), (group_l0, 0.3))
@@ -178,7 +178,7 @@ CASES += [
     group_scad({"factor": 0.3, "a": 3.7, "axis": 0}, np.arange(4)),
 ]
 
-# Neighbours, sorted weights, singular values.
+# Penalties of neighbours, of sorted weights, of singular values.
 CASES += [
     fused("TotalVariation", {"factor": 0.3}, (6,), 0, 0.3),
     fused("TotalVariation", {"factor": 0.3, "axis": 0}, (5, 3), 0, 0.3),

@@ -14,7 +14,7 @@ hypothesis.settings.load_profile("long" if os.environ.get("KERASREG_LONG") else 
 
 
 def pytest_collection_finish():
-    """Keras collects garbage often; what lives as long as the process need not be looked at."""
+    """Keras collects garbage often: objects that exist before the first test are excluded."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
@@ -22,13 +22,13 @@ def pytest_collection_finish():
 
 @pytest.fixture(autouse=True)
 def _same_names_and_seeds():
-    """Every test starts from layer names without numbers and from the same random state."""
+    """Every test starts with layer names without numbers and with the same random state."""
     afresh()
 
 
 @pytest.fixture
 def widest():
-    """Layers compute as exactly as they can."""
+    """Layers compute in the widest dtype that the backend supports."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(WIDEST)
     yield

@@ -24,7 +24,7 @@ def residual():
 
 
 def connected():
-    """Every layer reads all before it."""
+    """A DenseNet: every convolution reads the concatenation of all previous outputs."""
     x = keras.Input((8, 8, 3))
     y = convolution(6, 3, "stem")(x)
     for place in "ab":
@@ -35,7 +35,7 @@ def connected():
 
 
 def flat():
-    """Every channel has nine rows of the next kernel, and a depthwise kernel in between."""
+    """Flattened channels, each with several rows of the last kernel, and a depthwise kernel."""
     stack = [
         keras.Input((5, 5, 2)),
         layers.Conv2D(8, 3, activation="relu", name="a"),

@@ -1,7 +1,7 @@
-"""A small problem for the scripts that train it on several devices, and what they have in common.
+"""A small problem and shared functions for scripts that train on several devices.
 
-Each runs in a process of its own, because devices are chosen before the backend starts, and prints
-its findings as JSON: the tests read them.
+Each script runs in a new process, because devices are chosen before the backend starts. It prints
+its results as JSON, which the tests read.
 """
 
 import json
@@ -16,13 +16,13 @@ PAGE = TESTS.parent / "docs" / "distribution.md"
 
 
 def findings(script, **environment):
-    """What a script of this folder printed, run in a process of its own."""
+    """Runs a script of this folder in a new process and returns its results."""
     process = run(TESTS / script, PYTHONPATH=str(TESTS), **environment)
     return json.loads(process.stdout.splitlines()[-1])
 
 
 def run(path, **environment):
-    """Run a script in a process of its own; returns it when it has succeeded."""
+    """Runs a script in a new process, which must succeed, and returns the process."""
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -40,13 +40,13 @@ def run(path, **environment):
 
 
 def documented(word):
-    """The Python blocks of the page about several devices that have this word in them."""
+    """Returns the Python blocks of `docs/distribution.md` that contain `word`."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     return [block for block in blocks if word in block]
 
 
 def data():
-    """`(x, y)`: 48 rows, 10 features of which 3 count."""
+    """Returns `(x, y)`: 48 samples of 10 features, of which y depends on 3."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -55,7 +55,7 @@ def data():
 
 
 def network():
-    """A model with a penalty whose prox takes one step per weight, per group, for all together."""
+    """A model whose three penalties take one step per weight, per group, and for all weights."""
     import keras
     import numpy as np
 
@@ -78,14 +78,14 @@ def network():
         ],
         name="network",
     )
-    # A unit that becomes zero in a few steps, however small they are.
+    # A small unit, which becomes zero after a few steps of any size.
     second = model.get_layer("second").kernel
     second.assign(second * np.where(np.arange(6) < 1, 1e-3, 1.0))
     return model
 
 
 def fit(model, *callbacks, hold):
-    """`(history, weights before Keras replaces them by averages)` of a few steps."""
+    """Trains a few steps; returns `(history, weights before averages replace them)`."""
     import keras
 
     import kerasreg
@@ -110,7 +110,7 @@ def fit(model, *callbacks, hold):
 
 
 def compare(one, several):
-    """How two results of `fit` differ, each with the model's weights of the end."""
+    """Compares two results of `fit`, each with the final weights of the model."""
     (history, raw, final), (other_history, other_raw, other_final) = one, several
     pairs = [*zip(raw, other_raw, strict=True), *zip(final, other_final, strict=True)]
     histories = zip(history.values(), other_history.values(), strict=True)

@@ -1,4 +1,4 @@
-"""What the scripts that prune on several devices have in common."""
+"""A small problem and shared functions for scripts that prune on several devices."""
 
 import keras
 import numpy as np
@@ -37,7 +37,7 @@ def network():
 
 
 def fit(model, settings, *callbacks):
-    """`(weights of the end, zeros of each kernel)` of some steps with pruning."""
+    """Trains a few steps with pruning and returns the final weights."""
     x, y = data()
     pruning = Pruning(**{"schedule": RAMP, "exclude": "third", **settings})
     model.fit(
@@ -47,7 +47,7 @@ def fit(model, settings, *callbacks):
 
 
 def compare(one, several):
-    """How the weights of two fits differ."""
+    """Compares the weights of two fits."""
     return {
         "difference": max(float(abs(a - b).max()) for a, b in zip(one, several, strict=True)),
         "same masks": all(

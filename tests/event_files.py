@@ -1,4 +1,4 @@
-"""Event files, read back by TensorBoard's own reader."""
+"""Event files, read with the reader of TensorBoard."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 
 def read(run_dir):
-    """`{tag: [(step, value)]}` of the scalars that kerasreg writes."""
+    """Returns `{tag: [(step, value)]}` of the scalars that kerasreg writes."""
     events = EventAccumulator(str(run_dir), size_guidance={"scalars": 0}).Reload()
     return {
         tag: [(event.step, event.value) for event in events.Scalars(tag)]
@@ -16,7 +16,7 @@ def read(run_dir):
 
 
 def stock_tags(run_dir):
-    """The tags that `keras.callbacks.TensorBoard` writes."""
+    """Returns the tags that `keras.callbacks.TensorBoard` writes."""
     return EventAccumulator(str(run_dir)).Reload().Tags()["tensors"]
 
 
@@ -25,7 +25,7 @@ def event_files(run_dir):
 
 
 def by_numpy(weights):
-    """What must be written for `{path: array}`."""
+    """Returns the scalars that must be written for `{path: array}`."""
     expected = {}
     for path, w in [*weights.items(), ("", np.concatenate([w.ravel() for w in weights.values()]))]:
         w = w.astype("float64")

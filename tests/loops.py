@@ -1,4 +1,4 @@
-"""Many cases in one item: faster than an item each, and a failure still names its case."""
+"""Many cases in one test item: faster than one item per case; failures name their case."""
 
 import functools
 import inspect
@@ -9,7 +9,7 @@ import pytest
 
 
 def loop(**values):
-    """Like `pytest.mark.parametrize`, in one item: the test runs with every combination."""
+    """Like `pytest.mark.parametrize`, but all combinations run in one item."""
 
     def decorate(test):
         def looped(**fixtures):
@@ -28,7 +28,7 @@ def loop(**values):
 
 
 def by_class(cases):
-    """A decorator for tests of `case`: one item per class, which loops over the rows of it."""
+    """Decorates a test of `case`: one item per class, which loops over the cases of the class."""
     classes = {}
     for case in cases:
         classes.setdefault(case.name, []).append(case)
@@ -44,13 +44,13 @@ def by_class(cases):
 
 
 def afresh():
-    """Layer names without numbers, and always the same random state."""
+    """Resets the numbers of layer names and the random state."""
     keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
 
 
 def _like(test, looped, remove, add=()):
-    """`looped` with the name of `test`, its marks, and what it asks pytest for."""
+    """Gives `looped` the name and marks of `test`, and its other fixtures."""
     functools.update_wrapper(looped, test, updated=())
     del looped.__wrapped__
     looped.pytestmark = list(getattr(test, "pytestmark", []))

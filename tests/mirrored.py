@@ -1,4 +1,4 @@
-"""Train on one device, and on two with `tf.distribute.MirroredStrategy`; prints how they differ."""
+"""Trains on one device, and on two with `tf.distribute.MirroredStrategy`; prints differences."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import kerasreg
 
 
 def two_devices():
-    """Returns a strategy over two devices of this machine; call it before others use TensorFlow."""
+    """Returns a strategy over two CPU devices; must be called before TensorFlow is used."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
@@ -68,7 +68,7 @@ def replicas_are_identical(model, optimizer):
 
 
 def documentation_runs():
-    """`fit` and the loop of one's own, as they are on the page."""
+    """Runs `fit` and the custom loop of `docs/distribution.md`."""
     x, y = data()
     two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     names = {"keras": keras, "kerasreg": kerasreg, "build_model": network, "x": x, "y": y}

@@ -1,4 +1,4 @@
-"""Prune on one device, and on two with `tf.distribute.MirroredStrategy`; prints how they differ."""
+"""Prunes on one device, and on two with `tf.distribute.MirroredStrategy`; prints differences."""
 
 import json
 

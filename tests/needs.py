@@ -1,17 +1,17 @@
-"""What some tests need that not every environment has."""
+"""Marks of tests that need what not every environment has."""
 
 import importlib.util
 
 import keras
 import pytest
 
-#: Keras' own `TensorBoard` callback needs TensorFlow on every backend; `SparsityLogger` does not.
+#: `keras.callbacks.TensorBoard` needs TensorFlow on every backend; `SparsityLogger` does not.
 TENSORFLOW = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None,
     reason="TensorFlow is not installed",
 )
-#: `tests/test_stock_keras.py` fails when Keras takes them on torch.
+#: `tests/test_stock_keras.py` fails as soon as Keras supports this on torch.
 SEVERAL_STEPS = pytest.mark.skipif(
     keras.backend.backend() == "torch",
-    reason="Keras refuses several steps per execution on torch",
+    reason="Keras rejects several steps per execution on torch",
 )

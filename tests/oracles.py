@@ -1,4 +1,4 @@
-"""What a penalty and its prox are, in float64 NumPy and by brute force."""
+"""Reference implementations of penalties and of their prox, in float64 NumPy."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,15 +8,21 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Case:
-    """One penalty with its arguments, and its definition independent of the package.
+    """One penalty with its arguments, and a definition independent of the package.
 
-    `groups` are labels: weights of different labels do not see each other. `prox(z, t)` is found by
-    brute force or by an independent solver; None for a penalty that has a gradient only.
-    `margin(z, t)` is the left side over the right side of the condition for zero: at most 1 where
-    the prox is zero. `steps` are the finest that the prox takes: one per "weight", one per "group",
-    or "one". `shrinks`: the prox keeps signs, makes no weight larger, and all zero for an infinite
-    step. `size(z)` is what rounding is relative to. `allowed(w)` are the nearest weights that the
-    prox can give at all. `slope` is the largest force on a weight, where several are added.
+    Attributes:
+        groups: Labels. Weights with different labels are independent.
+        prox: `prox(z, t)`, by brute force or by an independent solver. None for a penalty without a
+            prox.
+        margin: `margin(z, t)` is the left side divided by the right side of the condition for zero:
+            at most 1 where the prox is zero.
+        steps: The finest step sizes that the prox supports: one per "weight", one per "group", or
+            "one" for all.
+        shrinks: Whether the prox keeps signs, makes no weight larger, and makes all zero for an
+            infinite step.
+        size: Rounding errors are relative to `size(z)`.
+        allowed: `allowed(w)` are the weights nearest to `w` that the prox can return.
+        slope: The largest slope of the penalty at a weight, if it is a sum of several slopes.
     """
 
     name: str
@@ -42,7 +48,7 @@ class Case:
 
 
 def elementwise(name, arguments, penalty, margin, shape=(3, 4), **kwargs):
-    """A sum over weights of `penalty(weight)`, even and growing with the weight's size."""
+    """A sum over weights of `penalty(weight)`, which is even and grows with the size."""
     return Case(
         name,
         arguments,
@@ -70,8 +76,8 @@ def grouped(name, arguments, groups, l1, group):
         return ratio(norms, factors)[groups]
 
     def prox(z, t):
-        # `||x|| = min_r ||x||^2 / 2r + r/2` leaves one unknown for each group, `r`: for a fixed
-        # one the weights separate, and the best is the norm of what they then are.
+        # `||x|| = min_r ||x||^2 / 2r + r/2` leaves one unknown for each group, `r`. For a fixed `r`
+        # the weights are independent; the best `r` equals their norm.
         small, threshold = soft(z, l1 * t), factors[groups] * t
 
         def excess(r):
@@ -98,7 +104,7 @@ def grouped(name, arguments, groups, l1, group):
 
 
 def on_a_grid(penalty, z, t):
-    """The minimiser between 0 and z, weight by weight: a grid, refined around its best point."""
+    """Returns the minimiser between 0 and z per weight: a grid, refined around its best point."""
     low, high = np.zeros(z.shape), np.ones(z.shape)
     for _ in range(8):
         share = np.linspace(low, high, 101)
@@ -114,7 +120,7 @@ def soft(z, threshold):
 
 
 def ratio(a, b):
-    """`a / b` with `0 / 0 = 0`."""
+    """Returns `a / b` with `0 / 0 = 0`."""
     a, b = np.broadcast_arrays(a, b)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         return np.where(a == 0, 0.0, a / b)

@@ -1,4 +1,4 @@
-"""Penalties with an array, and weights that may not be negative."""
+"""References of penalties with an array, and of the penalty of non-negative weights."""
 
 from dataclasses import replace
 

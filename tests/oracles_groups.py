@@ -1,4 +1,4 @@
-"""Penalties of groups: definitions, and minimisers by bisection or brute force, group by group."""
+"""References of group penalties; minimisers by bisection or brute force, group by group."""
 
 import numpy as np
 from oracles import Case, ratio, soft, sum_by
@@ -10,7 +10,7 @@ def linfinity1(arguments, groups):
     groups, factor = np.asarray(groups), arguments["factor"]
 
     def prox(z, t):
-        # A group is clipped at one level: the root of a slope, which grows with it.
+        # A group is clipped at one level, at which the slope is zero; the slope grows with it.
         def slope(s):
             return factor - np.sum(ratio(np.maximum(abs(z) - s, 0), t))
 
@@ -32,7 +32,7 @@ def exclusive_lasso(arguments, groups):
     groups, factor = np.asarray(groups), arguments["factor"]
 
     def prox(z, t):
-        # With the sum of a group known, its weights separate, and their sum falls with it.
+        # For a fixed sum of a group its weights are independent, and their sum falls with it.
         def excess(total):
             return total - np.sum(abs(soft(z, 2 * factor * t * total)))
 
@@ -54,7 +54,7 @@ def exclusive_lasso(arguments, groups):
 
 
 def group_l0(arguments, groups):
-    """`factor` for every group that is not zero."""
+    """`factor` times the number of groups that are not zero."""
     groups, factor = np.asarray(groups), arguments["factor"]
 
     def price(w):
@@ -65,7 +65,7 @@ def group_l0(arguments, groups):
         return z if kept < np.sum(ratio(z**2, 2 * t)) else 0 * z
 
     def margin(z, t):
-        # Hardware may flush a denormal weight to zero, and its price is infinite for t = 0.
+        # The price of a weight is infinite for t = 0, but hardware may flush denormals to zero.
         price = np.where((z != 0) & (abs(z) < 1e-37), np.nan, ratio(z**2, 2 * t))
         return np.sqrt(ratio(sum_by(groups, price), factor))[groups]
 
@@ -129,7 +129,7 @@ def _by_group(groups, prox, z, t):
 
 
 def _root(increasing, high):
-    """The root between 0 and `high`."""
+    """Returns the root between 0 and `high`."""
     low = 0.0
     for _ in range(200):
         middle = (low + high) / 2

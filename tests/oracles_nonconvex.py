@@ -1,16 +1,16 @@
-"""Penalties of single weights that are not convex: brute force among all minimisers."""
+"""References of nonconvex penalties of single weights: brute force among all minimisers."""
 
 from dataclasses import replace
 
 import numpy as np
 from oracles import elementwise, ratio
 
-#: Fine near 0, where a weight that is large may end; each part has one minimum at most.
+#: Intervals of `x / z`, fine near 0. Each contains at most one minimum.
 _PARTS = np.concatenate([[0], 10.0 ** np.arange(-8, -2), np.linspace(0.01, 1, 20)])
 
 
 def nonconvex(name, arguments, penalty, shape=(3, 4)):
-    """A sum over weights of `penalty(weight)`, even, growing, and concave in the weight's size."""
+    """A sum over weights of `penalty(weight)`, which is even, and concave in the weight's size."""
 
     def margin(z, t):
         return ratio(abs(z), np.where(t > 0, _threshold(penalty, t), 0))
@@ -20,7 +20,7 @@ def nonconvex(name, arguments, penalty, shape=(3, 4)):
 
 
 def _best_of_all_parts(penalty, z, t):
-    """The minimiser between 0 and z: a grid in each part, refined around its best point."""
+    """Returns the minimiser between 0 and z: a grid in each part, refined around its best point."""
 
     def objective(share):
         return t * penalty(share * z) + (share - 1) ** 2 * z**2 / 2
@@ -36,7 +36,7 @@ def _best_of_all_parts(penalty, z, t):
 
 
 def _threshold(penalty, t):
-    """`min_x  t penalty(x) / x + x / 2`: up to this, nothing is better than 0."""
+    """Returns `min_x  t penalty(x) / x + x / 2`, up to which 0 is the minimiser."""
     low, high = np.full(np.shape(t), -30.0), np.full(np.shape(t), 30.0)
     for _ in range(9):
         exponent = np.linspace(low, high, 1001)
@@ -47,7 +47,7 @@ def _threshold(penalty, t):
 
 
 def _best(points, objective):
-    """Of the points along the first axis, the one with the lowest objective."""
+    """Returns the point along the first axis with the lowest objective."""
     lowest = np.argmin(objective(points), axis=0)
     return np.take_along_axis(points, lowest[None], axis=0)[0]
 

@@ -1,4 +1,4 @@
-"""Penalties that have a gradient only: their definitions, in float64 NumPy."""
+"""References of penalties without a prox, in float64 NumPy."""
 
 import itertools
 
@@ -7,7 +7,7 @@ from oracles import Case, ratio, sum_by
 
 
 def smooth(name, arguments, groups, value, dead=True):
-    """`dead`: what is zero gets no gradient."""
+    """A case without a prox. `dead`: weights of zero get no gradient."""
     groups = np.asarray(groups)
     return Case(name, arguments, groups.shape, groups, value, prox=None, convex=False, shrinks=dead)
 
@@ -38,7 +38,7 @@ def conv_orthogonal(arguments, shape):
         total = 0.0
         for shift in itertools.product(*shifts):
             moved, still = np.zeros(shape), w
-            # Rolled within a frame of zeros that is larger than both.
+            # Both kernels are padded with zeros, so that a roll does not wrap around.
             frame = [(size, size) for size in window] + [(0, 0), (0, 0)]
             moved = np.roll(np.pad(w, frame), np.multiply(shift, stride), range(len(window)))
             still = np.pad(w, frame)

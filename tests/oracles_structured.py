@@ -1,4 +1,4 @@
-"""Penalties of neighbours, of sorted weights, of singular values: definitions and slow solvers."""
+"""References of penalties of neighbours, of sorted weights and of singular values."""
 
 from fractions import Fraction
 from statistics import NormalDist
@@ -34,10 +34,10 @@ def fused(name, arguments, shape, l1, variation):
 def _fused_line(z, t, l1, variation):
     """Dynamic programming (Johnson, 2013) in rational numbers: exact for any steps.
 
-    The slope of the best that the weights up to i can do, as a function of `x_i`, is piecewise
-    linear: its first piece and the changes at its knots, in order.
+    The minimum over the weights before i is a function of `x_i` with a piecewise linear slope. It
+    is stored as the first piece and the changes at its knots, in order.
     """
-    # A step of 0 is one that is small next to everything.
+    # A step of 0 is replaced by a tiny one.
     z = [Fraction(float(each)) for each in z]
     t = [Fraction(float(each)) or Fraction(1, 10**80) for each in t]
     l1, variation = Fraction(l1), Fraction(variation)
@@ -64,7 +64,7 @@ def _fused_line(z, t, l1, variation):
 
 
 def _sorted(knots):
-    """In order, one for each place."""
+    """Returns the knots in order; those at one place are merged."""
     merged = {}
     for x, slope, offset in knots:
         before = merged.get(x, (0, 0))
@@ -73,7 +73,7 @@ def _sorted(knots):
 
 
 def _where_slope_is(target, piece, knots):
-    """`(x, the number of knots before, the piece there)`; at a jump across the target, the jump."""
+    """Returns `(x, number of knots before x, piece at x)` where the slope reaches the target."""
     previous = None
     for count, (knot, *change) in enumerate([*knots, (None, 0, 0)]):
         slope, offset = piece
@@ -138,7 +138,7 @@ def spectral(name, arguments, shape, penalty, count):
         return np.sum(penalty(values))
 
     def prox(z, t):
-        # The singular vectors stay (von Neumann); each value by brute force.
+        # The singular vectors are those of z (von Neumann); singular values by brute force.
         left, values, right = np.linalg.svd(matrix(z), full_matrices=False)
         x = left * on_a_grid(penalty, values, np.full(values.shape, t.ravel()[0])) @ right
         x = x.reshape([shape[each] for each in order])
@@ -165,7 +165,7 @@ def spectral(name, arguments, shape, penalty, count):
 
 
 def _epsilon(w):
-    """The rounding of the format that these numbers are in: what is smaller may be a zero."""
+    """Returns the rounding of the dtype that these numbers were in."""
     mantissa, _ = np.frexp(w)
     for bits in (8, 11, 24):
         if (mantissa * 2**bits % 1 == 0).all():

@@ -1,4 +1,4 @@
-"""As exact as the backend is: Keras promotes float64 to float32 on JAX and torch."""
+"""The widest dtype of the backend: Keras promotes float64 to float32 on JAX and torch."""
 
 import keras
 

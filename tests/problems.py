@@ -1,4 +1,4 @@
-"""Real, convex problems with known solutions, and a fast way to train on them."""
+"""Convex problems on real data with known solutions, and fast training on them."""
 
 import functools
 
@@ -12,37 +12,37 @@ import kerasreg
 
 @functools.cache
 def diabetes():
-    """`(x, y)`, standardised: 442 patients, 10 features."""
+    """Returns standardised `(x, y)`: 442 patients, 10 features."""
     x, y = load_diabetes(return_X_y=True)
     return _standardised(x), _standardised(y[:, None])
 
 
 @functools.cache
 def decorrelated():
-    """`(x, y)`: the diabetes data with decorrelated features and three targets.
+    """Returns `(x, y)`: the diabetes data with decorrelated features and three targets.
 
-    For few steps of training: the squared error has the same curvature everywhere.
+    The squared error has the same curvature in all directions, so that few steps are enough.
     """
     x, y = diabetes()
     y = np.concatenate([y, x[:, 2:3] - y, 0.5 * y + x[:, 8:9]], axis=1)
     left, _, _ = np.linalg.svd(x.astype("float64"), full_matrices=False)
-    # The signs of singular vectors are those that the machine's LAPACK happens to choose.
+    # The signs of singular vectors depend on the LAPACK of the machine.
     left *= np.sign(left[np.abs(left).argmax(0), range(left.shape[1])])
     return (left * np.sqrt(len(x))).astype("float32"), y
 
 
 @functools.cache
 def breast_cancer():
-    """`(x, y)`, standardised: 569 tumours, 30 features, y is 0 or 1."""
+    """Returns `(x, y)` with standardised x: 569 tumours, 30 features, y is 0 or 1."""
     x, y = load_breast_cancer(return_X_y=True)
     return _standardised(x), y[:, None].astype("float32")
 
 
 def solution(model, x, y):
-    """The weights `(features, outputs)` of a linear model of scikit-learn, in float64.
+    """Returns the weights `(features, outputs)` of a linear model of scikit-learn, in float64.
 
-    Exact to more than any test asks for, and far from where the rounding of a machine's kernels
-    decides whether it has converged.
+    The tolerance is smaller than that of any test, but large enough that rounding does not prevent
+    convergence.
     """
     if isinstance(model, ElasticNet):
         model.set_params(tol=1e-10, max_iter=100_000)
@@ -52,7 +52,7 @@ def solution(model, x, y):
 
 
 def lasso(x, y, factor, **kwargs):
-    """The minimiser of `mean((x w - y)^2) + factor * sum(|w|)`: scikit-learn halves the error."""
+    """The minimiser of `mean((x w - y)^2) + factor * sum(|w|)`. scikit-learn halves the error."""
     factor *= y.shape[1]
     return solution(Lasso(alpha=factor / 2, fit_intercept=False, **kwargs), x, y)
 
@@ -65,9 +65,9 @@ def linear(features, regularizer, units=1, **kwargs):
 
 
 def trained_together(x, y, layers, optimizer, steps):
-    """The kernels of linear layers that know nothing of each other, after one fit of them all.
+    """Returns the kernels of independent linear layers, each with a squared error, after one fit.
 
-    A fit costs more than its steps do. Every layer has a squared error of its own.
+    One fit of all is faster than a fit for each: starting a fit takes longer than its steps.
     """
     keras.utils.set_random_seed(0)
     inputs = keras.Input(x.shape[1:])
@@ -87,7 +87,7 @@ def train(model, x, y, steps, callbacks=None, **kwargs):
 
 
 def batches(x, y):
-    """The same batch again and again, the fast way of each backend."""
+    """Repeats one batch endlessly, in the fastest way of the backend."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -101,14 +101,14 @@ def _forever(x, y):
 
 
 def compile_fast(model, optimizer, loss, **kwargs):
-    """Compile for many small steps."""
+    """Compiles a model for many small steps."""
     if keras.backend.backend() == "tensorflow":
         kwargs = {"steps_per_execution": 100, "jit_compile": False, **kwargs}
     model.compile(optimizer, loss, **kwargs)
 
 
 def kernel(model):
-    """The first weights of a model."""
+    """Returns the first variable of a model as an array."""
     return np.asarray(keras.ops.convert_to_numpy(model.weights[0]))
 
 

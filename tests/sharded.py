@@ -1,4 +1,4 @@
-"""Train on one device, and on two with `keras.distribution` on JAX; prints how they differ."""
+"""Trains on one device, and on two with `keras.distribution` on JAX; prints differences."""
 
 import json
 import os
@@ -19,7 +19,7 @@ LAYOUTS = {".*(first|third)/kernel": (None, "model"), ".*second/kernel": ("model
 
 
 def model_parallel(axes=LAYOUTS):
-    """Kernels in two halves, by columns or by rows: every one but the last."""
+    """Splits all kernels but the last into two halves, by columns or by rows."""
     mesh = distribution.DeviceMesh((1, 2), ("batch", "model"), distribution.list_devices())
     layouts = distribution.LayoutMap(mesh)
     layouts.update(axes)
@@ -31,13 +31,13 @@ AVERAGED = {"use_ema": True, "ema_momentum": 0.8}
 OPTIMIZERS = {
     "momentum": lambda: optimizers.SGD(0.03, momentum=0.9),
     "Adam": lambda: optimizers.Adam(0.03, **AVERAGED),
-    # It has a gain per weight.
+    # Its step sizes are per weight.
     "RMSprop": lambda: optimizers.RMSprop(0.003, momentum=0.9, **AVERAGED),
 }
 
 
 class Layouts(keras.callbacks.Callback):
-    """Whether the weights, and what the optimizer has of their shape, stay where they were."""
+    """Records whether weights and slots keep their sharding."""
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == 0:
@@ -66,7 +66,7 @@ def train(make):
 
 
 def shrunk():
-    """Units and reports of `shrink` where 9 of 10 units stay on two devices."""
+    """Shrinks models on two devices to 9 or 8 of 10 units; returns units and reports."""
     found = {}
     for split, axes in {"first": (None, "model"), "second": ("model", None)}.items():
         parallel = model_parallel({f".*{split}/kernel": axes})

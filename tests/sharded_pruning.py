@@ -1,4 +1,4 @@
-"""Prune on one device, and on two with `keras.distribution` on JAX; prints how they differ."""
+"""Prunes on one device, and on two with `keras.distribution` on JAX; prints differences."""
 
 import json
 
@@ -15,7 +15,7 @@ DISTRIBUTIONS = {
 
 
 class Shards(keras.callbacks.Callback):
-    """Whether the first kernel, its mask and its slots stay in halves."""
+    """Records whether the first kernel, its mask and its slots stay split."""
 
     def on_epoch_end(self, epoch, logs=None):
         variables = [*self.model.trainable_variables, *self.model.optimizer.variables]

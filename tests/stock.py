@@ -1,4 +1,4 @@
-"""What stock Keras finds in saved files. A script too, of a process that cannot import kerasreg."""
+"""The contents of saved files in stock Keras. As a script, it runs without kerasreg."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def contents(model):
-    """What a file must keep: every bit of every variable, and how the model was compiled."""
+    """Returns hashes of all variables, and the compile config: a file must keep both."""
     # A model that is not compiled has no such attribute.
     optimizer = getattr(model, "optimizer", None)
     variables = [*model.variables, *(optimizer.variables if optimizer else [])]
@@ -17,7 +17,7 @@ def contents(model):
         "variables": [
             [*map(int, v.shape), v.dtype, _digest(v)]
             for v in variables
-            # Keras itself saves no state of seed generators.
+            # Keras does not save the states of seed generators.
             if not v.path.endswith("seed_generator_state")
         ],
         "compiled": model.get_compile_config() if model.compiled else None,

@@ -1,16 +1,16 @@
-"""NumPy in and out, gradients and compilation, the same on every backend."""
+"""Conversion from and to NumPy, gradients and compilation on every backend."""
 
 import keras
 import numpy as np
 from keras import ops
 
 BACKEND = keras.backend.backend()
-#: JAX computes in float64 only behind a switch that changes everything else.
+#: JAX supports float64 only with a global flag that changes other results too.
 DTYPES = ["float32", "float16", "bfloat16"] + ["float64"] * (BACKEND != "jax")
 
 
 def tensor(values, dtype="float32"):
-    """A tensor; what `dtype` cannot hold becomes its largest finite number."""
+    """Returns a tensor. Finite numbers that are too large for `dtype` are clipped."""
     values = np.asarray(values, "float64")
     largest = {"float16": 65504.0, "bfloat16": 3e38, "float32": 3e38}.get(dtype, np.inf)
     values = np.where(np.isinf(values), values, np.clip(values, -largest, largest))
@@ -19,7 +19,7 @@ def tensor(values, dtype="float32"):
 
 
 def array(values):
-    """A float64 array with exactly the values of a tensor."""
+    """Returns a float64 array with exactly the values of a tensor."""
     dtype = keras.backend.standardize_dtype(values.dtype)
     if dtype in ("float16", "bfloat16"):
         values = ops.cast(values, "float32")
@@ -27,7 +27,7 @@ def array(values):
 
 
 def gradient(function, point):
-    """The gradient of a scalar function of one tensor, as an array."""
+    """Returns the gradient of a scalar function of one tensor, as an array."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -45,7 +45,7 @@ def gradient(function, point):
 
 
 def compiled(function, xla=True):
-    """`(function under XLA, list that grows with every trace)`; JAX always has XLA."""
+    """Returns `(compiled function, list with an item per trace)`. JAX always uses XLA."""
     traces = []
 
     def traced(*args):

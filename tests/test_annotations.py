@@ -1,4 +1,4 @@
-"""`py.typed` is a promise: the public API is annotated, all of it; `make lint` checks the types."""
+"""The public API is fully annotated, as `py.typed` says; `make lint` checks the types."""
 
 import inspect
 
@@ -6,7 +6,7 @@ import kerasreg
 
 
 def functions(name, member):
-    """`(name, function)` of all that is public in a public name."""
+    """Yields `(name, function)` of the public functions of a module, class or function."""
     if inspect.ismodule(member):
         for each in member.__all__:
             yield from functions(f"{name}.{each}", getattr(member, each))
@@ -22,7 +22,7 @@ def functions(name, member):
 
 
 def missing(function):
-    """The arguments of a function without annotations."""
+    """Yields the arguments of a function that have no annotation, and "return"."""
     signature = inspect.signature(function)
     for name, parameter in signature.parameters.items():
         if parameter.annotation is inspect.Parameter.empty and name not in ("self", "cls"):

@@ -1,4 +1,4 @@
-"""Every public argument of kerasreg is in the table of `CONTRIBUTING.md`, and nothing else is."""
+"""The table of arguments in `CONTRIBUTING.md` has the public arguments of kerasreg and no other."""
 
 import inspect
 import pathlib
@@ -10,7 +10,7 @@ CONTRIBUTING = pathlib.Path(__file__).parents[1] / "CONTRIBUTING.md"
 
 
 def public():
-    """`[(name, function or class)]` of all that users call; `results` are only read."""
+    """Yields `(name, function or class)` of the API; users do not call those of `results`."""
     for name in kerasreg.__all__:
         found = getattr(kerasreg, name)
         if not inspect.ismodule(found):
@@ -20,7 +20,7 @@ def public():
 
 
 def arguments():
-    """`{argument: what has it}`: of functions, constructors and the methods of public classes."""
+    """Returns `{argument: names of the functions, constructors and methods that have it}`."""
     found = {}
     for name, each in public():
         methods = vars(each).items() if inspect.isclass(each) else ()

@@ -1,4 +1,4 @@
-"""The examples in the documentation run."""
+"""The examples of docstrings, the README and the guides run."""
 
 import doctest
 import importlib
@@ -16,14 +16,14 @@ MODULES = [module.name for module in pkgutil.walk_packages(kerasreg.__path__, "k
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_docstrings(name, tmp_path, monkeypatch):
+def test_the_examples_of_docstrings_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"keras": keras, "kerasreg": kerasreg, "np": np, "tmp_path": tmp_path}
     results = doctest.testmod(importlib.import_module(name), extraglobs=namespace)
     assert results.failed == 0
 
 
-#: What users get and do not make: the example is that of the function that gives it.
+#: Classes that users receive and do not create: functions that return them have the examples.
 RECEIVED = [
     *(getattr(kerasreg.results, name) for name in kerasreg.results.__all__),
     *(kerasreg.shrinking.Analysis, kerasreg.shrinking.Call, kerasreg.shrinking.Reader),
@@ -47,7 +47,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def run_blocks(name, namespace, capsys):
-    """Run the Python blocks of a page; a block of text behind one is what it prints."""
+    """Runs the Python blocks of a page. A text block right after one is its expected output."""
     page = (ROOT / name).read_text()
     for code, output in re.findall(
         r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", page, flags=re.DOTALL
@@ -58,8 +58,8 @@ def run_blocks(name, namespace, capsys):
             assert capsys.readouterr().out == output
 
 
-def test_readme(tmp_path, monkeypatch, capsys):
-    """The examples run as they stand, and print what the page says; the images are random."""
+def test_the_examples_of_the_readme_run(tmp_path, monkeypatch, capsys):
+    """They print the outputs that the page shows. Random images replace Fashion-MNIST."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (64, 28, 28)).astype("uint8"), rng.integers(0, 10, 64)
@@ -71,8 +71,7 @@ def test_readme(tmp_path, monkeypatch, capsys):
     assert keras.models.load_model("small.keras").count_params() == small.count_params()
 
 
-def test_pages_link_to_what_exists():
-    """Files, and the headings in them."""
+def test_links_point_to_existing_files_and_headings():
     pages = {path: path.read_text() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))}
     found = 0
     for path, text in pages.items():
@@ -100,8 +99,8 @@ def test_pages_link_to_what_exists():
     ],
 )
 @pytest.mark.filterwarnings("ignore:PenaltySchedule ended")  # Its ramp is longer than the fit.
-def test_pages(page, capsys, tmp_path, monkeypatch):
-    """Their code runs from top to bottom on a small model."""
+def test_the_examples_of_a_guide_run(page, capsys, tmp_path, monkeypatch):
+    """All blocks run in order, on one small model."""
     monkeypatch.chdir(tmp_path)
     layer = keras.layers.Dense(1, kernel_regularizer=kerasreg.regularizers.L1(0.1))
     model = keras.Sequential([keras.Input((10,)), layer])
@@ -119,7 +118,7 @@ def test_pages(page, capsys, tmp_path, monkeypatch):
         np.testing.assert_allclose(prox, [0.5, 2.5, -1.0])
 
 
-#: The sections of the page that prune, and the sparsity of the kernels in front of the last layer.
+#: The sections of the guide that prune, and the expected sparsity of the first kernel.
 MIGRATION = {
     "A whole model": 0.8,
     "Schedules, argument by argument": 0.6,
@@ -128,14 +127,13 @@ MIGRATION = {
     "Custom training loops": 0.5,
     "Pretrained weights": 0.5,
     "Checkpoint and resume": 0.9,
-    "2:4": 0.4,  # Of 10 inputs the last two count as four.
+    "2:4": 0.4,  # The last 2 of 10 inputs form a group that is filled up with 2 zeros.
     "Blocks": 0.5,
     "`PruningSummaries`": 0.5,
 }
 
 
-def test_migrating_from_tfmot(tmp_path, monkeypatch):
-    """Its code runs from top to bottom and prunes as far as it says."""
+def test_the_examples_of_the_tfmot_guide_reach_their_sparsities(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(64, 10)).astype("float32"), rng.normal(size=(64, 1))
@@ -154,7 +152,7 @@ def test_migrating_from_tfmot(tmp_path, monkeypatch):
     assert f"```text\n{lines[0].strip()}\n```" in page
 
 
-def test_every_penalty_and_constraint_is_on_its_page():
+def test_the_penalties_guide_names_every_penalty_and_constraint():
     page = (ROOT / "docs/penalties.md").read_text()
     for name in {*kerasreg.regularizers.__all__, *kerasreg.constraints.__all__}:
         assert f"`{name}`" in page or name in ("Regularizer", "Projection"), name

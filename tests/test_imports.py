@@ -1,4 +1,4 @@
-"""What kerasreg imports, and what documents say can be imported."""
+"""The imports of kerasreg, and the names that texts mention."""
 
 import ast
 import functools
@@ -18,12 +18,12 @@ BACKENDS = {"tensorflow", "jax", "torch"}
 
 @functools.cache
 def parsed(folder):
-    """`{file: syntax tree}`."""
+    """Returns `{file: syntax tree}`."""
     return {file: ast.parse(file.read_text()) for file in sorted((ROOT / folder).rglob("*.py"))}
 
 
 def imports(nodes):
-    """The modules, with all names that are taken from them, that these nodes import."""
+    """Yields the names of modules, and of members of modules, that `nodes` import."""
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)
@@ -32,15 +32,15 @@ def imports(nodes):
 
 
 def runs_on_import(node):
-    """The nodes below one, but for those inside of functions."""
+    """Yields the nodes below `node`, except those inside functions."""
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield child
             yield from runs_on_import(child)
 
 
-def test_nothing_private_of_keras_is_imported():
-    """A module that Keras moves may break what needs it, not the import of everything."""
+def test_no_private_module_of_keras_is_imported():
+    """A module that Keras moves must not break the import of kerasreg."""
     for file, tree in parsed("kerasreg").items():
         private = [name for name in imports(ast.walk(tree)) if name.startswith("keras.src")]
         assert not private, file
@@ -49,7 +49,7 @@ def test_nothing_private_of_keras_is_imported():
 
 
 def test_no_backend_is_imported_with_kerasreg():
-    """Who has JAX alone, or torch alone, has a kerasreg that works."""
+    """kerasreg works if only one of the backends is installed."""
     for file, tree in parsed("kerasreg").items():
         found = {name.split(".")[0] for name in imports(runs_on_import(tree))}
         assert not found & BACKENDS, file
@@ -57,7 +57,7 @@ def test_no_backend_is_imported_with_kerasreg():
         assert "tensorflow" not in sys.modules
 
 
-def test_all_that_is_imported_is_declared():
+def test_every_imported_package_is_declared_as_a_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {re.match(r"\w+", each)[0] for each in project["dependencies"]}
     optional = {re.match(r"\w+", project["optional-dependencies"][each][0])[0] for each in BACKENDS}
@@ -70,13 +70,13 @@ def test_all_that_is_imported_is_declared():
 
 
 def mentioned(text):
-    """The dotted names of kerasreg in a text, without statements that import modules."""
+    """Returns the dotted names of kerasreg in a text, except those in import statements."""
     text = re.sub(r"(?:from|import) kerasreg\S*", "", text)
     return set(re.findall(r"(?<![\w./-])kerasreg(?:\.[A-Za-z_]\w*)+", text))
 
 
 def texts():
-    """`(where, text)` of all that people read: pages, docstrings, messages, comments, code."""
+    """Yields `(file, text)` of the pages and of all source files."""
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
         yield page.relative_to(ROOT), page.read_text()
     for folder in ("kerasreg", "examples", "benchmarks"):
@@ -84,8 +84,7 @@ def texts():
             yield file.relative_to(ROOT), file.read_text()
 
 
-def test_every_dotted_name_that_is_mentioned_can_be_reached():
-    """After `import kerasreg`, and as it is written."""
+def test_every_dotted_name_in_a_text_exists_after_import_kerasreg():
     missing = []
     for where, text in texts():
         for name in sorted(mentioned(text)):
@@ -105,5 +104,5 @@ def test_every_dotted_name_that_is_mentioned_can_be_reached():
         ("a file kerasreg/.venv or my.kerasreg.x", set()),
     ],
 )
-def test_names_are_found(text, names):
+def test_mentioned_finds_dotted_names(text, names):
     assert mentioned(text) == names

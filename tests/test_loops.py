@@ -1,4 +1,4 @@
-"""The loops of the guide, each on its own backend."""
+"""The custom loops of `docs/loops.md`, each on its backend."""
 
 import pathlib
 import re
@@ -9,7 +9,7 @@ import numpy as np
 import kerasreg
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs/loops.md"
-#: The sections that run on each backend.
+#: The sections of the guide for each backend.
 SECTIONS = {
     "tensorflow": ["TensorFlow", "Several optimizers (TensorFlow)"],
     "jax": ["JAX"],

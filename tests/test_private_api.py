@@ -1,4 +1,4 @@
-"""What uses private API of Keras or a backend is on a list, which only gets shorter."""
+"""Uses of private API of Keras or a backend are counted in `private_api.txt`."""
 
 import ast
 import pathlib
@@ -22,9 +22,9 @@ def modules(node):
 
 
 def uses(source):
-    """The uses of private API: imports of backends and `keras.src`, and private attributes.
+    """Returns the uses of private API: imports of backends and `keras.src`, private attributes.
 
-    What a file defines itself, or reads of `self`, is its own; so is what `sys` calls private.
+    Attributes that the file defines, and attributes of `self`, `cls` and `sys`, do not count.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -58,7 +58,7 @@ def uses(source):
 
 
 def listed():
-    """`{file: number of uses}`; every line has a reason."""
+    """Returns `{file: number of uses}`. Every line must have a reason."""
     lines = [line for line in LIST.read_text().splitlines() if line and not line.startswith("#")]
     rows = [line.split(maxsplit=2) for line in lines]
     assert all(len(row) == 3 for row in rows)
@@ -66,7 +66,7 @@ def listed():
 
 
 def test_the_list_of_private_api_is_complete():
-    """Add no use without a reason; after taking one away, lower its number."""
+    """A new use needs a reason in the list. After removing a use, lower the number."""
     found = {}
     for path in PACKAGE.rglob("*.py"):
         if names := uses(path.read_text(encoding="utf-8")):
@@ -80,7 +80,7 @@ def test_the_list_of_private_api_is_complete():
     assert not wrong, "\n".join(wrong)
 
 
-def test_private_api_is_counted():
+def test_uses_finds_imports_and_private_attributes():
     source = """
 import torch
 from keras.src import backend

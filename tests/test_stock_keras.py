@@ -1,4 +1,4 @@
-"""Facts about stock Keras for which tests are skipped or differ: a newer Keras may end them."""
+"""Facts about Keras for which other tests are skipped: a newer Keras may change them."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from keras import layers
 BACKEND = keras.backend.backend()
 
 
-def test_several_steps_per_execution_are_refused_on_torch_only():
+def test_keras_rejects_several_steps_per_execution_on_torch_only():
     model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
     model.compile("sgd", "mse", steps_per_execution=2)
     x, y = np.ones((4, 2)), np.ones((4, 1))

@@ -1,4 +1,4 @@
-"""A small model, fits of a few batches, and callbacks that watch or interrupt them."""
+"""A small model, fits of a few batches, and callbacks that record or interrupt them."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ PLAIN = {"jit_compile": False} if BACKEND == "tensorflow" else {}
 
 
 def net(optimizer="sgd", seed=0, **kwargs):
-    """A kernel of 6x8 and one of 8x1, compiled."""
+    """Returns a compiled model with kernels of 6x8 and 8x1."""
     keras.utils.set_random_seed(seed)
     hidden = layers.Dense(8, activation="tanh", name="hidden", **kwargs)
     model = keras.Sequential([keras.Input((6,)), hidden, layers.Dense(1, name="head")], name="net")
@@ -19,7 +19,7 @@ def net(optimizer="sgd", seed=0, **kwargs):
 
 
 def fit(model, callbacks, epochs=4, **kwargs):
-    """Four batches an epoch, with gradients on every weight."""
+    """Trains with four batches per epoch; every weight gets gradients."""
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(32, 6)), rng.normal(size=(32, 1))
     options = {"batch_size": 8, "epochs": epochs, "verbose": 0, "shuffle": False, **kwargs}
@@ -31,7 +31,7 @@ def kernel(model):
 
 
 class Watch(keras.callbacks.Callback):
-    """Remembers the kernel after every batch and epoch."""
+    """Records the kernel after every batch and epoch."""
 
     def on_train_begin(self, logs=None):
         self.batches, self.epochs = [], []
@@ -44,7 +44,7 @@ class Watch(keras.callbacks.Callback):
 
 
 class Interrupt(keras.callbacks.Callback):
-    """Ends the fit in the middle of an epoch."""
+    """Interrupts the fit in the middle of an epoch."""
 
     def __init__(self, epoch):
         super().__init__()
@@ -59,7 +59,7 @@ class Interrupt(keras.callbacks.Callback):
 
 
 def trained(optimizer="sgd", **kwargs):
-    """The same model after a fit without callbacks."""
+    """Returns the model of `net` after a fit without callbacks."""
     model = net(optimizer, **kwargs)
     fit(model, [], epochs=1)
     return model
@@ -71,7 +71,7 @@ class _WithoutUpdates(keras.Model):
 
 
 def without_updates(optimizer="sgd"):
-    """A model that trains without the optimizer of `compile`, as a GAN does."""
+    """Returns a model that does not use the optimizer of `compile`, like a GAN."""
     x = keras.Input((6,))
     model = _WithoutUpdates(x, layers.Dense(1)(x))
     model.compile(optimizer, "mse", run_eagerly=BACKEND != "jax")
@@ -79,5 +79,5 @@ def without_updates(optimizer="sgd"):
 
 
 def attributes(model):
-    """The names of what hangs on a model and its optimizer, and how many variables it has."""
+    """Returns the attributes of a model and of its optimizer, and the number of variables of it."""
     return set(model.__dict__), set(model.optimizer.__dict__), len(model.optimizer.variables)

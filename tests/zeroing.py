@@ -1,4 +1,4 @@
-"""Set one group of a variable to zero, and look at what the model gives out."""
+"""Sets one group of weights to zero, and computes the outputs of the model."""
 
 import numpy as np
 from keras import ops
@@ -11,7 +11,7 @@ def randomize(model):
 
 
 def labels_of(groups, shape):
-    """The number of its group for each weight, in the order of the kept axes' indices."""
+    """Returns the number of the group of each weight, in the order of the kept axes' indices."""
     view, axes = groups.layout(shape)
     kept = [axis for axis in range(len(view)) if axis not in axes]
     sizes = [view[axis] for axis in kept]
