@@ -1,4 +1,4 @@
-# Two commands for a fresh machine: `make demo` and `make test`. They make their environment first.
+# Two commands for a new machine: `make demo` and `make test`. They create their environments first.
 PYTHON ?= python3
 DATA ?= digits
 VENV := .venv
@@ -10,19 +10,19 @@ LOCK := requirements/lock.txt
 demo: $(VENV)/ready-demo
 	$(VENV)/bin/python examples/first_light.py --data $(DATA)
 
-# One worker for a file, so that what its tests share is made once; the longest files are not last.
+# A worker runs whole files, so that fixtures are created once. Not reordered: slow files come early.
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 TESTS := test test-long test-jax test-torch test-hub test-oldest test-newest test-nightly
 
-# The wheel is what users install, so the wheel is what is tested: the sources here stay unseen.
+# The tests use the wheel, as users do: PYTHONSAFEPATH hides the sources of this folder.
 $(TESTS): export PYTHONSAFEPATH := 1
 
-# There is a worker for each core: with more threads than that, they wait for each other.
+# There is one worker per core, with one thread each.
 $(TESTS): export OMP_NUM_THREADS ?= 1
 $(TESTS): export TF_NUM_INTRAOP_THREADS ?= 1
 $(TESTS): export TF_NUM_INTEROP_THREADS ?= 1
-# Most of the time on JAX is compilation: the workers share theirs, and a second run has it all.
+# Most of the time on JAX is compilation: all workers and later runs share a cache.
 test-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0
 test-jax: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/$(VENV)-jax/cache
 test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
@@ -35,17 +35,17 @@ test: $(VENV)/ready lint
 test-long: export KERASREG_LONG := 1
 test-long: test
 
-# On the other two backends, where there is no TensorFlow: all but what one backend is enough for.
+# JAX and torch, without TensorFlow: all files except those for which one backend is enough.
 # All tests: `make test-jax ONE_BACKEND=`.
 ONE_BACKEND := $(shell sed '/^\#/d' tests/one_backend.txt)
-# The proof that is tested is the same on torch: in float32, with nothing to compile.
+# On JAX, this test shows the same as on torch (float32), but needs many compilations.
 test-jax: ONE_BACKEND += tests/shrinking/test_mutants.py
 
 test-jax test-torch: test-%: $(VENV)-%/ready
 	KERAS_BACKEND=$* $(VENV)-$*/bin/python -m pytest $(PARALLEL) \
 		--deselect tests/pruning/test_together.py::test_architectures $(addprefix --ignore=,$(ONE_BACKEND))
 
-# Backbones of keras-hub, which is a package of its own.
+# Backbones of keras-hub, which is a separate package.
 test-hub: $(VENV)/ready-hub
 	$(VENV)/bin/python -m pytest --numprocesses auto tests/shrinking/test_hub.py
 
@@ -54,7 +54,7 @@ test-oldest: $(VENV)-oldest/ready
 	$(VENV)-oldest/bin/python -m pytest tests/callbacks/test_proximal_gradient.py \
 		tests/proximal/test_training.py
 
-# The newest versions of everything, and what the next Keras is going to be.
+# The newest versions of all packages, and the nightly version of Keras.
 test-nightly: $(VENV)-nightly/keras
 test-newest test-nightly: test-%: $(VENV)-%/ready
 	$(VENV)-$*/bin/python -m pytest $(PARALLEL)
@@ -69,11 +69,11 @@ benchmark: $(VENV)/ready
 	for script in $(filter-out benchmarks/peer_%,$(wildcard benchmarks/*.py)); do \
 		$(VENV)/bin/python $$script; done
 
-# Beside the toolkit that only tf-keras has. Some of it: `make benchmark-tfmot ONLY=--speed`.
+# A comparison with tensorflow-model-optimization. A part of it: `make benchmark-tfmot ONLY=--speed`.
 benchmark-tfmot: $(VENV)-tfmot/ready
 	$(VENV)-tfmot/bin/python benchmarks/peer_tfmot.py $(ONLY)
 
-# Renews the versions that are tested; CUDA's are left out: torch pins those of its own build.
+# Updates the versions that are tested. CUDA packages are left out, because torch pins its own.
 COMPILE := $(VENV)-build/bin/uv pip compile pyproject.toml --quiet --upgrade --universal \
 	--python-version 3.11 --no-annotate --no-header
 lock: $(VENV)-build/ready
@@ -86,8 +86,8 @@ lock: $(VENV)-build/ready
 
 .DELETE_ON_ERROR:
 
-# What the environments have is in $(LOCK), but for those of other versions. Modules are compiled
-# when they are imported: most never are.
+# $(LOCK) has the versions of all environments except those of the oldest and newest versions.
+# Modules are compiled when they are imported, because most never are.
 QUIET := --quiet --disable-pip-version-check
 INSTALL := install $(QUIET) --no-compile
 # `$(call environment,extras,versions)` in the folder of the target: the wheel with these extras.
@@ -99,7 +99,7 @@ $(@D)/bin/pip $(INSTALL) --force-reinstall --no-deps dist/*.whl
 touch $@
 endef
 
-# All of them, for `make --jobs 2 environments`.
+# All environments of the tests, for `make --jobs 2 environments`.
 environments: $(VENV)/ready $(VENV)-jax/ready $(VENV)-torch/ready $(VENV)-oldest/ready
 
 dist/ready: export PIP_CONSTRAINT := $(LOCK)
@@ -130,8 +130,8 @@ $(VENV)-jax/ready $(VENV)-torch/ready: $(VENV)-%/ready: dist/ready $(LOCK)
 $(VENV)-oldest/ready: dist/ready requirements/oldest.txt
 	$(call environment,test$(comma)tensorflow,--constraint requirements/oldest.txt)
 
-# Made every time, since there may be newer versions. The nightly Keras is a package of another name
-# in the same folder.
+# Created every time, because there may be newer versions. The nightly Keras is a package with another
+# name that is installed in the same folder.
 .PHONY: $(VENV)-newest/ready $(VENV)-nightly/ready
 $(VENV)-newest/ready $(VENV)-nightly/ready: dist/ready
 	$(call environment,plots$(comma)test$(comma)tensorflow,--upgrade --upgrade-strategy eager)
