@@ -121,7 +121,7 @@ def with_kerasreg(model, schedule):
 
 def with_tfmot(model, schedule):
     """A model with wrapped layers, and a callback."""
-    # In its step 11, the weights have had 10 updates.
+    # In step 11 of tfmot, the weights have had 10 updates.
     later = {name: schedule[name] + 1 for name in ("begin_step", "end_step")}
     schedule = tfmot.sparsity.keras.PolynomialDecay(**schedule | later)
     wrapped = tfmot.sparsity.keras.prune_low_magnitude(model, schedule)
@@ -241,7 +241,7 @@ def memory(net, pixels):
         rows.append((name, f"{used[name]:,}", f"{more:,}", f"{more / pruned:.2f}"))
     show(
         f"{net.__name__}, variables of model and optimizer",
-        ["", "bytes", "more than dense", "by pruned weight"],
+        ["", "bytes", "more than dense", "per pruned weight"],
         rows,
     )
 

@@ -88,13 +88,13 @@ HUB = {
 
 
 def applications():
-    """`{name: function that builds the model}`."""
+    """Returns `{name: function that builds the model}`."""
     found = inspect.getmembers(keras.applications, inspect.isfunction)
     return {name: lambda build=build: build(weights=None) for name, build in found}
 
 
 def backbones():
-    """The same of keras-hub."""
+    """Returns the same for backbones of keras-hub."""
     import keras_hub
 
     return {

@@ -30,7 +30,7 @@ from kerasreg._graph.variables import all_layers
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "shrink_architectures.md"
 COLUMNS = (
     *("architecture", "left", "difference", "signal", "left with its top", "build s", "shrink s"),
-    "what had to stay",
+    "units that had to stay",
 )
 #: The largest fraction of the parameters that may be left where every width can halve.
 GOAL = 0.27
@@ -39,8 +39,8 @@ INTRODUCTION = """\
 zero: in the variables that compute the units, in those that read them, or in both. {reached} of
 them keep at most {goal} of their parameters: a quarter of the weights between two widths,
 and half of the weights of one width (depthwise kernels, normalizations, the head), which
-matter more in small architectures. In ConvNeXt, LayerNormalization reads the residual
-streams, so they have to stay."""
+matter more in small architectures. In ConvNeXt, LayerNormalization depends on all features of
+the residual streams, so these stay."""
 
 
 def architectures():

@@ -28,7 +28,7 @@ def narrow():
     """The same architecture, built with half of all filters."""
     config = resnet().get_config()
     for layer in config["layers"]:
-        # The shapes of the old widths.
+        # It contains the shapes of the old widths.
         layer.pop("build_config", None)
         if "filters" in layer["config"]:
             layer["config"]["filters"] //= 2
@@ -82,7 +82,7 @@ def main():
         1 / kerasreg.compare_latency(built, halved, batch, repeats=repeats).speedup
         for batch in (1, 8)
     ]
-    table.add_row("exact half, latency against built that narrow", *(f"{x:.2f}" for x in found))
+    table.add_row("exact half, latency against the narrow model", *(f"{x:.2f}" for x in found))
     for name, small in models.items():
         found = [against_flops(dense, small, batch, repeats) for batch in (1, 8)]
         table.add_row(f"{name}, latency against FLOPs", *(f"{x:.2f}" for x in found))
