@@ -1,19 +1,19 @@
 """Hooks inside Keras' compiled train step.
 
-The one place that knows how. It patches instances, never classes, and through `__dict__`, so that
-Keras tracks, serializes and saves nothing of it:
+Only this package changes Keras' training. It patches instances, never classes, through `__dict__`,
+so that Keras does not track, serialize or save the changes:
 
-- a `Session` (`session.py`) is what a callback or a context does in a train step: it enters, checks
-  that it ran, and leaves.
+- a `Session` (`session.py`) is the change of a train step by a callback or context: it is entered,
+  checks that it was applied, and is left.
 - an `UpdateHook` per optimizer (`hook.py`, `patch.py`) runs updates after the optimizer's own, in
-  `_backend_update_step`. That is the only method which every backend calls once per real update,
-  with the learning rate that this update used, before averages and constraints (`update_step` is
-  bypassed on torch, constraints run on every micro-step of an accumulation). What they remember
-  from step to step is kept in variables of the optimizer (`state.py`).
+  `_backend_update_step`. This is the only method that every backend calls once per update, with
+  the learning rate of this update, before moving averages and constraints (on torch, `update_step`
+  is bypassed; constraints also run in steps that only accumulate gradients). State that updates
+  need in later steps is kept in variables of the optimizer (`state.py`).
 - a `TrainedPenalty` per variable (`penalties.py`) changes its penalty in the train step only.
-- a `FitScope` per model (`fit.py`) makes Keras trace the train step anew, and notices when a
-  `fit` ended without `on_train_end`, which is what Keras does after an exception or Ctrl-C.
-- `calling_lists` (`frames.py`) finds the callback lists that are calling.
+- a `FitScope` per model (`fit.py`) makes Keras trace the train step again, and detects a `fit`
+  that ended without `on_train_end`, because of an exception or Ctrl-C.
+- `calling_lists` (`frames.py`) returns the callback lists with a running method.
 """
 
 from kerasreg._train_step.counter import finished_updates

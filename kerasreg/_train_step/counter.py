@@ -1,4 +1,4 @@
-"""Counts the optimizer's updates, and those that included an `Update`, inside the train step."""
+"""Counts the updates of an optimizer, and those that include an `Update`, in the train step."""
 
 import contextlib
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ class Counts:
     """The counts of one plain optimizer since `Counter.start`.
 
     Attributes:
-        made: updates that it made.
-        ours: those that were traced or run with the update of ours.
-        of_variables: `[(variable, in how many of them it was changed by ours)]`.
+        made: number of updates of the optimizer.
+        ours: number of those that included the `Update`.
+        of_variables: `[(variable, number of updates in which the `Update` changed it)]`.
     """
 
     made: int
@@ -26,14 +26,14 @@ class Counts:
 class Counter:
     """Counts updates inside the compiled step, in variables of the optimizer.
 
-    That a function of ours was called at tracing time tells nothing of the steps that a loop makes
-    with an older trace. One vector per plain optimizer: the updates that it has made as far as
-    ours was in them, and how many of those changed each variable.
+    Counting at tracing time is not sufficient, because a loop may run a step that was traced
+    earlier. There is one vector per plain optimizer: the number of updates that included the
+    `Update`, and for each variable the number of updates that changed it.
 
     Args:
         hook: the `UpdateHook` of the optimizer.
-        variables: what the update changes.
-        number: how many updates the hook had before, for a name.
+        variables: the variables that the `Update` changes.
+        number: the number of updates that were added to the hook before; part of the names.
     """
 
     def __init__(self, hook, variables, number):
@@ -52,11 +52,11 @@ class Counter:
         self.start()
 
     def start(self):
-        """Starts to count."""
+        """Starts counting."""
         for part in self._parts:
             self._lost[id(part)] = 0
             start = np.zeros(self._vectors[id(part)].shape, "int64")
-            # So that a state which is written back later stays consistent.
+            # A state that is written back later then stays consistent.
             start[0] = finished_updates(part)
             self._vectors[id(part)].assign(start)
         self._start = {id(part): int(finished_updates(part)) for part in self._parts}
@@ -70,7 +70,7 @@ class Counter:
         return self._vectors.get(id(part))
 
     def increment(self, part, variables):
-        """Returns what an update that changes these variables adds to the counts."""
+        """Returns the increment of the counts for an update that changes these variables."""
         places = self._places[id(part)]
         more = np.zeros(1 + len(places), "int32")
         more[[0, *(places[part._get_variable_index(each)][0] for each in variables)]] = 1
@@ -105,9 +105,11 @@ class Counter:
 
 
 def finished_updates(optimizer, value=lambda variable: variable):
-    """Returns the number of finished updates, a tensor; accumulated gradients count once.
+    """Returns the number of finished updates as a tensor; accumulation steps count as one update.
 
-    `value` reads a variable, see `FitScope.value`.
+    Args:
+        optimizer: a built optimizer.
+        value: a function that returns the value of a variable, see `FitScope.value`.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     iterations = ops.convert_to_tensor(value(optimizer._iterations))
@@ -115,7 +117,7 @@ def finished_updates(optimizer, value=lambda variable: variable):
 
 
 def applications(optimizer):
-    """Returns numbers that change with every `apply`, even if it only accumulates gradients."""
+    """Returns numbers that change with every `apply`, also if it only accumulates gradients."""
     parts = [optimizer]
     while isinstance(parts[-1], keras.optimizers.LossScaleOptimizer):
         parts.append(parts[-1].inner_optimizer)

@@ -14,18 +14,18 @@ from kerasreg._train_step.hook import served_elsewhere
 
 
 class Coverage:
-    """Compares the updates that an optimizer made with those that included an `Update`.
+    """Compares the updates of an optimizer with those that included an `Update`.
 
-    Use `start`, then `look` now and then, and `look_back` at the end.
+    Call `start` first, `look` during training, and `look_back` at the end.
 
     Args:
-        optimizer: the one that should train the variables.
-        variables: what should be updated.
-        update: the `Update`, or None where only the optimizer's own count matters.
-        caller: who asks, for error messages.
+        optimizer: the optimizer that is expected to train the variables.
+        variables: the variables that are expected to be updated.
+        update: the `Update`, or None to check only that the optimizer makes updates.
+        caller: name of the callback or function, for messages.
         what: what every update should have, such as "a proximal step".
-        loss: what is lost without it, a clause.
-        way_out: a sentence: what to do for weights that another optimizer trains.
+        loss: a clause with the consequence if it is missing.
+        way_out: a sentence with the remedy for weights that another optimizer trains.
     """
 
     def __init__(self, optimizer, variables, update, caller, what, loss, way_out):
@@ -34,7 +34,7 @@ class Coverage:
         self._warned = set()
 
     def start(self, remember=False):
-        """Starts to compare with the current state; `remember` stores the current weights."""
+        """Starts the comparison at the current state; `remember` stores the current weights."""
         if self._update is not None:
             self._update.counter.start()
         self._begun, self._calls, self._next = applications(self._optimizer), 0, 1
@@ -70,7 +70,7 @@ class Coverage:
             return
         made, ours = self._made()
         if not made:
-            # An accumulation of gradients, or a loss scale that was too large.
+            # Gradients were accumulated, or the loss scale was too large.
             return
         if self._update is not None and not ours:
             raise RuntimeError(self._none_of(made))
@@ -80,10 +80,10 @@ class Coverage:
             self._next = math.inf
 
     def look_back(self, strict):
-        """As `look`, at the end of an epoch or loop: all updates must have included the `Update`.
+        """Checks at the end of an epoch or loop that all updates included the `Update`.
 
         Args:
-            strict: whether it is an error, and not only a warning, if some had not.
+            strict: whether to raise an error if some updates did not; otherwise warn.
         """
         self.look()
         made, ours = self._made() if self._is_on() else (0, 0)
@@ -96,11 +96,11 @@ class Coverage:
             self._warn("left", self._without_gradient(made))
 
     def require_advanced(self, received):
-        """Raise a `RuntimeError` if the optimizer was not applied."""
+        """Raises a `RuntimeError` if the optimizer was not applied."""
         if not self.advanced:
             raise RuntimeError(
-                f"`{self._caller}` was on, and the optimizer {self._name()} made no update; "
-                f"{self._what} is part of its updates. Received: {received} {self._way_out}"
+                f"`{self._caller}` was active, but the optimizer {self._name()} made no update. "
+                f"Only its updates include {self._what}. Received: {received} {self._way_out}"
             )
 
     def _is_on(self):
@@ -129,7 +129,7 @@ class Coverage:
         count = f"made {made} updates, none of them of these weights" if made else "made no update"
         raise RuntimeError(
             f"`{self._caller}`: {_paths(moved)} changed, while the optimizer {self._name()} "
-            f"{count}: {self._loss}. Something else steps them: another optimizer of Keras or of "
+            f"{count}: {self._loss}. Something else updates them: another optimizer of Keras or of "
             f"the backend (`torch.optim`, optax), or a loop that does not write the state of the "
             f"optimizer back. {self._way_out}"
         )
@@ -140,7 +140,7 @@ class Coverage:
         for variable in variables:
             before, now = self._seen.get(id(variable)), _fingerprint(variable)
             self._seen[id(variable)] = now
-            # New zeros are made by pruning; the step of an optimizer makes none.
+            # More zeros mean that pruning changed the weights, and not the step of an optimizer.
             is_new = before is not None and now is not None and now[0] != before[0]
             if is_new and now[1] >= before[1]:
                 moved.append(variable)
@@ -153,25 +153,25 @@ class Coverage:
 
     def _none_of(self, made):
         return (
-            f"`{self._caller}` was on, and the optimizer {self._name()} made {made} updates, but "
-            f"none with {self._what}: {self._loss}. The train step was compiled before. Trace it "
-            "inside of the context; in a `fit`, let `train_step` call no function that is "
-            "compiled and was called before."
+            f"`{self._caller}` was active, and the optimizer {self._name()} made {made} updates, "
+            f"but none had {self._what}: {self._loss}. The train step was compiled before. Trace "
+            "it inside the context. In a `fit`, `train_step` must not call a compiled function "
+            "that was called before."
         )
 
     def _some_of(self, made, ours):
         return (
-            f"`{self._caller}` was on, and only {ours} of {made} updates of the optimizer "
+            f"`{self._caller}` was active, but only {ours} of {made} updates of the optimizer "
             f"{self._name()} had {self._what}: {self._loss} in the others. They ran in a step "
-            "that was compiled before, or outside of the train step; a batch of another size is "
-            "compiled anew. Trace the step inside of the context."
+            "that was compiled before, or outside the train step. (A step is compiled again for a "
+            "batch of another size.) Trace the step inside the context."
         )
 
     def _without_gradient(self, made):
         return (
-            f"`{self._caller}`: no update reached {_paths(self._left)}, in {made} updates of the "
-            f"optimizer {self._name()}, and so they are left as they are: this loss gives them no "
-            f"gradient, or something else trains them. {self._way_out}"
+            f"`{self._caller}` did not change {_paths(self._left)} in {made} updates of the "
+            f"optimizer {self._name()}: the loss gives them no gradient, or something else trains "
+            f"them. {self._way_out}"
         )
 
     def _warn(self, key, message):
@@ -197,7 +197,7 @@ def _paths(variables):
 
 
 def _fingerprint(variable):
-    """`(a number that tells values apart, how many are not zero)`; None where it is unknown."""
+    """Returns `(checksum, number of nonzero values)`, or None for values on other hosts."""
     if not getattr(variable.value, "is_fully_addressable", True):
         return None
     values = np.ascontiguousarray(host_view(variable))

@@ -1,4 +1,4 @@
-"""The sessions of one `fit`, and the changes in its model that they need."""
+"""The sessions of one `fit`, and the changes of the model that they need."""
 
 import contextlib
 
@@ -11,18 +11,18 @@ from kerasreg._train_step.traces import renew
 class FitScope:
     """The sessions of one `fit` of a model. Use `FitScope.of(model)`.
 
-    `inside()` tells whether the model's own train step is running or being traced. After an
-    interrupted `fit` the changes stay until the next `fit`, and `inside` keeps them from acting
-    anywhere else.
+    `inside()` returns whether the model's own train step is running or being traced. After an
+    interrupted `fit`, the changes remain until the next `fit`; they have no effect elsewhere,
+    because `inside` returns False there.
     """
 
     _ATTRIBUTE = "_kerasreg_scope"
 
     def __init__(self, model):
         self.model = model
-        #: Functions without arguments that give further penalties of the loss.
+        #: Functions without arguments that return additional penalties of the loss.
         self.penalties = []
-        #: What these are multiplied by: (expression for paths, function that gives a scalar).
+        #: Factors of these penalties: (regular expression, function that returns a scalar).
         self.schedules = []
         #: The sessions that this fit has entered.
         self.sessions = []
@@ -47,9 +47,9 @@ class FitScope:
         return self._depth > 0
 
     def value(self, variable):
-        """Returns the value of an optimizer's variable in the train step that runs or is traced.
+        """Returns the value of an optimizer variable in the train step that runs or is traced.
 
-        On JAX the loss is computed where reading the variable would give a constant.
+        On JAX, reading the variable itself while the loss is traced would give a constant.
         """
         return self._optimizer_values.get(id(variable), variable)
 
@@ -67,13 +67,13 @@ class FitScope:
         self.model.train_function = None
 
     def abandon(self):
-        """Restores the model of a fit that is about to raise."""
+        """Restores the model after a fit that was interrupted."""
         for session in list(self.sessions):
             self.leave(session)
         self.release()
 
     def release(self):
-        """Restore a model without a session."""
+        """Restores the model if it has no session."""
         if not self.sessions:
             self._unpatch()
 
@@ -96,13 +96,13 @@ class FitScope:
                 self._optimizer_values = {}
 
         def make_train_function_after(force=False):
-            # Keras calls this without force at the start of every fit and nowhere in it: a session
-            # that is still here belongs to a fit that was interrupted.
+            # Keras calls this without `force` only at the start of a fit, so a session that still
+            # exists belongs to an interrupted fit.
             if self.sessions and not force:
                 self.abandon()
             return make_train_function(force=force)
 
-        # The losses of a model have no public place for a function of several variables.
+        # Keras has no public method for adding a penalty of several variables.
         own_penalties = model._get_regularization_losses
 
         def with_penalties():
@@ -119,7 +119,7 @@ class FitScope:
 
 
 def _optimizer_values(model, state, *_):
-    # `state` is that of `JAXTrainer.train_step`.
+    # `state` is the argument of `JAXTrainer.train_step`.
     variables = model.optimizer.variables if model.optimizer is not None else ()
     return {id(v): value for v, value in zip(variables, state[2], strict=True)}
 
@@ -128,7 +128,7 @@ def _optimizer_values(model, state, *_):
 def borrowed(model, optimizer):
     """Gives the model another optimizer inside the context."""
     own, model.optimizer = model.optimizer, optimizer
-    # A fit that is running goes on with its metrics.
+    # A running fit needs its metrics afterwards.
     metrics = Snapshot(model.metrics_variables)
     renew(model)
     try:

@@ -1,7 +1,7 @@
 """Finds the callback lists whose methods are running.
 
-Keras gives a callback its model, but no way to the other callbacks of the same `fit`. So this
-reads the stack. It is the only place that does.
+Keras passes the model to a callback, but not the other callbacks of the same `fit`. Only this
+module inspects the stack to find them.
 """
 
 import sys
@@ -12,7 +12,7 @@ import keras
 
 
 def calling_lists() -> Iterator[keras.callbacks.CallbackList]:
-    """Returns every `CallbackList` with a method that runs in this thread, innermost first."""
+    """Yields every `CallbackList` with a running method in this thread, innermost first."""
     frame: types.FrameType | None = sys._getframe(1)
     while frame is not None:
         caller = frame.f_locals.get("self")

@@ -31,7 +31,7 @@ class HoldSession(UpdateSession):
         self._updates[0].follow()
 
     def was_restored(self):
-        """Whether the masks were loaded from a checkpoint."""
+        """Returns whether the masks were loaded from a checkpoint."""
         return self._updates[0].was_restored()
 
     def _make_updates(self):

@@ -1,4 +1,4 @@
-"""The updates that run after the steps of one optimizer, and their state."""
+"""The updates that run after each step of one optimizer, and their state."""
 
 import weakref
 
@@ -10,7 +10,7 @@ from kerasreg._train_step.patch import patch_part, unpatch_part
 from kerasreg._train_step.state import State, StateKeeper
 from kerasreg._train_step.updates import contains
 
-#: Their own step leaves a weight of zero at zero if its gradient always was zero.
+#: Optimizers whose step keeps a weight at zero if all of its gradients were zero.
 _KEEPS_ZEROS = (
     keras.optimizers.SGD,
     keras.optimizers.RMSprop,
@@ -25,15 +25,15 @@ _KEEPS_ZEROS = (
 )
 
 
-#: The hooks with updates in them.
+#: The hooks that have updates.
 _LIVE: weakref.WeakSet["UpdateHook"] = weakref.WeakSet()
 
 
 class UpdateHook:
     """The updates of one optimizer. Use `UpdateHook.of(optimizer)`.
 
-    A LossScaleOptimizer has one optimizer inside of it, a MultiOptimizer several: `parts` are the
-    plain ones, and each variable belongs to one of them.
+    A LossScaleOptimizer contains another optimizer, a MultiOptimizer several. `parts` are the
+    innermost, plain optimizers. Each variable belongs to one of them.
     """
 
     _ATTRIBUTE = "kerasreg"
@@ -59,27 +59,27 @@ class UpdateHook:
 
     @property
     def updates(self):
-        """The updates that run, in their order."""
+        """The updates in the order in which they run."""
         return tuple(self._updates)
 
     @property
     def parts(self):
-        """The plain optimizers. They are known when the optimizer is built."""
+        """The plain optimizers, known after the optimizer is built."""
         return getattr(self.optimizer, "optimizers", [self.optimizer])
 
     def part_of(self, variable):
-        """`(plain optimizer, number of the variable in it)`."""
+        """Returns `(plain optimizer, index of the variable in it)`."""
         optimizer = self.optimizer
         if optimizer is not self.parts[0]:
             optimizer = self.parts[optimizer._var_to_optimizer_idx[optimizer._var_key(variable)]]
         return optimizer, optimizer._get_variable_index(variable)
 
     def index(self, variable):
-        """The number of the variable in the whole optimizer."""
+        """Returns the index of the variable in the whole optimizer."""
         return self.optimizer._get_variable_index(variable)
 
     def keeps_zeros(self, variable, update):
-        """Whether weights without a gradient stay at zero, even without this update."""
+        """Returns whether weights with zero gradients stay at zero without this update."""
         part, _ = self.part_of(variable)
         return type(part) in _KEEPS_ZEROS and not any(
             each is not update and each.changes_weights and contains(each.variables, variable)
@@ -87,7 +87,7 @@ class UpdateHook:
         )
 
     def require_known(self, variables):
-        """Raise a `ValueError` for variables that the optimizer was not built with."""
+        """Raises a `ValueError` for variables that the optimizer was not built with."""
         try:
             self.optimizer._check_variables_are_known(variables)
         except ValueError:
@@ -109,8 +109,8 @@ class UpdateHook:
         """Raises a `ValueError` if another update of the same kind changes the same variables.
 
         Args:
-            update: one that is to be added.
-            caller: who adds it, for the message.
+            update: the `Update` to add.
+            caller: name of the callback or function that adds it, for the message.
         """
         for other in self._updates:
             if update.alone_as is None or other.alone_as != update.alone_as:
@@ -118,13 +118,13 @@ class UpdateHook:
             common = [variable.path for variable in update.common(other)]
             if common:
                 raise ValueError(
-                    f"`{caller}` found {update.alone_as} on {listed(common)} already, of another "
-                    "callback in this fit or of a context around it, and both would act in every "
-                    "step. Leave one of them out, or give them variables of their own."
+                    f"`{caller}` cannot add {update.alone_as} to {listed(common)}: another "
+                    "callback of this fit, or a context around it, has already added one, and both "
+                    "would act in every step. Remove one of them, or give them different variables."
                 )
 
     def add(self, update):
-        """Adds an update; it runs from the next traced step on."""
+        """Adds an update, which runs in all steps that are traced afterwards."""
         if not self._updates:
             self._patch()
         self._updates.append(update)
@@ -149,17 +149,17 @@ class UpdateHook:
             self._unpatch()
 
     def add_state(self, name, variable, shape, initial=0.0, dtype="float32"):
-        """Adds an optimizer variable for a model variable, named `(name)_(its number)`."""
+        """Adds an optimizer variable for a model variable, named `{name}_{index}`."""
         owner, _ = self.part_of(variable)
         name = f"{name}_{self.index(variable)}"
         return self.state.add(owner, name, shape, initial, dtype, reference=variable)
 
     def slots_of(self, variable):
-        """Returns `[(slot, its first value)]` for the optimizer's slots of the variable's shape."""
+        """Returns `[(slot, initial value)]` for the optimizer's slots of the variable's shape."""
         part, index = self.part_of(variable)
         found = []
         for name, slots in vars(part).items():
-            # Every slot is in a list with one variable per trainable one.
+            # Slots are in lists with one slot per trainable variable.
             slot = slots[index] if isinstance(slots, list) and len(slots) > index else None
             is_slot = isinstance(slot, keras.Variable) and slot is not variable
             if is_slot and name != "_variables" and tuple(slot.shape) == tuple(variable.shape):
@@ -170,7 +170,7 @@ class UpdateHook:
     def _patch(self):
         keeper = self.optimizer.__dict__.get(self._ATTRIBUTE)
         if keeper is None or keeper.hook is not self:
-            # It was released before it had an update.
+            # The hook was released before an update was added.
             self.optimizer.__dict__[self._ATTRIBUTE] = StateKeeper(self)
         restored = self.state.restored
         whole = [] if self.optimizer is self.parts[0] else [self.optimizer]

@@ -14,17 +14,18 @@ from kerasreg._train_step import (
 
 
 class HoldUpdate(Update):
-    """Keeps the zeros of some variables from `hold` on, also under momentum.
+    """Keeps the zeros of some variables after `hold`, also with momentum.
 
-    Their gradient is taken as zero, so that they leave no trace in what the optimizer remembers,
-    and most optimizers leave them alone. One byte per weight, in a variable of the optimizer. A
-    checkpoint of the same fit carries it; from any other, `hold` takes the zeros of the weights.
+    The gradients of held weights are replaced by zeros, so that the slots of the optimizer do not
+    change, and most optimizers do not change the weights. The mask is a uint8 variable of the
+    optimizer, with one byte per weight. Checkpoints of the same fit contain it. After loading any
+    other checkpoint, `hold` uses the zeros of the weights.
     """
 
     order = 1
 
     def create_state(self, hook):
-        # Two that hold the same variable share its mask.
+        # Two updates that hold the same variable share its mask.
         self._masks = {
             hook.index(variable): hook.add_state(
                 "mask", variable, tuple(variable.shape), 1, "uint8"
@@ -34,7 +35,7 @@ class HoldUpdate(Update):
         self._hook = hook
 
     def was_restored(self):
-        """Whether the masks were loaded from a checkpoint."""
+        """Returns whether the masks were loaded from a checkpoint."""
         return any(f"mask_{index}" in self._hook.state.restored for index in self._masks)
 
     def hold(self):
@@ -62,12 +63,12 @@ class HoldUpdate(Update):
         return revived
 
     def reset(self):
-        """Sets held weights to zero again after older weights were loaded."""
+        """Sets held weights to zero again, after other weights were loaded."""
         for variable in self.variables:
             variable.assign(_masked(variable, self._mask(variable)))
 
     def gradient(self, hook, variable, gradient):
-        # Without XLA, a product takes a third of the time of a choice.
+        # Without XLA, a product takes a third of the time of `where`.
         gradient = ops.convert_to_tensor(gradient)
         return gradient * ops.cast(self._mask(variable), gradient.dtype)
 
@@ -83,7 +84,7 @@ class HoldUpdate(Update):
 class RecordUpdate(Update):
     """Keeps a record of the gradients of some variables: `function(record, weights, gradient)`.
 
-    In float32, 4 bytes per weight, in a variable of the optimizer that begins with zeros.
+    The record is a float32 variable of the optimizer, with 4 bytes per weight. It starts at zero.
     """
 
     order = -1
@@ -106,7 +107,7 @@ class RecordUpdate(Update):
 
     def before(self, hook, variable, gradient):
         part, _ = hook.part_of(variable)
-        # On torch a tensor of a variable is the variable.
+        # On torch, converting a variable to a tensor does not copy it.
         weights = ops.copy(ops.convert_to_tensor(variable))
         gradient = sum_over_replicas(part, variable, ops.convert_to_tensor(gradient))
         return ops.cast(weights, "float32"), ops.cast(gradient, "float32")
@@ -119,19 +120,19 @@ class RecordUpdate(Update):
 
 def mask_coverage(model, optimizer, variables, update, caller):
     """Returns the `Coverage` of the pruned variables; `update` may be None."""
-    what, loss = "a mask", "pruned weights grow again"
+    what, loss = "a mask", "pruned weights can become nonzero"
     if not isinstance(update, HoldUpdate):
         what, loss = "a record of gradients", "no step is counted"
     return Coverage(
         *(optimizer, variables, update, caller, what, loss),
-        f"{other_optimizers(model)}Give every part the optimizer that trains it: `with "
-        "kerasreg.pruning(part, its_optimizer, schedule) as loop:` around the loop or the `fit`, "
-        "and `loop.step()` after every batch.",
+        f"{other_optimizers(model)}For each part and its optimizer, use `with kerasreg.pruning("
+        "part, its_optimizer, schedule) as loop:` around the loop or the `fit`, and call "
+        "`loop.step()` after every batch.",
     )
 
 
 def clear(hook, variable, alive):
-    """Sets the pruned weights to zero, and their optimizer slots to the first value."""
+    """Sets the pruned weights to zero, and their optimizer slots to the initial value."""
     alive = ops.convert_to_tensor(alive)
     value = ops.convert_to_tensor(variable)
     variable.assign(ops.where(alive, value, ops.zeros_like(value)))
@@ -139,7 +140,7 @@ def clear(hook, variable, alive):
     for slot, initial in hook.slots_of(variable):
         if slot.dtype not in factors:
             factors[slot.dtype] = ops.cast(alive, slot.dtype)
-        # Without XLA, a product takes a third of the time of a choice.
+        # Without XLA, a product takes a third of the time of `where`.
         cleared = ops.convert_to_tensor(slot) * factors[slot.dtype]
         if initial:
             cleared = cleared + initial * (1 - factors[slot.dtype])

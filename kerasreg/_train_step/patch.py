@@ -34,7 +34,7 @@ def unpatch_part(part):
 
 
 def _prepared(hook, part, grads, variables):
-    """`[(update, [(variable, what it keeps from before the step)])]`."""
+    """Returns `[(update, [(variable, result of its `before`)])]`."""
     gradients = {
         part._get_variable_index(variable): gradient
         for gradient, variable in zip(grads, variables, strict=True)

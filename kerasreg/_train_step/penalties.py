@@ -7,16 +7,16 @@ from keras import ops
 class TrainedPenalty(keras.regularizers.Regularizer):
     """A regularizer that changes its value or gradient inside a train step only.
 
-    Use `TrainedPenalty.of(variable, active)`: who changes the penalty shares it with the others,
-    in any order, and `release` restores the variable when nobody changes it any more.
+    Use `TrainedPenalty.of(variable, active)`. Several callbacks may share one object. `release`
+    restores the variable after all of them have undone their changes.
     """
 
     def __init__(self, regularizer, active):
         self.regularizer = regularizer
         self.active = active
-        #: Whether the loss gives the weights the penalty's gradient.
+        #: Whether the penalty contributes to the gradient of the loss.
         self.has_gradient = True
-        #: A function without arguments that gives a scalar, or None.
+        #: A function without arguments that returns a scalar factor, or None.
         self.scale = None
 
     @classmethod
@@ -27,7 +27,7 @@ class TrainedPenalty(keras.regularizers.Regularizer):
 
     @classmethod
     def release(cls, variable):
-        """Restores the variable's own regularizer if nothing is changed for training."""
+        """Restores the variable's own regularizer if all changes were undone."""
         own = variable.regularizer
         if isinstance(own, cls) and own.has_gradient and own.scale is None:
             variable.regularizer = own.regularizer

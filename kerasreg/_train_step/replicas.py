@@ -7,7 +7,7 @@ def sum_over_replicas(optimizer, variable, gradient):
     """Returns the gradient that the optimizer will use: the sum over the replicas."""
     if keras.backend.backend() != "tensorflow":
         return gradient
-    # As TFOptimizer does, which keeps the sum to itself.
+    # As in `TFOptimizer`, which does not return the sum.
     ((gradient, _),) = optimizer._all_reduce_sum_gradients([(gradient, variable.value)])
     return gradient
 
@@ -19,7 +19,7 @@ def on_every_replica(optimizer, variables, function, arguments):
         return
     import tensorflow as tf
 
-    # As TFOptimizer does for its own updates and its weight decay.
+    # As in `TFOptimizer`, for its updates and its weight decay.
     def update(strategy, *arguments):
         first, *others = [variable.value for variable in variables]
         strategy.extended.update(

@@ -1,4 +1,4 @@
-"""Whether a model is being trained with a session in its train step."""
+"""Checks whether a model is being trained with a session in its train step."""
 
 import keras
 
@@ -9,21 +9,21 @@ from kerasreg._train_step.penalties import TrainedPenalty
 
 
 def require_idle(model: keras.Model, caller: str) -> None:
-    """Raise a `RuntimeError` in a callback or context that trains the penalties of the model.
+    """Raises a `RuntimeError` while a callback or context changes the penalties of the model.
 
     Args:
         model: a Keras model.
         caller: the name of the calling function, for the message.
     """
     held = [v for v in model.weights if isinstance(v.regularizer, TrainedPenalty)]
-    # After Ctrl-C, a fit has left them there. It is over, and the next fit clears them away.
+    # An interrupted fit (Ctrl-C) leaves them in the model; the next fit removes them.
     is_loop = any(not _is_of_fit(each.regularizer.active) for each in held)
     is_entered = bool(held or FitScope.sessions_of(model))
     if is_loop or (is_entered and next(calling_lists(), None) is not None):
         where = f", on {listed([v.path for v in held])}" if held else ""
         raise RuntimeError(
             f"`{caller}` cannot change '{model.name}' while a callback of kerasreg or "
-            f"`kerasreg.proximal` is training it{where}. Call it before that, or afterwards."
+            f"`kerasreg.proximal` is training it{where}. Call it before or after the training."
         )
 
 

@@ -1,4 +1,4 @@
-"""How callbacks and contexts enter a train step, check it, and leave it."""
+"""The base classes of changes to a train step, which callbacks and contexts enter and leave."""
 
 import keras
 
@@ -8,18 +8,19 @@ from kerasreg._train_step.traces import forget_traces
 
 
 class Session:
-    """What a callback or context changes in the train step of a model; a context manager.
+    """A change of the train step of a model; a context manager.
 
-    `enter` puts it there and `leave` takes it out again, also when `enter` fails. `start` is called
-    when weights and optimizer are those that training begins with: in a fit, a checkpoint may be
-    loaded between the two. The `coverage` then tells whether the updates had this session in them.
+    `enter` makes the change and `leave` undoes it, also if `enter` fails. `start` is called when
+    training starts: in a fit, a checkpoint may be loaded between `enter` and `start`. The
+    `coverage` then checks that the updates included the change.
 
     Args:
         model: a built Keras model.
         optimizer: its optimizer.
         caller: the name of the callback or function, for messages.
-        scope: the `FitScope` of the model in a `fit`: it acts in the model's own train step alone,
-            and is switched off when the fit ends, however it does. None in a loop of one's own.
+        scope: the `FitScope` of the model in a `fit`: the session has an effect only in the
+            model's own train step, and is switched off when the fit ends or fails. None in a
+            custom training loop.
     """
 
     def __init__(self, model, optimizer, caller, scope=None):
@@ -27,7 +28,7 @@ class Session:
         if not isinstance(optimizer, keras.optimizers.Optimizer):
             raise ValueError(
                 f"`{caller}` needs a Keras optimizer. Received: {optimizer!r}. Compile the model "
-                "with one, or pass it."
+                "with one, or pass one."
             )
         self._model, self._optimizer, self._caller, self._scope = model, optimizer, caller, scope
         self._active = (lambda: True) if scope is None else scope.inside
@@ -43,7 +44,7 @@ class Session:
         self.leave()
 
     def enter(self):
-        """Enters the train step, which is then traced again."""
+        """Changes the train step, which is then traced again."""
         self._is_on = True
         try:
             self._switch_on()
@@ -59,21 +60,21 @@ class Session:
         """Starts the checks when training starts.
 
         Args:
-            remember: whether `coverage` compares with the weights of now, in a loop of one's own.
+            remember: whether `coverage` stores the current weights, in a custom training loop.
         """
         self.coverage.start(remember)
 
     def require_entered(self):
-        """Raise a `RuntimeError` if something has switched this off."""
+        """Raises a `RuntimeError` if the session was switched off."""
         if not self._is_on:
             raise RuntimeError(
-                f"`{self._caller}` was switched off in the middle, because something called `fit` "
-                "or `train_on_batch` of the same model meanwhile. Train another model there, or "
-                "after this fit."
+                f"`{self._caller}` was switched off during training, because something called "
+                "`fit` or `train_on_batch` of the same model. Train a copy of the model instead, "
+                "or train after this fit."
             )
 
     def leave(self):
-        """Leaves the train step. The model is restored when the last session leaves."""
+        """Undoes the change. The model is restored when the last session leaves."""
         self.switch_off()
         if self._scope is None:
             forget_traces(self._model)
@@ -81,7 +82,7 @@ class Session:
             self._scope.leave(self)
 
     def switch_off(self):
-        """Undoes the changes in model and optimizer, once. The scope of a fit calls it."""
+        """Undoes the changes of model and optimizer, once. `FitScope` calls this."""
         if self._is_on:
             self._is_on = False
             self._switch_off()
@@ -96,14 +97,14 @@ class Session:
 class UpdateSession(Session):
     """A session of updates that run after the optimizer's own.
 
-    A subclass gives `variables`, and makes its updates and its coverage when they are known to
-    the optimizer.
+    A subclass defines `variables`, and creates the updates and the coverage. This happens after
+    the check that the optimizer knows the variables.
 
     Args: see `Session`.
 
     Raises:
         ValueError: for variables that the optimizer was not built with, or updates that another
-            session already does.
+            session has already added.
     """
 
     def __init__(self, model, optimizer, caller, scope=None):

@@ -1,7 +1,7 @@
 """Extra optimizer variables, which the compiled steps of all backends can read and write.
 
-Stock Keras drops the whole state of an optimizer when it loads a checkpoint with more variables
-than it knows. So ours are kept out of what it saves, and saved beside it, where it does not look.
+Keras does not load the state of an optimizer from a checkpoint with additional variables. These
+variables are therefore excluded from that state, and saved under a path that Keras ignores.
 """
 
 import contextlib
@@ -10,20 +10,20 @@ import keras
 
 
 class State:
-    """The extra variables of one optimizer, which may consist of several.
+    """The extra variables of one optimizer, which may contain several plain optimizers.
 
     Args:
         parts: the plain optimizers that own the variables.
-        wrappers: those around them, which save the variables of the parts a second time.
+        wrappers: the optimizers that contain them, and save their variables a second time.
     """
 
     def __init__(self, parts, wrappers):
         self.variables = {}
-        #: Arrays that are saved beside the variables, by name; the compiled step does not see them.
+        #: Arrays that are saved with the variables, by name; the compiled step does not use them.
         self.arrays = {}
-        #: What a checkpoint brought, by name.
+        #: Values that were loaded from a checkpoint, by name.
         self.restored = {}
-        #: Context managers, without arguments, around whatever loads the optimizer.
+        #: Functions that return context managers, which are entered while an optimizer is loaded.
         self.around_loading = []
         self._owners, self._unsaved = {}, set()
         self._savers = [*parts, *wrappers]
@@ -40,9 +40,9 @@ class State:
         return {k: v for k, v in self.variables.items() if k not in self._unsaved}
 
     def add(self, owner, name, shape, initial=0.0, dtype="float32", reference=None, saved=True):
-        """Returns the variable of this name; it is created in the optimizer `owner` if needed.
+        """Returns the variable of this name, which is created in the optimizer `owner` if needed.
 
-        One of the shape of `reference`, a model variable, is sharded like it.
+        If it has the shape of `reference`, a model variable, it is sharded in the same way.
         """
         if name in self.variables:
             return self.variables[name]
@@ -60,7 +60,7 @@ class State:
         return variable
 
     def patch(self):
-        """Keeps the variables out of the optimizer state that Keras saves."""
+        """Excludes the variables from the optimizer state that Keras saves."""
         for saver in self._savers:
             saver.__dict__["save_own_variables"] = self._without(saver.save_own_variables)
             saver.__dict__["load_own_variables"] = self._loading(saver.load_own_variables)
@@ -92,9 +92,9 @@ class State:
             received, expected = len(optimizer_variables), len(optimizer.variables)
             if received < expected:
                 raise ValueError(
-                    f"The optimizer '{optimizer.name}' has {expected} variables now, of which "
-                    f"kerasreg needs {len(self.variables)}. Received: the values of {received}. "
-                    "Take `optimizer.variables` inside of the context, not before it."
+                    f"The optimizer '{optimizer.name}' has {expected} variables, of which kerasreg "
+                    f"added {len(self.variables)}. Received: {received} values. Read "
+                    "`optimizer.variables` inside the context, not before it."
                 )
             return stateless_apply(optimizer_variables, grads, trainable_variables)
 
@@ -121,7 +121,7 @@ class State:
 
 
 class StateKeeper(keras.layers.Layer):
-    """Saves the state of a hook under a path that stock Keras ignores."""
+    """Saves the state of a hook under a path that Keras without kerasreg ignores."""
 
     def __init__(self, hook):
         super().__init__(name="kerasreg_state")
@@ -145,11 +145,11 @@ def _strategy_scope(optimizer):
 
 
 def _renew_list(optimizer):
-    """Replaces the tracked lists, because TensorFlow cannot export a list that has shrunk."""
+    """Replaces the tracked lists, because TensorFlow cannot export a list with removed items."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        # Past the `__setattr__` of both, which would track every variable a second time.
+        # `__setattr__` of Keras and TensorFlow would track every variable a second time.
         fresh = tf.__internal__.tracking.wrap(list(optimizer._variables))
         optimizer.__dict__["_variables"] = fresh
         optimizer._track_trackable(fresh, "_variables", overwrite=True)

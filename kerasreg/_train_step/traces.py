@@ -7,7 +7,7 @@ import keras
 
 def renew(model):
     """Makes Keras trace the steps of a model again, because they contain its penalties."""
-    # A fit that is running calls whatever is there, and makes none.
+    # A running fit calls the existing function and does not create one.
     if getattr(model, "train_function", None) is not None:
         model.make_train_function(force=True)
     if getattr(model, "test_function", None) is not None:
@@ -15,11 +15,11 @@ def renew(model):
 
 
 def forget_traces(model):
-    """Makes Keras trace the steps of every model again that shares variables with this one.
+    """Makes Keras trace the steps again, for every model that shares variables with this one.
 
-    A model knows what is in it, and not what it is in: the layer of another, an attribute, a part
-    of a graph. So this looks through all models that there are. Functions that a user has compiled
-    (`tf.function`, `jax.jit`) and exported models stay as they are.
+    A model has no references to the models that contain it, so all existing models are searched.
+    Functions that a user has compiled (`tf.function`, `jax.jit`) and exported models are not
+    traced again.
     """
     own = {id(variable) for variable in model.variables}
     for each in _models():
@@ -30,8 +30,7 @@ def forget_traces(model):
 def _models():
     """Returns every model that has a compiled step."""
     kinds = _with_subclasses(keras.Model)
-    # Not `gc.get_referrers`: it looks into every object there is, also into those of C libraries
-    # that are half destroyed, and crashed.
+    # `gc.get_referrers` crashed: it also inspects objects of C libraries that are being destroyed.
     found = [each for each in gc.get_objects() if type(each) in kinds]
     names = "train_function", "test_function"
     return [each for each in found if any(each.__dict__.get(name) for name in names)]

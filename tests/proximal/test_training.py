@@ -310,7 +310,7 @@ def test_a_step_that_was_traced_before_proximal_is_an_error():
 
     step()
     with (
-        pytest.raises(RuntimeError, match="none with a proximal step"),
+        pytest.raises(RuntimeError, match="none had a proximal step"),
         kerasreg.proximal(model, optimizer),
     ):
         step()

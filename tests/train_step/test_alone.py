@@ -56,18 +56,18 @@ def once(sparsity):
 
 same = ProximalGradient()
 TWICE = [
-    ("a proximal step on net/hidden/kernel", (ProximalGradient(), ProximalGradient())),
-    ("a proximal step on net/hidden/kernel", (same, same)),
-    ("a proximal step on net/hidden/kernel", (ProximalGradient(), Composite(ProximalGradient()))),
+    ("a proximal step to net/hidden/kernel", (ProximalGradient(), ProximalGradient())),
+    ("a proximal step to net/hidden/kernel", (same, same)),
+    ("a proximal step to net/hidden/kernel", (ProximalGradient(), Composite(ProximalGradient()))),
     (
-        "a proximal step on net/hidden/kernel",
+        "a proximal step to net/hidden/kernel",
         (CoupledGroupLasso(), ProximalGradient(), ProximalGradient()),
     ),
     (
-        "a proximal step of coupled units on net/hidden",
+        "a proximal step of coupled units to net/hidden",
         (CoupledGroupLasso(), CoupledGroupLasso(0.1)),
     ),
-    ("a pruning schedule on net/hidden/kernel", (once(0.5), once(0.9))),
+    ("a pruning schedule to net/hidden/kernel", (once(0.5), once(0.9))),
     ("at most one PenaltySchedule", (PenaltySchedule(), ProximalGradient(), PenaltySchedule())),
 ]
 
@@ -93,12 +93,12 @@ def test_a_callback_inside_of_a_context_and_contexts_in_contexts():
             lambda: kerasreg.proximal(model, model.optimizer).__enter__(),
         ):
             with pytest.raises(
-                ValueError, match="a proximal step on net/hidden/kernel, net/head/kernel"
+                ValueError, match="a proximal step to net/hidden/kernel, net/head/kernel"
             ):
                 attempt()
         fit(model)
     with kerasreg.pruning(model, model.optimizer, schedules.OneShot(0.5)):
-        with pytest.raises(ValueError, match="a pruning schedule on"):
+        with pytest.raises(ValueError, match="a pruning schedule to"):
             fit(model, Pruning(schedules.Hold()))
         fit(model)
     assert attributes(model) == before

@@ -1,4 +1,4 @@
-"""Loops of one's own: updates without a prox or a mask are noticed, by numbers."""
+"""Custom training loops: updates without a prox or a mask are detected by counting."""
 
 import contextlib
 import warnings
@@ -149,7 +149,7 @@ def test_a_step_compiled_before_the_context_raises(make):
     loop(2)
     expected = contextlib.nullcontext()
     if BACKEND == "tensorflow":
-        expected = error(r"5 updates, but none with a proximal step.*compiled b")
+        expected = error(r"5 updates, but none had a proximal step.*compiled b")
     with expected, kerasreg.proximal(model, optimizer):
         if BACKEND == "jax":
             loop.read()
@@ -180,7 +180,7 @@ def test_a_step_compiled_in_another_context_raises():
     with kerasreg.proximal(model, optimizer):
         loop(3)
     with (
-        error("3 updates, but none with a proximal step"),
+        error("3 updates, but none had a proximal step"),
         kerasreg.proximal(model, optimizer),
     ):
         loop(3)
@@ -196,7 +196,7 @@ def test_a_state_from_before_the_context_raises():
     loop.read()
     loop(2)
     with (
-        error(r"Take `optimizer.variables` inside of the context"),
+        error(r"Read `optimizer.variables` inside the context"),
         kerasreg.proximal(model, optimizer),
     ):
         # The old trace takes it, the new one of the odd batch does not.
@@ -214,7 +214,7 @@ def test_an_old_trace_with_an_old_state_raises(written):
     message = {
         "nothing": r"'sgd' made no update.*does not write its state back",
         "weights": r"a/kernel.*changed, while the optimizer 'sgd' made no update",
-        "all": r"made 5 updates, but none with a proximal step",
+        "all": r"made 5 updates, but none had a proximal step",
     }[written]
     with error(message), kerasreg.proximal(model, optimizer):
         loop(3)
@@ -270,7 +270,7 @@ def test_an_optimizer_that_steps_a_part_only():
     """What has no gradient is said, what another optimizer trains is an error."""
     model, optimizer = net(), optimizers.SGD(0.1)
     with (
-        warning(r"no update reached '.*b/kernel', in 3 updates"),
+        warning(r"did not change '.*b/kernel' in 3 updates"),
         kerasreg.proximal(model, optimizer),
     ):
         loop = Loop(model, optimizer, only="a/")
