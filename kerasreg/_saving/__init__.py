@@ -1,1 +1,1 @@
-"""Files in which zeros cost almost nothing, and how large a model is in which form."""
+"""Model files in which zeros take almost no space, and the sizes of a model in several formats."""

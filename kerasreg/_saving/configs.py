@@ -1,4 +1,4 @@
-"""Objects of kerasreg in the config of a saved model."""
+"""The objects of kerasreg in the config of a saved model."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from kerasreg.constraints import Projection
 from kerasreg.regularizers.base import Penalty
 
 _ATTACHED = "kerasreg>Attached"
-#: Keras looks classes of ours up by their registered names. Where it finds none, its message has
-#: this, too.
+#: Replaces the module of classes of kerasreg, which Keras finds by their registered names. If
+#: kerasreg is not imported, the error of Keras contains this text.
 _HINT = "kerasreg (`import kerasreg` before you load this file)"
 
 
@@ -22,14 +22,14 @@ def detached(config: Any) -> Any:
     if _is_penalty(config):
         return None
     if config.get("registered_name") == _ATTACHED:
-        # The plain model is in it, but how it was compiled beside it.
+        # The plain model is inside this config, but its `compile_config` is next to it.
         compiled = {key: config[key] for key in ("compile_config",) if key in config}
         config = {**config["config"]["model"], **compiled}
     return {key: detached(each) for key, each in config.items()}
 
 
 def with_hints(config: Any) -> Any:
-    """Returns a config that tells readers without kerasreg which import is missing."""
+    """Returns a config with which loading without kerasreg names the missing import."""
     if isinstance(config, list):
         return [with_hints(each) for each in config]
     if not isinstance(config, dict):

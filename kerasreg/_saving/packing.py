@@ -1,4 +1,4 @@
-"""Rewrites HDF5 files of weights so that zeros take almost no space; h5py reads them."""
+"""Compression of HDF5 weight files, in which zeros then take almost no space."""
 
 import math
 import os
@@ -7,23 +7,23 @@ import zlib
 import h5py
 import numpy as np
 
-# All zeros, deflated, are 1/1032. Keras takes an array of more than 1/1000 for a decompression
-# bomb, and what HDF5 adds to a chunk of this size keeps even those below.
+# Keras rejects an array that is compressed by more than 1000 as a decompression bomb. Zeros alone
+# are compressed by 1032, but with the overhead of HDF5 for chunks of this size by less than 1000.
 _CHUNK_BYTES = 2**18
-# What HDF5 needs to describe chunks is more than there is to gain below.
+# For smaller arrays, the overhead of chunks is larger than the gain.
 _WORTH_BYTES = 512
-# The filters that a chunk went without, as bits, in their order: shuffle, deflate.
+# Bit masks of the filters that a chunk skips: bit 0 is shuffle, bit 1 is deflate.
 _NO_SHUFFLE, _NO_FILTER = 0b01, 0b11
 
 
 def pack(source: str | os.PathLike, target: str | os.PathLike) -> None:
-    """Write the HDF5 file `source` to the path `target`: the same content in fewer bytes.
+    """Writes the content of the HDF5 file `source` in fewer bytes to the path `target`.
 
-    Arrays are read, packed and written chunk by chunk, so that memory does not grow with them. They
-    keep their type and every bit.
+    Arrays are read, compressed and written chunk by chunk, so that the memory that is needed does
+    not depend on their size. Compression is lossless, and h5py reads the file as usual.
     """
-    # Version 1.10 of the format, the first with a compact index of chunks; every h5py that Keras 3
-    # runs with reads it.
+    # Version 1.10 of the format is the first with a compact index of chunks. All versions of h5py
+    # that Keras 3 supports can read it.
     with h5py.File(source) as old, h5py.File(target, "w", libver=("v110", "v110")) as new:
         _pack_group(old, new)
 
@@ -40,7 +40,7 @@ def _pack_group(old, new):
 
 
 def _is_worth_packing(dataset):
-    # Strings of any length are Python objects, which are stored apart from their array.
+    # Strings of variable length are Python objects, which are not stored in the array itself.
     return dataset.size and dataset.nbytes >= _WORTH_BYTES and not dataset.dtype.hasobject
 
 
@@ -55,7 +55,7 @@ def _pack_dataset(old, group, name):
 
 
 def _chunk_shape(shape, itemsize):
-    """The longest contiguous piece of an array that is no larger than a chunk."""
+    """Returns the shape of the longest contiguous part of an array that fits into a chunk."""
     chunk = list(shape)
     for axis, size in enumerate(shape):
         row = itemsize * math.prod(shape[axis + 1 :])
@@ -66,7 +66,7 @@ def _chunk_shape(shape, itemsize):
 
 
 def _padded(block, shape):
-    """The chunks at the end of an axis are stored whole."""
+    """Returns a block padded to the shape of a chunk, because HDF5 stores only full chunks."""
     if block.shape == shape:
         return block
     whole = np.zeros(shape, block.dtype)
@@ -75,10 +75,11 @@ def _padded(block, shape):
 
 
 def _smallest(block):
-    """`(bytes, filters that were skipped)` of the smallest of the forms that HDF5 can undo.
+    """Returns `(bytes, skipped filters)` for the smallest of the forms that HDF5 can read.
 
-    Scattered zeros are best left between the weights: apart, each byte of a weight would tell
-    again where the zeros are. Dense weights are best by bytes: all exponents, then all mantissas.
+    Unshuffled bytes are smallest for scattered zeros: shuffling would encode the positions of the
+    zeros once per byte of a weight. Shuffled bytes are smallest for dense weights: exponents are
+    stored next to each other.
     """
     plain = block.tobytes()
     by_byte = np.frombuffer(plain, "uint8").reshape(-1, block.itemsize).T.tobytes()
@@ -87,7 +88,7 @@ def _smallest(block):
 
 
 def _deflate(data):
-    # Runs only: weights repeat nothing else. That is smaller than level 9 at random zeros, and some
-    # twenty times faster.
+    # Only runs are searched, because weights contain no other repetitions. With random zeros, this
+    # is smaller than level 9, and about twenty times faster.
     deflate = zlib.compressobj(memLevel=9, strategy=zlib.Z_RLE)
     return deflate.compress(data) + deflate.flush()

@@ -1,4 +1,4 @@
-"""Writes a file atomically: it replaces the old one only when it is complete."""
+"""Atomic writing of files: a new file replaces the old one only when it is complete."""
 
 import contextlib
 import errno
@@ -12,28 +12,34 @@ from collections.abc import Iterator
 
 try:
     import fcntl
-except ImportError:  # There is none on Windows: what a killed process left stays there.
+except ImportError:  # Not available on Windows: files of killed processes are not removed there.
     fcntl = None  # type: ignore[assignment]
 
 _PREFIX = ".kerasreg-"
 _LOCK = "lock"
-# So old that whoever made it has locked it, if it is alive.
+# Younger files may not be locked yet by the process that created them.
 _SECONDS = 60
 
 
 def checked_place(path: pathlib.Path, overwrite: bool) -> pathlib.Path:
-    """Returns the path to replace, with links resolved, or raises before any work is done."""
-    # A link stays a link: what it leads to is replaced.
+    """Returns the path to replace, with links resolved.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+        FileExistsError: if the path may not be replaced.
+        OSError: if the folder is not writable.
+    """
+    # A link is kept, and the file to which it points is replaced.
     path = pathlib.Path(os.path.realpath(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(
-            f"`path` must be in a folder that exists. Received: path='{path}'. Make it first."
+            f"`path` must be in an existing folder. Received: path='{path}'. Create the folder."
         )
     if path.exists() and not (overwrite and path.is_file()):
         kinds = {path.is_dir(): "a folder", path.is_file(): "a file"}
         raise FileExistsError(
-            f"`path` must be free, or a file with overwrite=True. Received: path='{path}', where "
-            f"there is {kinds.get(True, 'something else (a pipe, a device)')}."
+            f"`path` must not exist, or be a file with overwrite=True. Received: path='{path}', "
+            f"which is {kinds.get(True, 'neither a file nor a folder (a pipe, a device)')}."
         )
     try:
         with tempfile.TemporaryFile(dir=path.parent):
@@ -41,7 +47,7 @@ def checked_place(path: pathlib.Path, overwrite: bool) -> pathlib.Path:
     except OSError as error:
         raise type(error)(
             error.errno,
-            f"`path` must be in a folder in which you may write ({error.strerror})",
+            f"`path` must be in a writable folder ({error.strerror})",
             str(path.parent),
         ) from error
     return path
@@ -49,10 +55,10 @@ def checked_place(path: pathlib.Path, overwrite: bool) -> pathlib.Path:
 
 @contextlib.contextmanager
 def scratch(path: pathlib.Path, size: int) -> Iterator[pathlib.Path]:
-    """Creates a temporary folder next to the file, and removes it afterwards.
+    """A context with a temporary folder, which is removed at the end.
 
-    It is among the temporary files of the system, or beside `path` where there is no room for
-    `size` bytes. What a killed process has left in these places goes, too.
+    The folder is in the system's temporary folder, or next to `path` if there are less than `size`
+    free bytes. Files of killed processes in these places are removed.
     """
     places = [path.parent]
     with contextlib.suppress(OSError):
@@ -81,7 +87,7 @@ def put_in_place(file: pathlib.Path, path: pathlib.Path) -> None:
 
 
 def _copy_in_place(file, path):
-    """Copies from another file system: only a copy next to `path` can replace it atomically."""
+    """Replaces `path` with a file of another file system, by a copy next to `path`."""
     number, copy = tempfile.mkstemp(dir=path.parent, prefix=_PREFIX)
     try:
         with open(number, "wb") as target, file.open("rb") as source:

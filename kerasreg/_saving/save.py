@@ -1,4 +1,4 @@
-"""Save a model so that zeros take almost no room."""
+"""`kerasreg.save`: model files in which zeros take almost no space."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-# Makes NumPy know the names of bfloat16 and its kin.
+# Registers bfloat16 and similar dtypes with NumPy.
 import ml_dtypes  # noqa: F401
 import numpy as np
 
@@ -18,9 +18,9 @@ from kerasreg._saving.packing import pack
 from kerasreg._saving.place import checked_place, put_in_place, scratch
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
-# As they are, packed, and once more with bzip2.
+# The most files at the same time: uncompressed, packed, and with bzip2.
 _FILES = 3
-# Keras takes what is packed more than this for a decompression bomb, in files from 256 MiB.
+# Keras rejects files that are compressed by more than this, if they are larger than 256 MiB.
 _MAX_EXPANSION = 100
 _BOMB_BYTES = 2**28
 
@@ -83,10 +83,10 @@ def save(
 
 
 def require_saveable(model: Any, caller: str) -> None:
-    """Raise a `ValueError` that says how to build, unless this is a built model."""
+    """Raises a `ValueError` unless this is a built model."""
     if isinstance(model, keras.Model) and model.built:
         return
-    received = f"'{model.name}', unbuilt" if isinstance(model, keras.Model) else repr(model)
+    received = f"'{model.name}', not built" if isinstance(model, keras.Model) else repr(model)
     raise ValueError(
         f"`{caller}` needs a built Keras model. Received: {received}. Start the model with "
         "`keras.Input(shape)`, call `model.build(input_shape)`, or call it once on a batch."
@@ -102,8 +102,8 @@ def _checked(filepath, overwrite, smallest):
         )
     if smallest and not os.fspath(filepath).endswith(".keras"):
         raise ValueError(
-            "`smallest` needs a path that ends in `.keras`: `.weights.h5` has no room for bzip2. "
-            f"Received: filepath={filepath!r}"
+            "`smallest` needs a path that ends in `.keras`, because HDF5 files do not support "
+            f"bzip2. Received: filepath={filepath!r}"
         )
     return checked_place(pathlib.Path(filepath), overwrite)
 
@@ -126,7 +126,7 @@ def _write_model(model, folder, smallest, detach):
     model.save(stock, zipped=False)
     _write_config(stock / _CONFIG, detached if detach else with_hints)
     pack(stock / _WEIGHTS, packed)
-    # HDF5 has packed the weights. Stored, they can be read piece by piece, which a zip cannot do.
+    # The weights are compressed inside HDF5. Zip stores them uncompressed, for random access.
     forms = [_write_zip(folder / "deflate.keras", stock, packed, zipfile.ZIP_STORED)]
     if smallest:
         weights = stock / _WEIGHTS
@@ -154,7 +154,7 @@ def _write_zip(path, stock, weights, compression):
 
 
 def _size_if_safe(path):
-    """The size of an archive, infinite where Keras would refuse to open it."""
+    """Returns the size of an archive, or infinity if Keras would reject it."""
     with zipfile.ZipFile(path) as archive:
         weights = archive.getinfo(_WEIGHTS)
     is_bomb = (

@@ -1,4 +1,4 @@
-"""The size of a model in memory, in files and exported."""
+"""`kerasreg.size_report`: the sizes of a model in memory, in files and exported."""
 
 import gzip
 import math
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import keras
 
-# Makes NumPy know the names of bfloat16 and its kin.
+# Registers bfloat16 and similar dtypes with NumPy.
 import ml_dtypes  # noqa: F401
 import numpy as np
 
@@ -26,10 +26,10 @@ class Size:
     """The size of a model in one form.
 
     Attributes:
-        form: what was measured.
-        bytes: its size; None where it could not be measured.
-        ratio: `bytes` as a fraction of the file of `model.save`; None where one of them is unknown.
-        reason: why it could not be measured; None where it was.
+        form: name of the form.
+        bytes: its size in bytes; None if it could not be measured.
+        ratio: `bytes` as a fraction of the file of `model.save`; None if one of them is unknown.
+        reason: why it could not be measured; None if it was measured.
     """
 
     form: str
@@ -43,7 +43,7 @@ class SizeReport(Report):
     """The result of `kerasreg.size_report`.
 
     Attributes:
-        model: the name of the model.
+        model: name of the model.
         sizes: `{form: Size}`.
     """
 
@@ -61,21 +61,21 @@ class SizeReport(Report):
 
 
 def size_report(model: keras.Model) -> SizeReport:
-    """Measure a model in memory, in files, and exported to LiteRT.
+    """Measures the size of a model in memory, in files, and exported to LiteRT.
 
-    Everything is written to a temporary folder and measured there. A form that this model, this
-    Keras or this backend does not have is listed with the reason.
+    All files are written to a temporary folder and measured there. A form that the model, the
+    installed Keras or the backend does not support is listed with the reason.
 
     Args:
         model: a built Keras model.
 
     Returns:
-        A `SizeReport`. Its forms:
+        A `kerasreg.results.SizeReport` with these forms:
 
         - `weights`: in memory; `optimizer`: its state in memory, if the model is compiled;
-        - `model.save`: Keras' own file, to which the ratios are; and the same, gzipped;
-        - `kerasreg.save`: also gzipped, and `smallest`;
-        - `LiteRT`: `model.export(path, format="litert")`; and the same, gzipped.
+        - `model.save`: the file of Keras, to which the ratios refer; also gzipped;
+        - `kerasreg.save`: also gzipped, and with `smallest=True`;
+        - `LiteRT`: the file of `model.export(path, format="litert")`; also gzipped.
 
     Raises:
         ValueError: for an unbuilt model.
@@ -103,7 +103,7 @@ def size_report(model: keras.Model) -> SizeReport:
 
 
 def _files(model):
-    """`{form: (name of its file, how to write it)}`."""
+    """Returns `{form: (name of its file, function that writes it)}`."""
     return {
         "model.save": ("stock.keras", model.save),
         "kerasreg.save": ("packed.keras", lambda path: save(model, path)),
@@ -119,15 +119,15 @@ def _files(model):
 
 
 def _measure_file(form, path, write):
-    """`{form: bytes, "form, gzipped": bytes}`, with the reason in place of what failed."""
+    """Returns `{form: bytes, "form, gzipped": bytes}`, or `{form: reason}` if writing fails."""
     try:
         with warnings.catch_warnings():
-            # Of writing a file that is thrown away; those of a file to keep come from `save`.
+            # The file is deleted, so warnings about its content are of no use.
             warnings.simplefilter("ignore")
             write(path)
         return {form: path.stat().st_size, f"{form}, gzipped": _gzipped_size(path)}
     except Exception as error:
-        # Exporters fail in ways of their own. One that does must not take the rest along.
+        # Exporters raise many kinds of errors. The other forms are still measured.
         first_line = next(iter(str(error).strip().splitlines()), "")
         return {form: f"{type(error).__name__}: {first_line}"}
 

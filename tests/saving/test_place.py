@@ -50,7 +50,7 @@ def test_the_longest_file_names_work(model, tmp_path):
 def test_a_pipe_is_not_replaced(model, tmp_path):
     path = tmp_path / "pipe.keras"
     os.mkfifo(path)
-    with pytest.raises(FileExistsError, match=r"there is something else \(a pipe"):
+    with pytest.raises(FileExistsError, match=r"which is neither a file nor a folder \(a pipe"):
         kerasreg.save(model, path)
     assert path.is_fifo()
 
@@ -73,7 +73,7 @@ def test_a_read_only_folder_raises_before_any_work(model, tmp_path, monkeypatch)
 
     monkeypatch.setattr(place.tempfile, "TemporaryFile", refuse)
     monkeypatch.setattr(model, "save", lambda *_, **__: pytest.fail("it was saved"))
-    with pytest.raises(PermissionError, match=r"folder in which you may write \(Permission"):
+    with pytest.raises(PermissionError, match=r"in a writable folder \(Permission"):
         kerasreg.save(model, tmp_path / "model.keras")
 
 
