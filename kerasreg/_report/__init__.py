@@ -1,1 +1,1 @@
-"""Writing to TensorBoard."""
+"""Numbers for the logs of `fit` and for TensorBoard."""

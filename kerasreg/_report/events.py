@@ -1,4 +1,4 @@
-"""Writes scalars to TensorBoard event files, one record per step."""
+"""Writing of scalars to TensorBoard event files, one record per step."""
 
 import os
 import time
@@ -11,15 +11,15 @@ from tensorboard.plugins.scalar.metadata import create_summary_metadata
 
 
 class ScalarWriter:
-    """Writes scalars to a run folder, or into the event file that Keras' `TensorBoard` has open.
+    """Writes scalars to a run folder, or to the open event file of Keras' `TensorBoard` callback.
 
     Args:
-        run_dir: the folder of the run; it is made if it does not exist.
-        callback: a `keras.callbacks.TensorBoard` that writes to the same folder, if there is one.
-            TensorBoard's slow loader reads one file per run, so two writers must share it.
+        run_dir: the folder of the run; it is created if it does not exist.
+        callback: a `keras.callbacks.TensorBoard` that writes to the same folder, or None. Both
+            share one file, because TensorBoard's slow loader reads only one file per run.
 
     Raises:
-        ValueError: if the folder cannot be made or written.
+        ValueError: if the folder cannot be created or is not writable.
     """
 
     def __init__(self, run_dir, callback=None):
@@ -30,7 +30,7 @@ class ScalarWriter:
         _require_writable(self._run_dir)
 
     def write(self, scalars, step):
-        """Write `{tag: number}` at a step."""
+        """Writes `{tag: number}` for a step."""
         summary = Summary()
         for tag, number in scalars.items():
             value = summary.value.add(tag=tag, simple_value=float(number))
@@ -55,7 +55,7 @@ class ScalarWriter:
 def _write_shared(writer, summary, step):
     import tensorflow as tf
 
-    # The callback records every so many batches; ours has a frequency of its own.
+    # The callback limits how often summaries are recorded; this does not apply here.
     with writer.as_default(step), tf.summary.record_if(True):
         tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step=step)
     writer.flush()
@@ -68,7 +68,7 @@ def _event_file_writer(run_dir):
 
 
 def _require_writable(run_dir):
-    # Remote folders (gs://, s3://) are TensorBoard's to open.
+    # TensorBoard opens remote folders (gs://, s3://).
     if "://" in run_dir:
         return
     try:
@@ -78,13 +78,13 @@ def _require_writable(run_dir):
         probe.unlink()
     except OSError as error:
         raise ValueError(
-            f"`log_dir` must be a folder that can be written. Received: {run_dir!r} "
+            f"`log_dir` must be a writable folder. Received: {run_dir!r} "
             f"({error.strerror}). Pass another `log_dir`."
         ) from error
 
 
 def shared_callback(callbacks, log_dir=None):
-    """The stock `TensorBoard` callback that writes to `log_dir` (None: anywhere), or None."""
+    """Returns Keras' `TensorBoard` callback that writes to `log_dir` (None: any), or None."""
     for each in callbacks:
         if isinstance(each, keras.callbacks.TensorBoard) and (
             log_dir is None or os.path.abspath(each.log_dir) == os.path.abspath(log_dir)

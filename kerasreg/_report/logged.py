@@ -1,4 +1,4 @@
-"""The numbers that a fit logs: variables, totals and tags."""
+"""The numbers that are logged in a `fit`: variables, totals and tags."""
 
 import math
 import re
@@ -11,10 +11,10 @@ from kerasreg._graph.prunable import prunable
 from kerasreg._statistics.numbers import Statistics, total
 from kerasreg._statistics.statistics import statistics
 
-#: What is logged of every variable, and what can be.
+#: The numbers that are logged for every variable by default, and all possible ones.
 DEFAULT_METRICS = ("sparsity", "penalty", "dead_units")
 METRICS = (*DEFAULT_METRICS, "zeros", "l1", "l2", "max", "dead_inputs", "nonfinite")
-#: What goes into the logs of `fit`.
+#: The numbers in the logs of `fit`.
 TOTALS = ("sparsity", "sparsity_of_all", "target_sparsity", "penalty", "dead_units")
 
 
@@ -23,11 +23,11 @@ class Logged:
     """The numbers of the weights at one step.
 
     Attributes:
-        rows: of the variables that count.
-        broken: of those with NaN or infinite weights, whether they count or not.
-        total: of `rows` together, with the penalties of the loss.
+        rows: statistics of the logged variables.
+        broken: statistics of all variables with NaN or infinite weights.
+        total: statistics of `rows` together, with the penalties of the loss.
         sparsity_of_all: fraction of zeros among all weights of the model.
-        target_sparsity: what a pruning of the same fit was asked for so far; None without one.
+        target_sparsity: current target of a pruning callback of the same fit, or None.
         coupled: `{name of a coupled group: penalty}`.
     """
 
@@ -44,7 +44,7 @@ class Logged:
         return {name: float(value) for name, value in found.items() if value is not None}
 
     def scalars(self, metrics: Iterable[str], model_name: str) -> dict[str, float]:
-        """`{tag: number}` for TensorBoard; what is unknown or does not apply has no tag."""
+        """Returns `{tag: number}` for TensorBoard, without numbers that are unknown."""
         scalars = {}
         for metric in metrics:
             scalars[f"total/{metric}"] = getattr(self.total, metric)
@@ -59,7 +59,7 @@ class Logged:
         for row in self.broken:
             scalars[_tag("nonfinite", row, model_name)] = row.nonfinite
             scalars["total/nonfinite"] = sum(each.nonfinite for each in self.broken)
-        # A NaN is unequal to itself, and would never count as already written.
+        # With one NaN object, equal scalars compare as equal, and are not written again.
         return {
             tag: math.nan if math.isnan(value) else value
             for tag, value in scalars.items()
@@ -74,11 +74,11 @@ def measure(
 
     Args:
         model: a built Keras model.
-        include: regular expression of the paths that count. Default: the variables in `pruned`,
-            or, without any, all that `Pruning` would prune.
-        pruned: variables that a pruning of this fit prunes.
-        target: the sparsity it was asked for.
-        scales: `{id(variable): what its penalty is multiplied by in the loss}`.
+        include: regular expression for the paths of the logged variables. Default: the variables in
+            `pruned`, or if there are none, all that `Pruning` prunes by default.
+        pruned: the variables that are pruned in this fit.
+        target: the current target sparsity of this pruning.
+        scales: `{id(variable): factor of its penalty in the loss}`.
         coupled: `{name: penalty}` of coupled groups.
     """
     scales, coupled = scales or {}, coupled or {}
@@ -106,11 +106,11 @@ def _chosen(model, include, pruned):
     if include is not None:
         chosen = [each for each in model.weights if re.search(include, each.path)]
     else:
-        # A model without a single kernel still has something to show.
+        # In a model without kernels, all weights are logged.
         chosen = pruned or prunable(model) or model.weights
     return {id(variable) for variable in chosen}
 
 
 def _tag(metric, row, model_name):
-    # The next Sequential is `sequential_1`, and its curves belong beside the first's.
+    # Without the model's name, the curves of `sequential` and `sequential_1` are in one chart.
     return f"{metric}/{row.path.removeprefix(f'{model_name}/')}"

@@ -1,1 +1,1 @@
-"""One pass over the weights: numbers, and their table."""
+"""Statistics of the weights of a model, and their table."""

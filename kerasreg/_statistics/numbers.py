@@ -13,24 +13,24 @@ from kerasreg._statistics.table import statistics_sheet
 
 @dataclass(frozen=True)
 class Statistics:
-    """The numbers of one variable, or of several together.
+    """The statistics of one variable, or of several variables together.
 
     Attributes:
-        path: the path of the variable, or the name of the model.
-        shape: its shape; `()` for a total.
+        path: path of the variable, or name of the model for a total.
+        shape: shape of the variable; `()` for a total.
         size: number of weights.
         zeros: number of weights that are exactly 0.
         nonfinite: number of weights that are NaN or infinite.
-        l1: `sum |w|`. Like `l2` and `max`, NaN or infinite where a weight is.
+        l1: `sum |w|`. Like `l2` and `max`, NaN or infinite if a weight is.
         l2: `sqrt(sum w^2)`.
         max: `max |w|`.
         penalty: value of the variable's regularizer; 0.0 without one.
-        units: number of units or filters of its output; None where the layer is unknown, or
-            another variable of it counts them.
-        dead_units: how many of them give out the same for every input; None like `units`.
-        inputs: number of input features or channels; None where the layer has none.
-        dead_inputs: how many of them have only zero weights; None where the layer has none.
-        regularized: whether a regularizer is on it.
+        units: number of units or filters that the variable computes; None if the layer is unknown,
+            or if the units are counted in another variable of the layer.
+        dead_units: number of units whose output is constant; None if `units` is None.
+        inputs: number of input features or channels; None if the variable has none.
+        dead_inputs: number of inputs with only zero weights; None if `inputs` is None.
+        regularized: whether the variable has a regularizer.
     """
 
     path: str
@@ -54,15 +54,16 @@ class Statistics:
         """Returns the units, inputs or heads that are not dead.
 
         Args:
-            role: `"output"`: the units; `"input"`: the inputs that are read; `"head"`: the heads of
-                an attention that have a weight in this variable.
-            names: of all of them, in their order. Default: they are called by their indices.
+            role: `"output"` for units, `"input"` for inputs with a nonzero weight, `"head"` for
+                attention heads with a nonzero weight in this variable.
+            names: names of all units, inputs or heads, in their order. Default: None, which
+                returns indices.
 
         Returns:
             A list of indices, or of names.
 
         Raises:
-            ValueError: where this variable has none of these, or for another number of names.
+            ValueError: if the variable does not have this role, or for a wrong number of names.
 
         Example:
 
@@ -74,14 +75,14 @@ class Statistics:
         """
         if role not in self._dead:
             raise ValueError(
-                f"`role` must be one of those of '{self.path}': {sorted(self._dead)}. "
+                f"`role` must be a role of '{self.path}', which has {sorted(self._dead)}. "
                 f"Received: role={role!r}"
             )
         dead = self._dead[role]
         if names is not None and len(names) != len(dead):
             raise ValueError(
-                f"`names` must have one name for each of the {len(dead)} of '{self.path}' that are "
-                f"role={role!r}. Received: {len(names)} names"
+                f"`names` must have one name for each of the {len(dead)} entries of '{self.path}' "
+                f"with role={role!r}. Received: {len(names)} names"
             )
         found = np.flatnonzero(~dead).tolist()
         return found if names is None else [names[index] for index in found]
@@ -92,7 +93,7 @@ class Statistics:
         return self.zeros / self.size if self.size else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """All numbers as plain Python values, ready for JSON; NaN and infinity become None."""
+        """Returns all values as plain Python values for JSON; NaN and infinity become None."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         del values["_dead"]
         return plain_values({**values, "sparsity": self.sparsity})
@@ -100,9 +101,12 @@ class Statistics:
 
 @dataclass(frozen=True)
 class ModelStatistics(Report):
-    """What `statistics` returns: `variables` by path, and their `total`.
+    """The result of `kerasreg.statistics`.
 
-    `notes` say what the zeros do not show, of adapters (LoRA) and packed kernels.
+    Attributes:
+        variables: `{path: Statistics}`.
+        total: the statistics of all these variables together.
+        notes: notes on zeros of LoRA adapters and of packed int4 kernels.
     """
 
     variables: dict[str, Statistics]
@@ -116,7 +120,7 @@ class ModelStatistics(Report):
         return iter(self.variables.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """`{"model": ..., "variables": {path: {...}}, "total": {...}, "notes": [...]}`."""
+        """Returns `{"model": ..., "variables": {path: {...}}, "total": {...}, "notes": [...]}`."""
         rows = {path: row.to_dict() for path, row in self.variables.items()}
         values = {"variables": rows, "total": self.total.to_dict(), "notes": list(self.notes)}
         return {"model": self.total.path, **values}
@@ -126,7 +130,7 @@ class ModelStatistics(Report):
 
 
 def total(statistics, name="total") -> Statistics:
-    """Returns the numbers of several variables together."""
+    """Returns the `Statistics` of several variables together."""
     parts = list(statistics)
 
     def add(attribute):
@@ -142,7 +146,7 @@ def total(statistics, name="total") -> Statistics:
         nonfinite=add("nonfinite") or 0,
         l1=add("l1") or 0.0,
         l2=math.sqrt(sum(part.l2**2 for part in parts)),
-        # Python's max loses a NaN, NumPy's does not.
+        # `max` of Python may ignore NaN, that of NumPy does not.
         max=float(np.max([part.max for part in parts], initial=0.0)),
         penalty=add("penalty") or 0.0,
         units=add("units"),

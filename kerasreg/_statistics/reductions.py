@@ -1,4 +1,4 @@
-"""The numbers of one variable, computed in one pass over its memory."""
+"""The statistics of one variable, computed in one pass over its memory."""
 
 import math
 
@@ -12,32 +12,38 @@ _BLOCK = 65_536
 
 
 def measure(variable, groups):
-    """`(zeros, nonfinite, l1, l2, max, {name: is zero})`; `groups` is `{name: Groups}`.
+    """Computes the statistics of a variable.
 
-    What is zero is a bool array, one per group: whether all of its weights are.
+    Args:
+        variable: a Keras variable.
+        groups: `{name: Groups}`.
+
+    Returns:
+        `(zeros, nonfinite, l1, l2, max, {name: bool array})`; the arrays are True for each group
+        whose weights are all zero.
     """
     on_host = _is_on_host(variable)
     return (measure_on_host if on_host else measure_on_device)(variable, groups)
 
 
 def is_finite(variable):
-    """Whether no weight is NaN or infinite."""
+    """Returns whether no weight is NaN or infinite."""
     if _is_on_host(variable):
         return bool(np.isfinite(host_view(variable)).all())
     return bool(ops.all(ops.isfinite(ops.convert_to_tensor(variable))))
 
 
 def measure_on_host(variable, groups):
-    """Computes the numbers with NumPy on the backend's memory. Sums are exact to float32."""
+    """Computes the statistics with NumPy, with the accuracy of float32 or better."""
     array = host_view(variable)
     flat = array.reshape(-1)
-    # Large integers are no float32.
+    # float32 cannot represent large integers.
     dtype = np.float64 if array.itemsize == 8 or array.dtype.kind in "iu" else np.float32
     nonzero = np.empty(min(_BLOCK, flat.size), bool)
     magnitude = np.empty(nonzero.shape, dtype)
     zeros, nonfinite, l1, squares, largest = 0, 0, 0.0, 0.0, 0.0
-    # In blocks that stay in the cache: every number from one trip through memory. Without BLAS,
-    # whose threads would fight those of the input pipeline, and lose digits.
+    # Blocks fit into the cache, so that memory is read once. BLAS is not used: its threads would
+    # compete with those of the input pipeline, and it is less accurate.
     with np.errstate(all="ignore"):
         for start in range(0, flat.size, _BLOCK):
             block = flat[start : start + _BLOCK]
@@ -46,11 +52,11 @@ def measure_on_host(variable, groups):
             block = np.abs(block.astype(dtype, copy=False), out=magnitude[:size])
             top = float(block.max())
             if not 1e-15 < top < 1e15:
-                # Squares would leave the range of float32.
+                # The squares would underflow or overflow in float32.
                 block = block.astype(np.float64)
             if not math.isfinite(top):
                 nonfinite += size - int(np.count_nonzero(np.isfinite(block)))
-            # NumPy's maximum hands a NaN on.
+            # `np.maximum` propagates NaN.
             largest = float(np.maximum(largest, top))
             l1 += float(block.sum())
             squares += float(np.square(block, out=block).sum())
@@ -59,13 +65,13 @@ def measure_on_host(variable, groups):
 
 
 def measure_on_device(variable, groups):
-    """Computes the numbers on the device, in the weights' precision (at least float32)."""
+    """Computes the statistics on the device, in the weights' precision (at least float32)."""
     value = ops.convert_to_tensor(variable)
     nonzero = ops.not_equal(value, 0)
     dtype = "float64" if variable.dtype == "float64" else "float32"
     magnitude = ops.abs(ops.cast(value, dtype))
     largest = ops.max(magnitude, initial=0)
-    # In units of the largest weight, squares stay in the range of float32.
+    # Relative to the largest weight, squares cannot overflow in float32.
     unit = ops.clip(largest, 1e-37, 1e37)
     root = ops.sqrt(ops.sum(ops.square(magnitude / unit)))
     sums = ops.stack([ops.sum(magnitude), root, unit, largest])
@@ -75,9 +81,9 @@ def measure_on_device(variable, groups):
         view, axes = each.layout(variable.shape)
         zero = ops.logical_not(ops.any(ops.reshape(nonzero, view), axis=axes))
         counts.append(ops.cast(ops.reshape(zero, (-1,)), "int32"))
-    # Two transfers, each of which waits for the device.
+    # Only two transfers, because each waits for the device.
     l1, root, unit, largest = map(float, ops.convert_to_numpy(sums))
-    # XLA's maximum may lose a NaN, its sum does not.
+    # The maximum of XLA may ignore NaN, its sum does not.
     largest = l1 if math.isnan(l1) else largest
     sizes = [count_groups(each, variable.shape) for each in groups.values()]
     (zeros, nonfinite), *dead = np.split(

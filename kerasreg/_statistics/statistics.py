@@ -1,4 +1,4 @@
-"""One pass over the weights: sparsity, norms, dead units, non-finite weights."""
+"""`kerasreg.statistics`: sparsity, norms, dead units and non-finite weights of a model."""
 
 import math
 import re
@@ -18,21 +18,21 @@ from kerasreg.regularizers.keras_own import with_prox
 
 
 def statistics(model: keras.Model, include: str | None = None) -> ModelStatistics:
-    """Count and measure every weight variable of a model.
+    """Computes the sparsity, norms and dead units of every weight variable of a model.
 
-    Counts are exact. Sums are made in float64 on a CPU and in float32 on a GPU or TPU, where the
-    reduction runs on the device.
+    Counts are exact. Sums are computed in float64 on a CPU and in float32 on a GPU or TPU, where
+    the reduction runs on the device.
 
     Args:
         model: a built Keras model.
         include: regular expression; only variables with a path in which it is found are measured.
 
     Returns:
-        A `ModelStatistics`. A unit (neuron, filter, feature of a head) is dead if its layer gives
-        out the same there for every input, as `kerasreg.shrink` sees it: its column of the kernel
-        is zero; in a recurrent layer, all that moves its state. Units that several variables
-        compute together count once, at the first of these. What a layer of an unknown kind has as
-        units is None, not a guess.
+        A `kerasreg.results.ModelStatistics`. A unit (neuron, filter, feature of a head) is dead if
+        its output is the same for every input, because its column of the kernel is zero; in a
+        recurrent layer, because all weights that change its state are zero. Units that several
+        variables compute together are counted once, in the first of these variables. For layers of
+        unknown classes, the numbers of units are None.
 
     Raises:
         ValueError: for an unbuilt model, or an `include` that matches no variable.
@@ -60,13 +60,13 @@ def statistics(model: keras.Model, include: str | None = None) -> ModelStatistic
 
 
 def nonfinite_paths(variables) -> list[str]:
-    """The paths of the variables that hold a NaN or an infinity."""
+    """Returns the paths of the variables that contain NaN or infinite values."""
     return [variable.path for variable in variables if not is_finite(variable)]
 
 
 def _measure(variable, path, roles, joint):
     shape = tuple(variable.shape)
-    # Biases and norms have units too, but their zeros kill none.
+    # Biases and normalizations have units too, but a zero in them does not make a unit dead.
     has_units = len(shape) > 1 and variable.name != "bias"
     roles = {role: groups for role, groups in roles.items() if has_units}
     if joint is not False:
@@ -101,7 +101,7 @@ def _penalty(regularizer, variable, l1, l2):
     regularizer = plain(regularizer)
     elementwise = with_prox(regularizer)
     if type(elementwise) in (L1, L2, L1L2):
-        # Their sums are there already.
+        # The sums are known already.
         sums = {"l1": l1, "l2": l2**2}
         return sum(factor * sums[name] for name, factor in elementwise.get_config().items())
     return float(ops.convert_to_numpy(regularizer(variable)))

@@ -1,4 +1,4 @@
-"""A model's weights as a table, printed as Keras prints its own summary."""
+"""`kerasreg.summary`: a table of the weights of a model, like `model.summary`."""
 
 from collections.abc import Callable
 
@@ -11,18 +11,20 @@ from kerasreg._statistics.statistics import statistics
 def summary(
     model: keras.Model, include: str | None = None, print_fn: Callable[[str], object] | None = None
 ) -> None:
-    """Print the sparsity of every weight variable of a model, and of the whole.
+    """Prints a table with the sparsity of every weight variable of a model, and of the model.
 
-    A star marks variables with a regularizer; `?` is what kerasreg does not know of a layer. A
-    terminal that is too narrow gets fewer columns, and their names below the table.
+    A star marks variables with a regularizer, and `?` numbers that are unknown for a layer. If the
+    terminal is too narrow, some columns are omitted, and their names are listed below the table.
 
     Args:
-        model: a built Keras model, or what `kerasreg.statistics` returned.
-        include: regular expression of the paths to show; default all.
-        print_fn: called once with the table as plain text; default prints in colour.
+        model: a built Keras model, or a result of `kerasreg.statistics`.
+        include: regular expression; only variables with a path in which it is found are shown.
+            Default: None, for all variables.
+        print_fn: a function that is called once with the table as plain text. Default: None, which
+            prints the table in colour.
 
     Raises:
-        ValueError: for an unbuilt model, or an `include` that matches nothing.
+        ValueError: for an unbuilt model, or an `include` that matches no variable.
 
     Example:
 

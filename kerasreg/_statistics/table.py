@@ -1,4 +1,4 @@
-"""The table of a model's weights; narrow terminals show fewer columns."""
+"""The table of the weights of a model, with fewer columns on narrow terminals."""
 
 from kerasreg._common.sheet import Sheet, left, right
 
@@ -15,17 +15,17 @@ _COLUMNS = {
     "penalty": lambda row: f"{row.penalty:.4g}" if row.regularized else "",
     "NaN/inf": lambda row: f"{row.nonfinite:,}",
 }
-# What a narrow terminal does without, first to last.
+# Columns that are omitted on narrow terminals, in this order.
 _DISPENSABLE = (
     *("L1", "dead inputs", "L2", "weights", "shape", "max", "penalty", "dead units", "zeros"),
 )
 _PATH_WIDTH = 32
-# Around a cell, and its border.
+# Spaces around a cell and its border.
 _PADDING = 2
 
 
 def statistics_sheet(numbers, width=None):
-    """The `Sheet` of a `ModelStatistics`; without a `width` it has all columns."""
+    """Returns the `Sheet` of a `ModelStatistics`; with all columns if `width` is None."""
     rows = [*numbers, numbers.total]
     columns = {name: [cell(row) for row in rows] for name, cell in _COLUMNS.items()}
     if not numbers.total.regularized:
@@ -49,7 +49,7 @@ def statistics_sheet(numbers, width=None):
 
 
 def _drop_columns(columns, width):
-    """Drop columns until the rest fits beside the paths; returns the names of the dropped."""
+    """Drops columns until the others fit next to the paths; returns the names of those dropped."""
 
     def needed():
         return sum(max(map(len, [name, *cells])) + _PADDING for name, cells in columns.items())
@@ -82,7 +82,7 @@ def _percent(row):
 
 
 def _dead_units(row):
-    # What has inputs is known: another variable of the layer counts its units.
+    # A variable with inputs has a known layer: its units are counted in another variable.
     is_counted = row.units is None and row.inputs is not None
     return "" if is_counted else _dead(row, row.dead_units, row.units)
 

@@ -159,7 +159,7 @@ def test_an_invalid_update_freq_raises(bad):
 def test_a_folder_that_cannot_be_written_raises(tmp_path):
     (tmp_path / "file").touch()
     model = net()
-    with pytest.raises(ValueError, match="`log_dir` must be a folder that can be written"):
+    with pytest.raises(ValueError, match="`log_dir` must be a writable folder"):
         fit(model, [SparsityLogger(tmp_path / "file" / "logs")])
     assert int(model.optimizer.iterations) == 0
 

@@ -209,9 +209,11 @@ def test_remaining_units_by_index_and_by_name():
         "sex",
         "bp",
     ]
-    with pytest.raises(ValueError, match=r"one name for each of the 4 of '.*a/kernel'.*3 names"):
+    with pytest.raises(
+        ValueError, match=r"one name for each of the 4 entries of '.*a/kernel'.*3 names"
+    ):
         row.left("input", names[:3])
     with pytest.raises(ValueError, match=r"`role` must be one of.*'input', 'output'.*role='head'"):
         row.left("head")
-    with pytest.raises(ValueError, match="`role` must be one of those of 'sequential'"):
+    with pytest.raises(ValueError, match="`role` must be a role of 'sequential'"):
         kerasreg.statistics(model).total.left()
