@@ -75,7 +75,7 @@ class Statistics:
         """
         if role not in self._dead:
             raise ValueError(
-                f"`role` must be a role of '{self.path}', which has {sorted(self._dead)}. "
+                f"`role` must be one of the roles of '{self.path}', {sorted(self._dead)}. "
                 f"Received: role={role!r}"
             )
         dead = self._dead[role]

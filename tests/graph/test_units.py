@@ -215,5 +215,5 @@ def test_remaining_units_by_index_and_by_name():
         row.left("input", names[:3])
     with pytest.raises(ValueError, match=r"`role` must be one of.*'input', 'output'.*role='head'"):
         row.left("head")
-    with pytest.raises(ValueError, match="`role` must be a role of 'sequential'"):
+    with pytest.raises(ValueError, match="`role` must be one of the roles of 'sequential'"):
         kerasreg.statistics(model).total.left()

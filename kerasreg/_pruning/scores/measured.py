@@ -38,7 +38,7 @@ class SNIP(Score):
     0.5
     """
 
-    def __init__(self, x: Any, y: Any = None, batch_size: int = 128):
+    def __init__(self, x: Any, y: Any = None, batch_size: int | None = 128):
         self._data = x, y, _batch_size(batch_size)
 
     def prepare(self, model: keras.Model, variables: Sequence[keras.Variable]) -> None:
@@ -81,7 +81,7 @@ class Activation(Score):
     0.5
     """
 
-    def __init__(self, x: Any, batch_size: int = 128):
+    def __init__(self, x: Any, batch_size: int | None = 128):
         self._data = x, _batch_size(batch_size)
 
     def prepare(self, model: keras.Model, variables: Sequence[keras.Variable]) -> None:

@@ -18,7 +18,7 @@ from kerasreg._shrinking.costs.inference import without_gradients
 
 
 def recalibrate(
-    model: keras.Model, data: Any, batch_size: int = 128, steps: int | None = None
+    model: keras.Model, data: Any, batch_size: int | None = 128, steps: int | None = None
 ) -> int:
     """Estimates the moving means and variances of all BatchNormalization layers from data.
 

@@ -31,7 +31,7 @@ def shrink_to(
     flops: int | float | None = None,
     latency: float | None = None,
     data: Any = None,
-    fine_tune: Mapping[str, Any] | None = None,
+    fine_tune: dict[str, Any] | None = None,
     score: str | Score | Callable = "magnitude",
     scope: str | Mapping[str, float] | Callable = "global",
     include: str | None = None,
