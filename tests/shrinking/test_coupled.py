@@ -142,7 +142,7 @@ def test_print_shows_groups_and_pinned_variables():
     kerasreg.coupled_groups(flat()).print(print_fn=lines.append)
     assert "Coupled groups of flat" in lines[0]
     assert "flat/a/kernel, flat/a/bias, flat/deep/kernel, flat/deep/bias" in lines[0]
-    assert "stays: flat/b/bias: an output of the model" in lines[0]
+    assert "not removable: flat/b/bias: an output of the model" in lines[0]
 
 
 class Subclassed(keras.Model):

@@ -97,7 +97,7 @@ def test_a_backbone_loses_half_of_all_units(name, side):
         old, new = (ops.convert_to_numpy(each) for each in (old, new))
         np.testing.assert_allclose(new, old, atol=2e-5 * np.abs(old).max())
     if name != "ResNetBackbone":
-        assert any("its features, and" in each for each in report.unknown)
+        assert any("its number of features, and" in each for each in report.unknown)
 
 
 def test_a_query_head_is_removed_where_all_share_one_key_head():

@@ -183,7 +183,7 @@ class CoupledGroups(Report, list):
             )
             for each in self
         ]
-        pinned = [f"stays: {path}: {reason}" for path, reason in self.pinned.items()]
+        pinned = [f"not removable: {path}: {reason}" for path, reason in self.pinned.items()]
         return Sheet(f"Coupled groups of {self.model}", _COLUMNS, rows, notes=tuple(pinned))
 
 

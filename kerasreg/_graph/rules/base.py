@@ -131,7 +131,7 @@ def rule_of(operation):
 
 
 def _computes(cls):
-    """Whether a class overrides methods that define what its base class computes."""
+    """Returns whether a class overrides methods that define the computation of its base class."""
     methods = {name for name, each in vars(cls).items() if callable(each)}
     return any(not name.startswith("__") for name in methods - _HARMLESS)
 
@@ -165,7 +165,7 @@ def apply_to(function, constants):
 
 @functools.lru_cache(maxsize=256)
 def is_elementwise(function):
-    """Whether an activation is elementwise, for tensors of any rank."""
+    """Returns whether an activation is elementwise, for tensors of any rank."""
     numbers = np.array([0.3, -0.7, 1.1, 0.0, -2.5, 6.5, 0.4, 1.0])
     try:
         alone = _applied(function, numbers.reshape(-1, 1)).reshape(-1)

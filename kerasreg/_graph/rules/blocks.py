@@ -213,8 +213,8 @@ class _Block(Rule):
                 reason = f"'{layer.name}' ({kind(call)}) cannot change its number of features"
                 analysis.pin(tensor, reason)
         has_heads = any(not isinstance(each, _MLP) for each in parts)
-        stays = "the size of its heads" if has_heads else "heads, which its config ties to features"
-        analysis.note(f"'{layer.name}' ({kind(call)}): its features, and {stays}")
+        stays = "its head size" if has_heads else "its heads, whose size depends on the features"
+        analysis.note(f"'{layer.name}' ({kind(call)}): its number of features, and {stays}")
         for each in parts:
             each.label(call, analysis)
 
