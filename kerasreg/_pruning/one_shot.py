@@ -77,11 +77,12 @@ def prune(
     masks = {key: mask & alive[key] for key, mask in chosen.items()}
     rows = planned(targets, counts, masks, selection.bound)
     selection.warn_of_floor("kerasreg.prune", sparsity)
+    constant = selection.constant_after("kerasreg.prune", targets, masks, sparsity)
     for variable in variables:
         value = ops.convert_to_tensor(variable)
         mask = ops.convert_to_tensor(masks[id(variable)])
         variable.assign(ops.where(mask, value, ops.zeros_like(value)))
-    return Plan(model.name, rows, skipped, [], [], sparsity, selection.note(model))
+    return Plan(model.name, rows, skipped, [], [], sparsity, selection.note(model, constant))
 
 
 def rewind(model: keras.Model, weights: Sequence[np.ndarray] | str | os.PathLike) -> int:

@@ -1,18 +1,19 @@
 """The choice of the weights to prune, by pattern, score and scope together."""
 
 import numpy as np
-from keras import ops
 
 from kerasreg._common import validation
 from kerasreg._common.texts import listed
 from kerasreg._common.warn import warn
+from kerasreg._graph.dependence import where_cut
 from kerasreg._graph.notes import notes_on
 from kerasreg._graph.paths import Paths
-from kerasreg._graph.variables import host_view
 from kerasreg._pruning.patterns.names import standardize_pattern
 from kerasreg._pruning.ranking import strongest_stay, weakest
 from kerasreg._pruning.scopes import Scope, weakest_of_all
 from kerasreg._pruning.scores.names import standardize_score
+from kerasreg._pruning.units import variables_of
+from kerasreg._pruning.weights import float_weights
 
 
 class Selection:
@@ -35,20 +36,22 @@ class Selection:
         self.min_units = validation.integer(min_units, "min_units", at_least=0, meaning=meaning)
         #: Paths of variables in which other units were kept, to connect inputs and outputs.
         self.rerouted = []
-        self._model, self._paths = None, None
+        self._model, self._paths, self._is_constant = None, None, False
         #: `{path: number of units that remain}` of variables to which `min_units` applies.
         self.bound = {}
 
     def find(self, model, caller):
         """Returns `(targets, {path: reason why it is not pruned})`, see `Pattern.find`."""
         targets, skipped = self.pattern.find(model, self._include, self._exclude, caller)
-        self._model, self._paths = model, None
+        self._model, self._paths, self._is_constant = model, None, False
         self.scope.check(targets)
         return targets, skipped
 
-    def note(self, model):
-        """Returns a remark on the plan of a model, or None."""
+    def note(self, model, constant=()):
+        """Returns a remark on the plan of a model, or None; see `constant_after`."""
         notes = [self.pattern.note] if self.pattern.note else []
+        if constant:
+            notes.append(f"an output of the model is constant after {listed(constant)}")
         if self.scope.name == "global" and self.min_units:
             units = "unit remains" if self.min_units == 1 else "units remain"
             notes.append(f"at least {self.min_units} {units} in every row: `min_units`")
@@ -149,6 +152,24 @@ class Selection:
             )
         return {*known, *bound, *rerouted}
 
+    def constant_after(self, caller, targets, alive, sparsity):
+        """Returns the operations in which masks make an output constant; warns if there are any.
+
+        After the first such masks, or if all weights are pruned, it returns none. If `min_units` is
+        0, it does not warn.
+        """
+        if self._is_constant or sparsity == 1 or _covers_all(targets, alive):
+            return []
+        names = where_cut(self._model, [(v, alive[id(v)]) for v in variables_of(targets)])
+        self._is_constant = bool(names)
+        if names and self.min_units:
+            warn(
+                f"At {sparsity:.1%} zeros, `{caller}` makes an output of '{self._model.name}' "
+                f"constant: after {listed(names)}, nothing depends on the inputs. Lower the "
+                "sparsity, `exclude` these layers and those before them, or raise `min_units`."
+            )
+        return names
+
     def choose(self, targets, scores, counts):
         """Returns masks `{id(variable): alive}` without the weakest `counts` of each target."""
         alive = {}
@@ -181,7 +202,8 @@ class Selection:
         changed = []
         for target, score in each:
             key = id(target.variable)
-            if key in kept and (kept[key] & ~alive[key]).any():
+            # A variable is empty only if that is wanted.
+            if key in kept and alive[key].any() and (kept[key] & ~alive[key]).any():
                 alive[key] = _swapped(target.units, score, alive[key], kept[key])
                 changed.append(target.path)
         return changed
@@ -201,7 +223,7 @@ class Selection:
 
 def _covers_all(targets, alive):
     """Returns whether every index of every axis has a weight, so that all paths are open."""
-    masks = [alive[id(target.variable)] for target in targets]
+    masks = [alive[id(variable)] for variable in variables_of(targets)]
     return all(mask.any(axis=axis).all() for mask in masks for axis in range(mask.ndim))
 
 
@@ -212,20 +234,3 @@ def _swapped(units, score, alive, kept):
     free = np.where(now & ~must, score, -np.inf)
     stays = must | (now & ~weakest(free, max(0, len(now) - max(0, wanted - int(must.sum())))))
     return units.spread(stays)
-
-
-def float_weights(variable):
-    """Returns the weights as an array of at least float32.
-
-    Raises:
-        ValueError: for NaN or infinite weights.
-    """
-    weights = host_view(variable)
-    if weights.itemsize < 4:
-        weights = np.asarray(ops.convert_to_numpy(ops.cast(variable, "float32")))
-    if weights.size and not np.isfinite([weights.min(), weights.max()]).all():
-        raise ValueError(
-            f"Pruning needs finite weights. Received: NaN or infinite weights in "
-            f"'{variable.path}'. Lower the learning rate, or restore an earlier checkpoint."
-        )
-    return weights

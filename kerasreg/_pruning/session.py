@@ -126,10 +126,8 @@ class PruningSession(UpdateSession):
         before, is_first = progress.sparsity, progress.last is None
         progress.last, sparsity = due, progress.timeline.sparsity(due)
         # The zeros are kept, so the same weights would be chosen again.
-        is_same = not is_first and sparsity == before
-        if self._strategy.hold and self._strategy.regrow is None and is_same:
-            return False
-        if sparsity == 0:
+        is_same = self._strategy.hold and self._strategy.regrow is None and sparsity == before
+        if sparsity == 0 or (is_same and not is_first):
             return False
         self.prune(sparsity, due)
         return True
@@ -146,6 +144,7 @@ class PruningSession(UpdateSession):
         if regrow is not None and (fraction := regrow.fraction(step, self._progress.timeline)):
             gradients = self._read(self._gradients)
             chosen = regrow.replaced(self.targets, scores, chosen, gradients, fraction, step)
+        self._selection.constant_after(self._caller, self.targets, chosen, sparsity)
         for variable in self.variables:
             mask = chosen[id(variable)]
             if alive is None:

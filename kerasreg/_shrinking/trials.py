@@ -8,6 +8,7 @@ import numpy as np
 from keras import layers, ops
 
 from kerasreg._graph.calls import replaced_call
+from kerasreg._graph.leads import leads_of
 from kerasreg._graph.tracing import trace
 
 #: The kinds of samples for a small model: see `_floats` and `_ids`.
@@ -51,7 +52,7 @@ def trials(model, sizes, rng, only_plain=False, high=None, kinds=None):
         high: ids are below this number. Default: the size of the smallest embedding of an input.
         kinds: the kinds of samples to draw, out of `_KINDS`.
     """
-    leads = _leads(model, high)
+    leads = leads_of(model, high)
     kinds = kinds or (_KINDS if is_small(model) else _KINDS[:1] + _KINDS[5:6])
 
     def inputs(kinds, **options):
@@ -151,37 +152,6 @@ def _ids(shape, kind, high, rng):
         return numbers
     chosen = rng.random(shape) < (1.0 if kind == "zero" else 0.5)
     return np.where(chosen, special[kind], numbers)
-
-
-@dataclass
-class _Lead:
-    """The special values of the layers that read an input.
-
-    Attributes:
-        high: number of ids of the smallest embedding; 2 without an embedding.
-        hidden: the value of steps that a `Masking` masks.
-    """
-
-    high: int = 2
-    hidden: float = 0.0
-
-
-def _leads(model, high):
-    graph = trace(model)
-    found = [_Lead(high=0) for _ in graph.inputs]
-    from_inputs = {id(tensor): {place} for place, tensor in enumerate(graph.inputs)}
-    for call in graph.calls:
-        places = set().union(*(from_inputs.get(id(each), ()) for each in call.inputs))
-        inside = getattr(call.operation, "_flatten_layers", list)()
-        tables = [each.input_dim for each in inside if isinstance(each, layers.Embedding)]
-        for place in places:
-            lead = found[place]
-            lead.high = min([*tables, *[lead.high] * bool(lead.high)], default=0)
-            if isinstance(call.operation, layers.Masking):
-                lead.hidden = float(np.mean(ops.convert_to_numpy(call.operation.mask_value)))
-        if not getattr(call.operation, "weights", None):
-            from_inputs.update({id(each): places for each in call.outputs})
-    return [_Lead(high or each.high or 2, each.hidden) for each in found]
 
 
 def _has_softmax(model):
