@@ -1,5 +1,7 @@
 """Whole units of a model are pruned, and then go."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from precision import ROUNDING
 from shrinkable import dense, randomize
 
 import kerasreg
+from kerasreg._graph.rules.base import is_elementwise
 from kerasreg.patterns import Coupled
 
 
@@ -173,3 +176,18 @@ def test_an_invalid_pattern_raises():
         Coupled(round_to=0)
     with pytest.raises(ValueError, match=r"has none\. Remove `regrow`"):
         kerasreg.callbacks.Pruning(0.5, pattern="coupled", regrow="random")
+
+
+def test_a_softmax_activation_gives_no_warning():
+    """Keras warns of a softmax over an axis of size 1, which these models do not have."""
+    is_elementwise.cache_clear()
+    inputs, sequences = keras.Input((4,)), keras.Input((5, 4))
+    hidden = layers.Dense(6, activation="relu")(inputs)
+    behind = layers.Activation("softmax")(layers.Dense(3)(hidden))
+    recurrent = layers.SimpleRNN(6, activation="softmax")(layers.Dense(6)(sequences))
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        plan = kerasreg.prune(keras.Model(inputs, behind), 0.5, pattern="coupled")
+        kerasreg.shrink(keras.Model(sequences, layers.Dense(2)(recurrent)))
+    assert [each for each in found if "softmax" in str(each.message)] == []
+    assert [row.pruned for row in plan] == [3]

@@ -133,7 +133,7 @@ class Recurrent(Rule):
             can_be &= (numpy(cell.bias)[..., part].reshape(-1, size) == 0).all(axis=0)
         for state in _states(call):
             can_be &= state.constant(_features(call.operation, state)) == 0
-        if call.operation.stateful or apply_to(cell.activation, np.zeros(1))[0] != 0:
+        if call.operation.stateful or np.any(apply_to(cell.activation, np.zeros(2)) != 0):
             can_be[:] = False
         kernel = numpy(cell.kernel)[..., varies, part]
         return silent(kernel, numpy(cell.recurrent_kernel)[..., part], can_be)
