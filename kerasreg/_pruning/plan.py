@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kerasreg._common.lookup import look_up
 from kerasreg._common.report import Report
 from kerasreg._common.sheet import Sheet, left, right
 from kerasreg._common.texts import listed
@@ -65,8 +66,14 @@ class Plan(Report):
     target: float
     note: str | None = None
 
-    def __getitem__(self, path: str) -> PlannedVariable:
-        return self.variables[path]
+    def __getitem__(self, key: str | int) -> PlannedVariable:
+        """Returns the plan of a variable by its path, the end of its path, or its position.
+
+        Raises:
+            KeyError: if no planned variable or several have this path or end of a path.
+            IndexError: for a position that is too large.
+        """
+        return look_up(self.variables, key, "paths")
 
     def __iter__(self):
         return iter(self.variables.values())

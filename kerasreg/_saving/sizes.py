@@ -14,6 +14,7 @@ import keras
 import ml_dtypes  # noqa: F401
 import numpy as np
 
+from kerasreg._common.lookup import look_up
 from kerasreg._common.report import Report
 from kerasreg._common.sheet import Sheet, left, right
 from kerasreg._saving.save import require_saveable, save
@@ -50,8 +51,9 @@ class SizeReport(Report):
     model: str
     sizes: dict[str, Size]
 
-    def __getitem__(self, form: str) -> Size:
-        return self.sizes[form]
+    def __getitem__(self, form: str | int) -> Size:
+        """Returns a size by its name or its position."""
+        return look_up(self.sizes, form, "names")
 
     def __iter__(self):
         return iter(self.sizes.values())

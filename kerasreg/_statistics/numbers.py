@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasreg._common.lookup import look_up
 from kerasreg._common.report import Report, plain_values
 from kerasreg._statistics.table import statistics_sheet
 
@@ -104,7 +105,8 @@ class ModelStatistics(Report):
     """The result of `kerasreg.statistics`.
 
     Attributes:
-        variables: `{path: Statistics}`.
+        variables: `{path: Statistics}`. `statistics[key]` accepts a path, the end of a path, or a
+            position.
         total: the statistics of all these variables together.
         notes: notes on zeros of LoRA adapters and of packed int4 kernels.
     """
@@ -113,8 +115,14 @@ class ModelStatistics(Report):
     total: Statistics
     notes: tuple[str, ...] = ()
 
-    def __getitem__(self, path: str) -> Statistics:
-        return self.variables[path]
+    def __getitem__(self, key: str | int) -> Statistics:
+        """Returns the statistics of a variable by its path, the end of its path, or its position.
+
+        Raises:
+            KeyError: if no variable or several variables have this path or end of a path.
+            IndexError: for a position that is too large.
+        """
+        return look_up(self.variables, key, "paths")
 
     def __iter__(self):
         return iter(self.variables.values())

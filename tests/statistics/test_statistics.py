@@ -44,6 +44,27 @@ def test_a_variable_by_its_path():
     assert (row.units, row.dead_units, row.inputs, row.dead_inputs) == (2, 1, 2, 0)
 
 
+def test_a_variable_by_its_position_or_the_end_of_its_path():
+    model = keras.Sequential(
+        [keras.Input((2,)), layers.Dense(3, name="first"), layers.Dense(1, name="last")],
+        name="net",
+    )
+    statistics = kerasreg.statistics(model)
+    rows = list(statistics)
+    assert statistics[0] is statistics["first/kernel"] is statistics["net/first/kernel"] is rows[0]
+    assert statistics[-1] is statistics["last/bias"] is rows[-1]
+    plan = kerasreg.prune(model, 0.5, min_units=0)
+    assert plan["last/kernel"] is plan[1] is plan["net/last/kernel"]
+    with pytest.raises(KeyError, match=r"'kernel' is the end of 2 paths.*net/first/kernel.*last"):
+        statistics["kernel"]
+    with pytest.raises(KeyError, match=r"'frist/kernel' is not one of the paths.*net/first/kernel"):
+        statistics["frist/kernel"]
+    with pytest.raises(KeyError, match=r"'rst/kernel' is not one of the paths"):
+        plan["rst/kernel"]
+    with pytest.raises(IndexError):
+        statistics[4]
+
+
 def test_total():
     model = keras.Sequential([keras.Input((2,)), layers.Dense(3), layers.Dense(1)])
     kernel = np.float32([[1, 0, 2], [0, 0, -2]])

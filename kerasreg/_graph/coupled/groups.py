@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasreg._common.lookup import look_up
 from kerasreg._common.report import Report
 from kerasreg._common.sheet import Sheet, left, right
 from kerasreg._common.texts import listed
@@ -154,9 +155,9 @@ class CoupledGroups(Report, list):
         self.model, self.pinned = model, pinned
 
     def __getitem__(self, key):
-        """Returns a group by its name or its index."""
+        """Returns a group by its name, the end of its name, or its index."""
         if isinstance(key, str):
-            return {each.name: each for each in self}[key]
+            return look_up({each.name: each for each in self}, key, "names")
         return super().__getitem__(key)
 
     def to_dict(self) -> dict[str, Any]:
