@@ -5,7 +5,7 @@ import warnings
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from kerasreg._graph.leads import leads_of
 from kerasreg._graph.tracing import functional_of, nodes_of
@@ -49,11 +49,13 @@ def _where_cut(model, masks):
     tensors = list({id(each): each for node in nodes for each in node.outputs}.values())
     before, after = (_vary(model, tensors, batches, weights) for weights in ([], pruned))
     lost = {id(each) for each, gone in zip(tensors, _lost(before, after), strict=True) if gone}
+    varying = {id(each) for each, still in zip(tensors, after, strict=True) if still}
+    varying.update(map(id, model.inputs))
     names = [
         node.operation.name
         for node in nodes
         if any(id(each) in lost for each in node.outputs)
-        and not all(id(each) in lost for each in node.arguments.keras_tensors)
+        and any(id(each) in varying for each in node.arguments.keras_tensors)
     ]
     return list(dict.fromkeys(names))
 
@@ -88,17 +90,20 @@ def _batch(model, size, rng):
 
 def _values(dtype, shape, high, rng):
     if dtype == "bool":
-        return rng.random(shape) < 0.5
-    if keras.backend.is_int_dtype(dtype):
-        return rng.integers(0, high, shape).astype(dtype)
-    return ops.cast(rng.normal(size=shape).astype("float32"), dtype)
+        values = rng.random(shape) < 0.5
+    elif keras.backend.is_int_dtype(dtype):
+        values = rng.integers(0, high, shape)
+    else:
+        values = rng.normal(size=shape)
+    # A model accepts either tensors or arrays.
+    return ops.convert_to_tensor(values, dtype=dtype)
 
 
 def _vary(model, tensors, batches, weights):
     """Returns whether each tensor differs between two batches, for these weights."""
     part = keras.Model(model.inputs, tensors, name=model.name)
     with keras.StatelessScope(state_mapping=weights):
-        first, second = (keras.tree.flatten(part(each, training=False)) for each in batches)
+        first, second = (tree.flatten(part(each, training=False)) for each in batches)
     return [_differ(a, b) for a, b in zip(first, second, strict=True)]
 
 

@@ -140,6 +140,60 @@ def test_the_warning_names_the_operation():
     assert is_constant(model)
 
 
+def crossed(x, z=None, name="product"):
+    """A product of two branches in which different units have large weights."""
+    z = x if z is None else z
+    return layers.Multiply(name=name)([dense(6, "a")(x), dense(6, "b")(z)])
+
+
+def of_a_dict():
+    z, mask = keras.Input((8,), name="z"), keras.Input((8,), dtype="bool", name="mask")
+    inputs, y = {"z": z, "mask": mask}, ops.where(mask, z, 0.0)
+    return keras.Model(inputs, {"out": dense(2, "out")(crossed(y))})
+
+
+def nested():
+    x, y = keras.Input((8,)), keras.Input((8,))
+    inner = keras.Model(x, dense(2, "out")(crossed(x)), name="inner")
+    return keras.Sequential([y, inner])
+
+
+def of_open_sizes():
+    x = keras.Input((None, None, 8))
+    y = layers.GlobalMaxPooling2D()(layers.MaxPooling2D(4)(crossed(x)))
+    return keras.Model(x, dense(2, "out")(y))
+
+
+def masked_with_a_fixed_batch():
+    x = keras.Input((4, 8), batch_size=3)
+    y = layers.GlobalAveragePooling1D()(crossed(layers.Masking()(x)))
+    return keras.Model(x, [dense(2, "out")(y), layers.Dense(1, name="whole")(x[:, 0])])
+
+
+class Own(keras.Model):
+    pass
+
+
+def of_an_own_class():
+    x, z = keras.Input((8,)), keras.Input((8,), dtype="float16")
+    return Own([x, z], dense(2, "out", dtype="float16")(crossed(x, ops.cast(z, "float32"))))
+
+
+@pytest.mark.parametrize(
+    "make", [of_a_dict, nested, of_open_sizes, masked_with_a_fixed_batch, of_an_own_class]
+)
+def test_all_kinds_of_inputs_are_tried(make):
+    model = make()
+    for variable in model.trainable_variables:
+        start = {"a/kernel": 0, "b/kernel": 3}.get(variable.path[-8:])
+        if start is not None:
+            large = np.isin(np.arange(6), range(start, start + 3))
+            variable.assign(np.where(large, 1.0, 1e-3) * np.ones(variable.shape))
+    name = "inner" if make is nested else "product"
+    with pytest.warns(UserWarning, match=f"constant: after '?{name}'?, nothing"):
+        kerasreg.prune(model, 0.5, include="a/|b/")
+
+
 def test_without_min_units_only_the_plan_says_it():
     plan = kerasreg.prune(half_dead_product(), 0.5, include="a/|b/", min_units=0)
     assert "an output of the model is constant after multiply" in plan.note
