@@ -118,7 +118,7 @@ def test_invalid_polish_raises_before_the_first_epoch():
             begun(compiled(), **arguments)
     with (
         pytest.warns(UserWarning, match="Muon"),
-        pytest.raises(ValueError, match=r"step size of Muon.*pass `learning_rate`"),
+        pytest.raises(ValueError, match=r"step size.*Received: Muon. Pass `learning_rate`"),
     ):
         begun(compiled(optimizers.Muon(0.01)))
 
