@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import keras
 
 from kerasreg._callbacks.behaviour import prunes_weights
+from kerasreg._callbacks.best_files import BestFiles
 from kerasreg._callbacks.session_callback import SessionCallback, ending
 from kerasreg._callbacks.siblings import put_off, run_after
 from kerasreg._common.types import Logs
@@ -70,7 +71,8 @@ class Pruning(SessionCallback):
     `pruned` is `{step: sparsity}` with one item per pruning, and `sparsity` is the fraction of
     zeros in the weights. Weights that another callback sets are left unchanged: those that
     `EarlyStopping(restore_best_weights=True)` restores may have fewer zeros than the schedule asked
-    for. A warning says so, and also when the fit ends before the schedule does.
+    for. A warning says so, also for the epoch that `ModelCheckpoint(save_best_only=True)` saves, and
+    when the fit ends before the schedule does.
 
     Raises:
         ValueError: for invalid arguments; at the start of `fit`, for a model that is not built, an
@@ -173,11 +175,12 @@ class Pruning(SessionCallback):
         return plan
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        run_after(self, lambda each: not prunes_weights(each))
+        self._files = BestFiles(run_after(self, lambda each: not prunes_weights(each)))
         self._has_ended, self._outcome = False, None
         self.enter(self._make_session)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._files.look(self._session.zeros)
         done = epoch * self._run.steps_per_epoch if self._run.steps_per_epoch else 0
         if not self.start_once(self._run, int(done)):
             self._session.follow()
@@ -203,6 +206,7 @@ class Pruning(SessionCallback):
             # A fit without epochs (one that resumes after its last epoch) has not started.
             if self._is_started:
                 with ending(self, "prune"):
+                    self._files.look(self._session.zeros)
                     self._session.finish()
                 self._outcome = self._session.outcome()
             self.leave()
@@ -218,10 +222,13 @@ class Pruning(SessionCallback):
         return PruningSession(self.model, self.model.optimizer, self._strategy, "Pruning", scope)
 
     def _tell(self):
-        """Warn if zeros are missing, after all other callbacks have set weights."""
+        """Warns of missing zeros, after all other callbacks have set weights."""
         self.sparsity = self._session.zeros()
         self._session.forget_above(self.sparsity)
-        self._outcome.warn(self.sparsity, *_remedies(self._outcome, self._run))
+        outcome, per_epoch = self._outcome, self._run.steps_per_epoch
+        epoch = "N" if not per_epoch else math.ceil(outcome.step / per_epoch)
+        outcome.warn(self.sparsity, *_remedies(epoch))
+        self._files.warn("Pruning", min(self.sparsity, outcome.held), epoch)
 
     def _run_of_fit(self):
         epochs, steps = self.params.get("epochs"), self.params.get("steps")
@@ -232,9 +239,8 @@ class Pruning(SessionCallback):
         return Run(epochs * steps // accumulation, steps / accumulation)
 
 
-def _remedies(outcome, run):
-    """The advice for a fit that ended too early, and for one that restored earlier weights."""
-    epoch = "N" if not run.steps_per_epoch else math.ceil(outcome.step / run.steps_per_epoch)
+def _remedies(epoch):
+    """Returns the advice for a fit that ended too early, and for one that restored weights."""
     wait = f"`EarlyStopping(start_from_epoch={epoch})`"
     return (
         f"Train longer ({wait} does not stop before the schedule ends; data need enough batches, "

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from kerasreg._callbacks.behaviour import prunes_weights, restores_weights
+from kerasreg._callbacks.best_files import BestFiles
 from kerasreg._callbacks.session_callback import SessionCallback, ending
 from kerasreg._callbacks.siblings import put_off, run_after
 from kerasreg._common.types import Logs
@@ -83,7 +84,7 @@ class ThresholdPruning(SessionCallback):
         return self._hold
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        run_after(self, lambda each: not prunes_weights(each))
+        self._files = BestFiles(run_after(self, lambda each: not prunes_weights(each)))
         self.pruned = {}
         self._last_epoch, self._has_ended, self._zeros = math.inf, False, 0
         with self.undone_by_errors():
@@ -93,6 +94,7 @@ class ThresholdPruning(SessionCallback):
             self.enter(self._make_session)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._files.look(self._count_zeros)
         if not self._hold:
             return
         if not self.start_once():
@@ -124,6 +126,7 @@ class ThresholdPruning(SessionCallback):
         self._warn_of_older_weights()
 
     def _end(self):
+        self._files.look(self._count_zeros)
         if not self._epochs:
             with ending(self, "prune"):
                 self.pruned["end"] = self._rule.apply(self._targets)
@@ -143,13 +146,16 @@ class ThresholdPruning(SessionCallback):
 
     def _warn_of_older_weights(self):
         self.synchronize()
-        zeros = self._count_zeros()
+        zeros, epoch = self._count_zeros(), max(self._epochs, default=-1) + 1
+        if self._epochs:
+            # With `at="end"`, no epoch has the zeros.
+            self._files.warn("ThresholdPruning", min(zeros, self._zeros), epoch, "{:,}")
         if zeros < self._zeros:
             warn(
                 f"There were {self._zeros:,} zeros after the last pruning of ThresholdPruning, but "
                 f"the model now has {zeros:,}: another callback set weights from before that "
                 "pruning. They are left unchanged. To choose the best epoch among the later ones, "
-                f"pass `EarlyStopping(start_from_epoch={max(self._epochs, default=-1) + 1})`."
+                f"pass `EarlyStopping(start_from_epoch={epoch})`."
             )
 
     def _require_epochs(self):

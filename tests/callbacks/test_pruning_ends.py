@@ -107,6 +107,42 @@ def test_restored_weights_are_left_unchanged(tmp_path):
             assert "start_from_epoch=3" in text
 
 
+def test_the_best_file_with_fewer_zeros_is_warned_about(tmp_path):
+    """The numbers in the warning are those of the file and of the model."""
+    path = str(tmp_path / "best.weights.h5")
+    by_threshold = {"threshold": 0.2, "at": [0, 2], "hold": True, **HIDDEN}
+    for make, options, best, has_warning in (
+        (Pruning, {"schedule": LINEAR, **HIDDEN}, 1, True),
+        (Pruning, {"schedule": LINEAR, **HIDDEN}, 3, False),
+        (ThresholdPruning, by_threshold, 1, True),
+        (ThresholdPruning, by_threshold, 2, False),
+    ):
+        model, pruning = net(optimizers.Adam(0.1)), make(**options)
+        saver = restorers(None, path)["a checkpoint"][0]
+        found = told(lambda: fit(model, [Scores(best), saver, pruning]))  # noqa: B023
+        zeros = (kernel(model) == 0).sum()
+        model.load_weights(path)
+        saved = (kernel(model) == 0).sum()
+        assert (saved < zeros) == has_warning == len(found)
+        if has_warning:
+            texts = [f"{n / 48:.1%}" if make is Pruning else f"{n:,}" for n in (saved, zeros)]
+            assert f"saved has {texts[0]} zeros" in found[0]
+            assert f"the model has {texts[1]}" in found[0]
+            assert "start_from_epoch=3" in found[0]
+
+
+def test_other_files_give_no_warning(tmp_path):
+    """All epochs are saved, or only those with the most zeros."""
+    savers = [
+        callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras"),
+        callbacks.ModelCheckpoint(
+            tmp_path / "sparse.keras", "sparsity", mode="max", save_best_only=True
+        ),
+    ]
+    logger = kerasreg.callbacks.SparsityLogger(log_dir=False)
+    assert told(lambda: fit(net(), [Pruning(LINEAR, **HIDDEN), logger, *savers])) == []
+
+
 def test_restored_weights_with_all_zeros_give_no_warning():
     model, scores = net("adam"), Scores(3)
     pruning = Pruning(LINEAR, **HIDDEN)
