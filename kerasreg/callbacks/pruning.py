@@ -71,8 +71,8 @@ class Pruning(SessionCallback):
     `pruned` is `{step: sparsity}` with one item per pruning, and `sparsity` is the fraction of
     zeros in the weights. Weights that another callback sets are left unchanged: those that
     `EarlyStopping(restore_best_weights=True)` restores may have fewer zeros than the schedule asked
-    for. A warning says so, also for the epoch that `ModelCheckpoint(save_best_only=True)` saves, and
-    when the fit ends before the schedule does.
+    for. A warning says so, also for the epoch of a `ModelCheckpoint(save_best_only=True)`, and when
+    the fit ends before the schedule does.
 
     Raises:
         ValueError: for invalid arguments; at the start of `fit`, for a model that is not built, an
