@@ -216,7 +216,7 @@ def test_a_subclass_that_overrides_call_has_no_rule():
     kill(model, "a", 3)
     small, report = kerasreg.shrink(model)
     assert small.count_params() == model.count_params()
-    assert "'a' (Doubled) has no rule" in str(report)
+    assert "'a' (Doubled) has no rule: build it as a Functional model, or register" in str(report)
 
 
 def test_a_user_layer_can_be_registered_as_elementwise():

@@ -19,6 +19,7 @@ _HARMLESS = {"build", "get_config", "from_config", "compute_output_shape", "comp
 
 #: Reasons in reports, after the name of an operation.
 COMBINES = "combines units across the axis, so they cannot be removed one by one"
+_NEXT_STEP = "build it as a Functional model, or register a rule (`kerasreg.shrinking.rule_for`)"
 WITH_FIXED = "combines the units with a tensor that cannot shrink"
 
 
@@ -49,7 +50,7 @@ class Rule:
         """Sets the labels of the outputs and registers the variables that have these labels."""
         reason = f"'{call.operation.name}' ({kind(call)}) has no rule"
         if getattr(call.operation, "weights", None):
-            analysis.note(reason)
+            analysis.note(f"{reason}: {_NEXT_STEP}")
         for tensor in call.inputs:
             analysis.pin(tensor, reason)
 
