@@ -1,9 +1,15 @@
 """Measure the train step with a penalty, as a ratio to the same network without one.
 
+    python benchmarks/train_step.py
+    python benchmarks/train_step.py --jit-compile --only L1 GroupLasso
+    KERAS_BACKEND=jax python benchmarks/train_step.py
+
 784-1024-1024-10, Adam, batch 128, random data. The variants are measured in turns in one process,
 so that other load on the machine affects all of them; the medians over the rounds are printed.
+Only "Keras' L1" and "GroupLasso, gradient" train without `ProximalGradient`.
 """
 
+import argparse
 import time
 
 import keras
@@ -16,13 +22,22 @@ import kerasreg
 ROUNDS, STEPS, BATCH = 9, 30, 128
 PROXIMAL = kerasreg.callbacks.ProximalGradient
 
+R = kerasreg.regularizers
 VARIANTS = {
     "no penalty": (None, None),
     "Keras' L1": (lambda: keras.regularizers.L1(1e-4), None),
-    "L1, proximal": (lambda: kerasreg.regularizers.L1(1e-4), PROXIMAL),
-    "L1L2, proximal": (lambda: kerasreg.regularizers.L1L2(1e-4, 1e-4), PROXIMAL),
-    "GroupLasso, gradient": (lambda: kerasreg.regularizers.GroupLasso(1e-4), None),
-    "GroupLasso, proximal": (lambda: kerasreg.regularizers.GroupLasso(1e-4), PROXIMAL),
+    "GroupLasso, gradient": (lambda: R.GroupLasso(1e-4), None),
+    "L1": (lambda: R.L1(1e-4), PROXIMAL),
+    "L1L2": (lambda: R.L1L2(1e-4, 1e-4), PROXIMAL),
+    "MCP": (lambda: R.MCP(1e-4), PROXIMAL),
+    "Lp": (lambda: R.Lp(1e-4), PROXIMAL),
+    "LogSum": (lambda: R.LogSum(1e-4), PROXIMAL),
+    "TransformedL1": (lambda: R.TransformedL1(1e-4), PROXIMAL),
+    "GroupLasso": (lambda: R.GroupLasso(1e-4), PROXIMAL),
+    "SparseGroupLasso": (lambda: R.SparseGroupLasso(1e-4), PROXIMAL),
+    "GroupMCP": (lambda: R.GroupMCP(1e-4), PROXIMAL),
+    "LInfinity1": (lambda: R.LInfinity1(1e-4), PROXIMAL),
+    "ExclusiveLasso": (lambda: R.ExclusiveLasso(1e-6), PROXIMAL),
 }
 
 
@@ -37,7 +52,7 @@ class Clock(keras.callbacks.Callback):
         self.seconds = time.perf_counter() - self.start
 
 
-def network(regularizer):
+def network(regularizer, jit_compile):
     """The network, with a penalty on two of its kernels."""
     penalty = regularizer() if regularizer else None
     layers = [
@@ -46,24 +61,32 @@ def network(regularizer):
     ]
     model = keras.Sequential([keras.Input((784,)), *layers, keras.layers.Dense(10)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("adam", loss, jit_compile=False)
+    model.compile("adam", loss, jit_compile=jit_compile)
     return model
 
 
 def main():
-    """Measure all variants in turns and print the ratios."""
+    """Measure the variants in turns and print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--jit-compile", action="store_true", help="compile the step with XLA")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    arguments = parser.parse_args()
+    jit_compile = arguments.jit_compile or keras.backend.backend() == "jax"
+    variants = {name: VARIANTS[name] for name in ["no penalty", *arguments.only]}
     rng = np.random.default_rng(0)
     x = rng.normal(size=(STEPS * BATCH, 784)).astype("float32")
     y = rng.integers(0, 10, STEPS * BATCH)
-    models = {name: network(regularizer) for name, (regularizer, _) in VARIANTS.items()}
-    seconds = {name: [] for name in VARIANTS}
+    models = {name: network(each, jit_compile) for name, (each, _) in variants.items()}
+    seconds = {name: [] for name in variants}
     for _ in range(ROUNDS):
-        for name, (_, callback) in VARIANTS.items():
+        for name, (_, callback) in variants.items():
             clock = Clock()
             callbacks = [clock, *([callback()] if callback else [])]
             models[name].fit(x, y, batch_size=BATCH, verbose=0, callbacks=callbacks)
             seconds[name].append(clock.seconds)
-    table = Table(title=f"One train step, {ROUNDS} rounds of {STEPS} steps in turn")
+    table = Table(
+        title=f"One train step on {keras.backend.backend()}, {ROUNDS} rounds of {STEPS} steps"
+    )
     for column in ("penalty", "ms per step", "ratio", "quartiles of the ratio"):
         table.add_column(column, justify="left" if column == "penalty" else "right")
     base = seconds["no penalty"]

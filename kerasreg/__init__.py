@@ -14,7 +14,7 @@ from kerasreg._attach.attach import attach, detach
 from kerasreg._graph.coupled.find import coupled_groups
 from kerasreg._proximal.loop import proximal
 from kerasreg._proximal.polish import polish
-from kerasreg._proximal.step_sizes import register_step_size
+from kerasreg._proximal.registry import register_step_size
 from kerasreg._pruning.loop import pruning
 from kerasreg._pruning.one_shot import prune, rewind
 from kerasreg._pruning.threshold import prune_below

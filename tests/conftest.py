@@ -6,6 +6,7 @@ import keras
 import pytest
 from loops import afresh
 from precision import WIDEST
+from traces import free_traces
 
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("long", deadline=None, derandomize=True, max_examples=250)
@@ -23,6 +24,7 @@ def pytest_collection_finish():
 @pytest.fixture(autouse=True)
 def _same_names_and_seeds():
     """Every test starts with layer names without numbers and with the same random state."""
+    free_traces()
     afresh()
 
 

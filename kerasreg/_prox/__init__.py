@@ -6,7 +6,7 @@ have any value from 0 to infinity. Zeros in the result are exactly 0.0, without 
 gives NaN, and infinite values never become finite.
 """
 
-from kerasreg._prox.axes import in_layout
+from kerasreg._prox.axes import in_layout, in_layout_from
 from kerasreg._prox.elementwise import (
     positive_threshold,
     shrink,
@@ -15,7 +15,7 @@ from kerasreg._prox.elementwise import (
     soft_threshold_towards,
 )
 from kerasreg._prox.fused import fused_threshold
-from kerasreg._prox.group import group_soft_threshold
+from kerasreg._prox.group import group_soft_threshold, group_soft_threshold_from
 from kerasreg._prox.group_nonconvex import group_hard_threshold, group_mcp, group_scad
 from kerasreg._prox.matrix import singular_hard_threshold, singular_soft_threshold
 from kerasreg._prox.nonconvex import (
@@ -46,8 +46,10 @@ __all__ = [
     "group_mcp",
     "group_scad",
     "group_soft_threshold",
+    "group_soft_threshold_from",
     "hard_threshold",
     "in_layout",
+    "in_layout_from",
     "keep_largest",
     "log_threshold",
     "lp_threshold",

@@ -31,8 +31,18 @@ def from_rows(x, shape, axes):
 def in_layout(operator, z, step, layout, *parameters):
     """Applies an operator along `axes` of `z` in the shape `view`, with `layout = (view, axes)`."""
     view, axes = layout
+    x = operator(ops.reshape(z, view), _viewed(step, z, view), *parameters, axes)
+    return ops.reshape(x, z.shape)
+
+
+def in_layout_from(operator, z, step, start, layout):
+    """`operator(z, step, start, axes)` likewise, for one that returns `(x, start)`."""
+    view, axes = layout
+    x, start = operator(ops.reshape(z, view), _viewed(step, z, view), start, axes)
+    return ops.reshape(x, z.shape), start
+
+
+def _viewed(step, z, view):
     if len(step.shape):
-        step = ops.reshape(ops.broadcast_to(step, z.shape), view)
-    else:
-        step = ops.reshape(step, (1,) * len(view))
-    return ops.reshape(operator(ops.reshape(z, view), step, *parameters, axes), z.shape)
+        return ops.reshape(ops.broadcast_to(step, z.shape), view)
+    return ops.reshape(step, (1,) * len(view))

@@ -68,8 +68,9 @@ def lp_threshold(z, threshold, p):
     # The first step, from 1.
     s = 1 - c / m
     for _ in range(NEWTON_STEPS):
-        s = (m * s ** (m + 1) - c) / ((m + 1) * s**m - 1)
-    return _zero_where(dead, z, z * s**m)
+        power = _power(s, m)
+        s = (m * s * power - c) / ((m + 1) * power - 1)
+    return _zero_where(dead, z, z * _power(s, m))
 
 
 def log_threshold(z, threshold, epsilon):
@@ -121,6 +122,11 @@ def _fading_threshold(z, step, factor, end, room, jump):
     fade = ops.clip((end - size) / ops.where(room > 0, room, 1.0), 0.0, 1.0)
     fade = ops.where(room > 0, fade, ops.cast(size <= jump, fade.dtype))
     return soft_threshold(z, factor * step * fade)
+
+
+def _power(x, m):
+    """Returns `x^m` for a positive integer, by products: general powers take much longer."""
+    return math.prod([x] * m) if m <= 8 else x**m
 
 
 def _zero_where(dead, z, x):

@@ -157,7 +157,7 @@ class _CoupledUpdate(SteppedUpdate):
             steps[key] = float32(self.step(variable, learning_rate, kept))
             bound = self.bound(variable, learning_rate, kept)
             if bound is not None:
-                reaches[key] = reach(old, tensors[key], bound)
+                reaches[key] = reach(float32(old) - float32(tensors[key]), bound)
         for group in self.groups:
             if all(id(variable) in tensors for variable in group.variables):
                 own = {id(variable): steps[id(variable)] for variable in group.variables}

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._proximal.step_sizes import StepSize, float32, register_step_size
+from kerasreg._proximal.registry import register_step_size
+from kerasreg._proximal.step_sizes import StepSize, float32
 from kerasreg._train_step import UpdateHook
 
 

@@ -36,7 +36,8 @@ import math
 import keras
 from keras import ops
 
-from kerasreg._proximal.step_sizes import float32, refuse, register_step_size
+from kerasreg._proximal.registry import refuse, register_step_size
+from kerasreg._proximal.step_sizes import float32
 from kerasreg._train_step import sum_over_replicas
 
 #: Avoids 0 / 0 for a weight without any gradient; its step size is then practically infinite.
@@ -58,35 +59,50 @@ def _rate(optimizer, index, learning_rate):
     return learning_rate
 
 
-@register_step_size(keras.optimizers.SGD, momentum=True)
+def _mean_times_step(optimizer, index, step):
+    mean = float32(optimizer._momentums[index]) / (1.0 - _power(optimizer, optimizer.beta_1))
+    return mean * step
+
+
+@register_step_size(keras.optimizers.SGD, momentum=True, is_shared=True)
 def _sgd(optimizer, index, learning_rate):
     return learning_rate
 
 
-@register_step_size(keras.optimizers.Adam, bound=_rate)
+@register_step_size(
+    keras.optimizers.Adam,
+    bound=_rate,
+    is_shared=True,
+    moves=_mean_times_step,
+)
 def _adam(optimizer, index, learning_rate):
     slots = optimizer._velocity_hats if optimizer.amsgrad else optimizer._velocities
     correction = ops.sqrt(1.0 - _power(optimizer, optimizer.beta_2))
     return learning_rate * correction / (ops.sqrt(float32(slots[index])) + optimizer.epsilon)
 
 
-@register_step_size(keras.optimizers.Adamax, bound=_rate)
+@register_step_size(keras.optimizers.Adamax, bound=_rate, is_shared=True)
 def _adamax(optimizer, index, learning_rate):
     return learning_rate / (float32(optimizer._u[index]) + optimizer.epsilon)
 
 
-@register_step_size(keras.optimizers.Nadam, bound=_rate)
+@register_step_size(keras.optimizers.Nadam, bound=_rate, is_shared=True)
 def _nadam(optimizer, index, learning_rate):
     velocity = float32(optimizer._velocities[index]) / (1.0 - _power(optimizer, optimizer.beta_2))
     return learning_rate / (ops.sqrt(velocity) + optimizer.epsilon)
 
 
-@register_step_size(keras.optimizers.Adagrad, bound=_rate)
+@register_step_size(keras.optimizers.Adagrad, bound=_rate, is_shared=True)
 def _adagrad(optimizer, index, learning_rate):
     return learning_rate / ops.sqrt(float32(optimizer._accumulators[index]) + optimizer.epsilon)
 
 
-@register_step_size(keras.optimizers.RMSprop, momentum=True, bound=_rate)
+@register_step_size(
+    keras.optimizers.RMSprop,
+    momentum=True,
+    bound=_rate,
+    is_shared=True,
+)
 def _rmsprop(optimizer, index, learning_rate):
     variance = float32(optimizer._velocities[index])
     if optimizer.centered:
@@ -102,7 +118,12 @@ def _adadelta_bound(optimizer, index, learning_rate, old_delta):
     return learning_rate * ops.sqrt(old_delta + optimizer.epsilon)
 
 
-@register_step_size(keras.optimizers.Adadelta, before=_old_delta, bound=_adadelta_bound)
+@register_step_size(
+    keras.optimizers.Adadelta,
+    before=_old_delta,
+    bound=_adadelta_bound,
+    is_shared=True,
+)
 def _adadelta(optimizer, index, learning_rate, old_delta):
     gradients = float32(optimizer._accumulated_grads[index]) + optimizer.epsilon
     return learning_rate * ops.sqrt(old_delta + optimizer.epsilon) / ops.sqrt(gradients)
@@ -146,7 +167,12 @@ def _lamb_bound(optimizer, index, learning_rate, old_norm):
     return learning_rate * old_norm / math.sqrt(size)
 
 
-@register_step_size(keras.optimizers.Lamb, before=_old_norm, bound=_lamb_bound)
+@register_step_size(
+    keras.optimizers.Lamb,
+    before=_old_norm,
+    bound=_lamb_bound,
+    is_shared=True,
+)
 def _lamb(optimizer, index, learning_rate, old_norm):
     mean = float32(optimizer._momentums[index]) / (1.0 - _power(optimizer, optimizer.beta_1))
     velocity = float32(optimizer._velocities[index]) / (1.0 - _power(optimizer, optimizer.beta_2))
@@ -164,7 +190,7 @@ def _lion_bound(optimizer, index, learning_rate):
     return learning_rate * ops.where(seen, 0.1, 1.0)
 
 
-@register_step_size(keras.optimizers.Lion, bound=_lion_bound)
+@register_step_size(keras.optimizers.Lion, bound=_lion_bound, is_shared=True)
 def _lion(optimizer, index, learning_rate):
     # A sign is a gradient divided by its size: the two steps cancel where the mean gradient is as
     # large as the slope of the penalty. The rms limits the step where noise moves the mean to 0.

@@ -10,100 +10,13 @@ size of the gradient cancels. Their length is the `bound`, which limits the prox
 `within_reach`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import copy
+from types import SimpleNamespace
 
 import keras
 from keras import ops
 
-
-@dataclass(frozen=True)
-class _Entry:
-    function: Callable
-    before: Callable | None
-    momentum: bool
-    approximate: str | None
-    bound: Callable | None
-
-
-_TABLE: dict[type, _Entry] = {}
-_REFUSALS: dict[str, str] = {}
-
-
-def register_step_size(
-    optimizer_class: type[keras.optimizers.Optimizer],
-    *,
-    before: Callable | None = None,
-    momentum: bool = False,
-    approximate: str | None = None,
-    bound: Callable | None = None,
-) -> Callable[[Callable], Callable]:
-    """Registers the effective step size of an optimizer class (a decorator).
-
-    The decorated function has the arguments `(optimizer, index, learning_rate)`. It is called right
-    after the update of a variable, whose slots in the optimizer have the index `index`. It returns
-    the effective step size as a tensor: a scalar, or one value per weight. The effective step size
-    is the `t` for which a constant gradient `g` moves a weight by `-t * g` per step in the steady
-    state, with a fixed preconditioner. The function is part of the compiled train step, so it must
-    use `keras.ops`.
-
-    Subclasses that override neither `update_step` nor `apply` have the step size of their parent.
-
-    Args:
-        optimizer_class: a subclass of `keras.optimizers.Optimizer`.
-        before: function `(optimizer, index, variable, gradient)` that returns a tuple of tensors
-            from before the update. They are passed to the decorated function, and to `bound`, as
-            additional arguments. Under `tf.distribute`, `gradient` is the part of one replica.
-        momentum: bool, whether to add heavy-ball momentum to the step size:
-            `T_k = momentum * T_(k-1) + step`, with the `momentum` and `nesterov` of the optimizer.
-            Use it if the velocity contains the learning rate, as in Keras' SGD and RMSprop, and the
-            decorated function does not include momentum.
-        approximate: str, the reason why the optimum of the objective is only reached approximately,
-            without a final period. `ProximalGradient` warns with it.
-        bound: function with the arguments of the decorated function, for an optimizer that divides
-            by the size of past gradients. It returns how far a constant gradient of any size moves
-            a weight in one step (for Adam, the learning rate). The proximal operator then moves a
-            weight by at most `bound` plus the length of the optimizer's own step. Without `bound`,
-            weights that have had no gradient yet become zero at once, because their effective step
-            size is practically infinite. `bound` does not change the optimum.
-
-    Returns:
-        A decorator that returns the function unchanged.
-
-    Raises:
-        ValueError: if `optimizer_class` is not a subclass of `keras.optimizers.Optimizer`.
-
-    Example:
-
-    >>> class HalfSGD(keras.optimizers.Optimizer):
-    ...     def update_step(self, gradient, variable, learning_rate):
-    ...         self.assign_sub(variable, 0.5 * learning_rate * gradient)
-    >>> @kerasreg.register_step_size(HalfSGD)
-    ... def half_sgd(optimizer, index, learning_rate):
-    ...     return 0.5 * learning_rate
-    """
-    if not (isinstance(optimizer_class, type) and issubclass(optimizer_class, _optimizers())):
-        raise ValueError(
-            "`register_step_size` expects a subclass of `keras.optimizers.Optimizer`. Received: "
-            f"{optimizer_class!r}"
-        )
-
-    def register(function):
-        _TABLE[optimizer_class] = _Entry(function, before, momentum, approximate, bound)
-        return function
-
-    return register
-
-
-def refuse(optimizer_name, reason):
-    """Registers why an optimizer of Keras is not supported, and what to use instead."""
-    _REFUSALS[optimizer_name] = reason
-
-
-def supported():
-    """Returns the names of the optimizers with a known effective step size."""
-    names = {cls.__name__ for cls in _TABLE if not cls.__module__.startswith("kerasreg.")}
-    return sorted({*names, "AdamW"})
+from kerasreg._proximal.registry import lookup
 
 
 class StepSize:
@@ -118,7 +31,7 @@ class StepSize:
 
     def __init__(self, optimizer):
         self._optimizer = optimizer
-        self._entry = _lookup(optimizer)
+        self._entry = lookup(optimizer)
         momentum = getattr(optimizer, "momentum", None) if self._entry.momentum else None
         self.momentum = float(momentum or 0.0)
         self._nesterov = bool(getattr(optimizer, "nesterov", False))
@@ -131,6 +44,44 @@ class StepSize:
                 "that can reach zero, and momentum accumulates these unbounded steps. Received: "
                 f"momentum={self.momentum}, centered=True. Use either `momentum` or `centered`."
             )
+
+    @property
+    def is_shared(self):
+        """Whether variables of one shape can share one compiled function."""
+        return self._entry.is_shared
+
+    @property
+    def key(self):
+        """A hashable value that determines the function of a shared step."""
+        return self._entry, tuple(sorted(self._numbers().items()))
+
+    def slots(self, index):
+        """Returns the values that a shared step is computed from, by name; None if not shared."""
+        if not self.is_shared:
+            return None
+        lists = {k: v for k, v in vars(self._optimizer).items() if isinstance(v, list)}
+        found = {k: v[index] for k, v in lists.items() if len(v) > index}
+        slots = {k: v for k, v in found.items() if isinstance(v, keras.Variable)}
+        slots.pop("_variables", None)  # All of them, in another order.
+        return {"iterations": self._optimizer.iterations, **slots}
+
+    def detached(self):
+        """Returns a copy for `at`, without the variables of the optimizer."""
+        twin = copy.copy(self)
+        twin._optimizer = SimpleNamespace(**self._numbers())
+        return twin
+
+    def at(self, slots):
+        """Returns the step sizes of the variable with these slots, which gets index 0."""
+        twin = self.detached()
+        twin._optimizer.iterations = slots["iterations"]
+        for name in slots.keys() - {"iterations"}:
+            setattr(twin._optimizer, name, [slots[name]])
+        return twin
+
+    def _numbers(self):
+        numbers = bool, int, float
+        return {k: v for k, v in vars(self._optimizer).items() if isinstance(v, numbers)}
 
     def gain_shape(self, variable):
         """Returns the shape of the recursion `T` for a variable, or None without momentum."""
@@ -160,6 +111,15 @@ class StepSize:
         # 1 + m + m^2 + ... over the steps so far.
         past = ops.power(float32(self.momentum), float32(self._optimizer.iterations + 1))
         return float32(bound) * (1.0 - past) / (1.0 - self.momentum)
+
+    @property
+    def knows_moves(self):
+        """Whether `moves` works without the old weights."""
+        return self._entry.moves is not None
+
+    def moves(self, index, step):
+        """Returns `old weights - new weights` of the optimizer's step, given its step size."""
+        return float32(self._entry.moves(self._optimizer, index, step))
 
     def with_momentum(self, step, gain):
         """Returns `(step, new gain)` from the plain step and the previous value of `T`."""
@@ -196,44 +156,21 @@ def float32(x):
     return ops.cast(ops.convert_to_tensor(x), "float32")
 
 
-def reach(old, new, bound):
-    """Returns how far the prox may move each weight: `|new - old| + bound`.
+def reach(moves, bound):
+    """Returns how far the prox may move each weight: `|moves| + bound`.
 
-    This does not change the optima. At an optimum, the prox undoes the optimizer's step from `old`
-    to `new`, which is within reach. A weight that is limited moves by more than that step, so it
-    does not return to `old`.
+    This does not change the optima. At an optimum, the prox undoes `moves`, the optimizer's step,
+    which is within reach. A weight that is limited moves by more than that step, so it does not
+    return to its old value.
     """
-    return ops.abs(float32(new) - float32(old)) + bound
+    return ops.abs(moves) + bound
 
 
-def within_reach(old, new, proxed, bound):
+def within_reach(new, proxed, moves, bound):
     """Returns `proxed`, with each weight moved from `new` by at most its `reach`."""
-    new, limit = float32(new), reach(old, new, bound)
+    new, limit = float32(new), reach(moves, bound)
     # Unlike `new + clip(proxed - new)`, this does not round the weights that are within reach.
     return ops.cast(ops.clip(float32(proxed), new - limit, new + limit), proxed.dtype)
-
-
-def _lookup(optimizer):
-    for cls in type(optimizer).__mro__:
-        if cls in _TABLE:
-            return _TABLE[cls]
-        # A subclass that overrides the update may have another step size; those of Keras are known.
-        own_update = {"update_step", "apply"} & set(vars(cls))
-        if own_update and not cls.__module__.startswith("keras."):
-            break
-        if cls.__name__ in _REFUSALS:
-            break
-    name = type(optimizer).__name__
-    reason = _REFUSALS.get(name, "has an unknown effective step size")
-    raise ValueError(
-        f"Proximal training does not work with the optimizer {name}: it {reason}. "
-        f"Expected one of {supported()}, alone or in a LossScaleOptimizer or MultiOptimizer, or "
-        "one that was registered with `kerasreg.register_step_size`."
-    )
-
-
-def _optimizers():
-    return keras.optimizers.Optimizer
 
 
 def _steps_until(momentum, tolerance):

@@ -40,6 +40,8 @@ class KSparse(GroupProjection):
     [[3.0, 0.0], [0.0, 0.0]]
     """
 
+    is_fusible = False
+
     def __init__(
         self,
         k: int | None = None,

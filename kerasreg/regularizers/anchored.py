@@ -20,6 +20,8 @@ class Anchored(Regularizer):
     fills in `_argument`. `_array` is the array in NumPy, so that it is a constant in traced code.
     """
 
+    is_fusible = False
+
     _argument = "reference"
 
     @functools.cached_property

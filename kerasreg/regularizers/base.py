@@ -71,6 +71,10 @@ class Regularizer(Penalty):
     step)`, and `get_config()`. Half-precision weights are computed in float32.
     """
 
+    #: Whether XLA makes the prox faster. It does not if the prox sorts, decomposes matrices or
+    #: contains arrays.
+    is_fusible = True
+
     def prox(self, weights: Tensor, step: Tensor) -> Tensor:
         """The proximal operator, `argmin_x  penalty(x) + sum_i (x_i - weights_i)^2 / (2 step_i)`.
 
@@ -88,6 +92,28 @@ class Regularizer(Penalty):
         weights = at_least_float32(given)
         step = standardize_step(step, weights, self.step_shape(given.shape))
         return ops.cast(self._prox(weights, step), given.dtype)
+
+    def prox_from(self, weights: Tensor, step: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns `(prox(weights, step), the next start)`, for calls that follow each other.
+
+        The prox of groups with one step per weight is found by iteration. It is found faster from
+        the result of a call with nearly the same arguments, as in the steps of a training.
+
+        Args:
+            weights, step: as in `prox`.
+            start: float tensor of the shape `start_shape(weights.shape)`: zeros, or
+                what the last call returned.
+        """
+        given = ops.convert_to_tensor(weights)
+        self.check(given.shape)
+        weights = at_least_float32(given)
+        step = standardize_step(step, weights, self.step_shape(given.shape))
+        result, following = self._prox_from(weights, step, ops.cast(start, weights.dtype))
+        return ops.cast(result, given.dtype), ops.cast(following, start.dtype)
+
+    def start_shape(self, shape: Shape) -> tuple[Any, ...] | None:
+        """Returns the shape of the start of `prox_from`; None if `prox` needs no start."""
+        return None
 
     def step_shape(self, shape: Shape) -> tuple[Any, ...]:
         """Returns the finest shape of `step` that `prox` supports, by default `shape`.
@@ -116,6 +142,9 @@ class Regularizer(Penalty):
         return step
 
     def _prox(self, weights, step):
+        raise NotImplementedError
+
+    def _prox_from(self, weights, step, start):
         raise NotImplementedError
 
 

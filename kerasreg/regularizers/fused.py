@@ -37,6 +37,8 @@ class TotalVariation(Regularizer):
     [1.0, 1.0, 7.0, 7.0]
     """
 
+    is_fusible = False
+
     def __init__(self, factor: float = 0.01, axis: Axis = 0):
         self.factor = validation.number(factor, "factor", at_least=0)
         self.axis = validate_single_axis(axis)
@@ -78,6 +80,8 @@ class FusedLasso(Regularizer):
     >>> np.asarray(regularizer.prox(np.array([0.5, -0.5, 7.0, 8.0]), step=2.0)).tolist()
     [0.0, 0.0, 6.0, 6.0]
     """
+
+    is_fusible = False
 
     def __init__(self, factor: float = 0.01, l1_ratio: float = 0.5, axis: Axis = 0):
         self.factor = validation.number(factor, "factor", at_least=0)

@@ -8,7 +8,7 @@ from keras import ops
 
 from kerasreg import _prox as operators
 from kerasreg._common import validation
-from kerasreg._common.types import Axis
+from kerasreg._common.types import Axis, Shape
 from kerasreg._graph.groups import Groups
 from kerasreg._graph.roles import groups_of
 from kerasreg.regularizers.at_build import NamedAxis
@@ -51,6 +51,20 @@ class GroupRegularizer(GroupPenalty, Regularizer):
     def _group_prox(self, weights, threshold):
         threshold = self._root_size(weights.shape) * threshold
         return self._by_group(operators.group_soft_threshold, weights, threshold)
+
+    def _group_prox_from(self, weights, threshold, start):
+        threshold = self._root_size(weights.shape) * threshold
+        layout = self.groups.layout(weights.shape)
+        return operators.in_layout_from(
+            operators.group_soft_threshold_from, weights, threshold, start, layout
+        )
+
+    def _start_shape(self, shape):
+        """Returns the shape of one number per group, or None for a closed form."""
+        view, axes = self.groups.layout(shape)
+        if self.groups.size(shape) == 1:
+            return None
+        return tuple(1 if axis in axes else size for axis, size in enumerate(view))
 
     def _by_group(self, operator, weights, step):
         """Returns `operator(weights, step, axes)`, computed in the layout of the groups."""
@@ -111,6 +125,12 @@ class GroupLasso(GroupRegularizer):
     def _prox(self, weights, step):
         return self._group_prox(weights, self.factor * step) if self.factor else weights
 
+    def _prox_from(self, weights, step, start):
+        return self._group_prox_from(weights, self.factor * step, start)
+
+    def start_shape(self, shape: Shape) -> tuple[Any, ...] | None:
+        return self._start_shape(shape) if self.factor else None
+
     def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, **super().get_config()}
 
@@ -156,6 +176,15 @@ class SparseGroupLasso(GroupRegularizer):
         if l1:
             weights = operators.soft_threshold(weights, l1 * step)
         return self._group_prox(weights, group * step) if group else weights
+
+    def _prox_from(self, weights, step, start):
+        l1 = self.factor * self.l1_ratio
+        if l1:
+            weights = operators.soft_threshold(weights, l1 * step)
+        return self._group_prox_from(weights, self.factor * (1 - self.l1_ratio) * step, start)
+
+    def start_shape(self, shape: Shape) -> tuple[Any, ...] | None:
+        return self._start_shape(shape) if self.factor * (1 - self.l1_ratio) else None
 
     def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, "l1_ratio": self.l1_ratio, **super().get_config()}

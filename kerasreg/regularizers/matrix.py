@@ -21,6 +21,8 @@ class MatrixRegularizer(NamedAxis, Regularizer):
     Its proximal operator takes one step for all weights.
     """
 
+    is_fusible = False
+
     def __init__(self, factor=0.01, axis=-1):
         self.factor = validation.number(factor, "factor", at_least=0)
         self.groups = Groups(axis)

@@ -51,6 +51,8 @@ class SLOPE(Regularizer):
     [2.25, -2.25, 0.0]
     """
 
+    is_fusible = False
+
     def __init__(
         self,
         factor: float = 0.01,

@@ -7,7 +7,12 @@ from keras import ops
 from scipy.optimize import brentq
 from tensors import BACKEND, array, compiled, tensor
 
-from kerasreg._prox import group_soft_threshold, shrink, soft_threshold
+from kerasreg._prox import (
+    group_soft_threshold,
+    group_soft_threshold_from,
+    shrink,
+    soft_threshold,
+)
 
 EXACT = "float32" if BACKEND == "jax" else "float64"
 
@@ -146,3 +151,63 @@ def test_a_variable_can_be_converted_and_thresholded():
     assert ops.shape(
         group_soft_threshold(ops.convert_to_tensor(variable), 0.1 * ops.ones((2, 2)), (0,))
     ) == (2, 2)
+
+
+def from_start(z, threshold, start):
+    x, following = group_soft_threshold_from(
+        *(tensor(each, "float32") for each in (z, threshold, start)), (0,)
+    )
+    return array(x), array(following)
+
+
+def test_the_prox_from_a_start_does_not_depend_on_the_start():
+    """From zeros, from its own result, and from roots of groups that have changed altogether."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(30, 40)) * 10.0 ** rng.uniform(-2, 2, 40)
+    threshold = 10.0 ** rng.uniform(-1, 1, size=z.shape)
+    threshold *= norm(z / threshold, axis=0) * 10.0 ** rng.uniform(-1, 1, 40)
+    expected = group_prox(z, threshold, (0,))
+    assert 5 < (expected == 0).all(axis=0).sum() < 35
+    x, root = from_start(z, threshold, np.zeros((1, 40)))
+    for start in (root, root[:, ::-1], 1e3 * root, 1e-3 * root, np.ones((1, 40))):
+        x, following = from_start(z, threshold, start)
+        np.testing.assert_array_equal((x == 0).all(axis=0), (expected == 0).all(axis=0))
+        np.testing.assert_allclose(x, expected, rtol=2e-5)
+        np.testing.assert_allclose(following, root, rtol=2e-5, atol=1e-6)
+
+
+def test_small_changes_leave_an_error_of_their_square():
+    rng = np.random.default_rng(0)
+    z, threshold = rng.normal(size=(50, 40)), 10.0 ** rng.uniform(-1.5, 0.5, size=(50, 40))
+    _, root = from_start(z, threshold, np.zeros((1, 40)))
+    for change in (1e-2, 1e-3):
+        moved = z * (1 + change * rng.uniform(-1, 1, z.shape))
+        expected = group_prox(moved, threshold, (0,))
+        x, following = from_start(moved, threshold, root)
+        error = norm(x - expected, axis=0) / norm(z, axis=0)
+        assert error.max() < 3 * change**2 + 1e-6
+        # Another call without a change has no error left.
+        again, _ = from_start(moved, threshold, following)
+        np.testing.assert_allclose(again, expected, atol=2e-6)
+
+
+def test_groups_die_and_come_back_from_a_start():
+    rng = np.random.default_rng(0)
+    direction, threshold = rng.normal(size=(20, 1)), 10.0 ** rng.uniform(-1, 1, (20, 1))
+    border = 1 / norm(direction / threshold)
+    start = np.zeros((1, 1))
+    for size in (0.5, 0.99, 1.01, 1.5, 1.01, 1.001, 0.999, 0.5, 0.5):
+        for _ in range(2):
+            x, start = from_start(size * border * direction, threshold, start)
+        assert (x == 0).all() == (size < 1), size
+        assert (start == 0).all() == (size < 1), size
+
+
+def test_nan_in_one_group_stays_there_from_a_start():
+    z, threshold = np.ones((3, 2)), np.array([[0.1], [0.2], [0.3]]) * np.ones((3, 2))
+    z[0, 0] = np.nan
+    x, following = from_start(z, threshold, np.zeros((1, 2)))
+    assert np.isnan(x[0, 0])
+    np.testing.assert_allclose(x[:, 1:], group_prox(z[:, 1:], threshold[:, 1:], (0,)), rtol=1e-6)
+    x, _ = from_start(z, threshold, following)
+    np.testing.assert_allclose(x[:, 1:], group_prox(z[:, 1:], threshold[:, 1:], (0,)), rtol=1e-6)

@@ -90,3 +90,23 @@ def test_training_with_a_constraint_ends_at_a_fixed_point_of_its_projection(opti
     found = trained(optimizer, kernel_constraint=CONSTRAINTS)
     for constraint, w in zip(CONSTRAINTS, found, strict=True):
         assert_fixed_point(w, constraint, constraint.project)
+
+
+class Doubled(r.GroupLasso):
+    """A penalty that overrides the prox of its base class."""
+
+    def _value(self, weights):
+        return 2 * super()._value(weights)
+
+    def _prox(self, weights, step):
+        return super()._prox(weights, 2 * step)
+
+
+@every_optimizer
+def test_a_subclass_trains_with_the_prox_that_it_overrides(optimizer):
+    own, expected = trained(
+        optimizer, kernel_regularizer=[Doubled(0.05, axis=0), r.GroupLasso(0.1, axis=0)]
+    )
+    assert (expected == 0).any()
+    np.testing.assert_allclose(own, expected, atol=2e-5)
+    np.testing.assert_array_equal(own == 0, expected == 0)

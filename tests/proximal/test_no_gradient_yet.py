@@ -138,12 +138,12 @@ def test_within_reach_changes_only_moves_above_the_limit():
     old = np.array([0.1, 0.1, 0.7, -0.5, 0.3], "float32")
     new = np.array([0.1, 0.2, 0.7, -0.4, 0.3], "float32")
     proxed = np.array([0.0, 0.1, 0.123, 0.0, 0.29], "float32")
-    tensors = map(ops.convert_to_tensor, (old, new, proxed))
+    tensors = map(ops.convert_to_tensor, (new, proxed, old - new))
     found = np.asarray(ops.convert_to_numpy(within_reach(*tensors, 0.1)))
     np.testing.assert_allclose(found, [0.0, 0.1, 0.6, -0.2, 0.29], rtol=1e-6)
     np.testing.assert_array_equal(found[[0, 1, 4]], proxed[[0, 1, 4]])
     half = ops.cast(ops.convert_to_tensor(proxed), "float16")
-    assert keras.backend.standardize_dtype(within_reach(half, half, half, 1e-3).dtype) == "float16"
+    assert keras.backend.standardize_dtype(within_reach(half, half, 0.0, 1e-3).dtype) == "float16"
 
 
 def with_a_zero_head(penalty):

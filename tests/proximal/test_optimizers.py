@@ -8,7 +8,7 @@ from problems import breast_cancer, compile_fast, diabetes, kernel, lasso, linea
 from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 
 import kerasreg
-from kerasreg._proximal.step_sizes import supported
+from kerasreg._proximal.registry import supported
 from kerasreg.regularizers import L1, L1L2, L2, MCP, GroupLasso
 
 
