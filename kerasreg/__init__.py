@@ -27,6 +27,7 @@ from kerasreg._shrinking.costs.latency import compare_latency
 from kerasreg._shrinking.shrink import shrink
 from kerasreg._statistics.statistics import statistics
 from kerasreg._statistics.summary import summary
+from kerasreg._training.fit_and_shrink import fit_and_shrink
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ __all__ = [
     "constraints",
     "coupled_groups",
     "detach",
+    "fit_and_shrink",
     "flops",
     "patterns",
     "polish",

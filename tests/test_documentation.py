@@ -96,6 +96,7 @@ def test_links_point_to_existing_files_and_headings():
     [
         *("docs/penalties.md", "docs/pruning.md", "docs/training.md", "docs/saving.md"),
         *("docs/coupled.md", "docs/shrinking.md", "docs/logging.md"),
+        "docs/training_that_shrinks.md",
     ],
 )
 @pytest.mark.filterwarnings("ignore:PenaltySchedule ended")  # Its ramp is longer than the fit.

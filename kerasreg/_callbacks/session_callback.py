@@ -107,6 +107,31 @@ class SessionCallback(keras.callbacks.Callback):
         """Leaves the train step."""
         self._session.leave()
 
+    def begin_shrinking(self, model: keras.Model) -> None:
+        """`fit_and_shrink` begins: remember what depends on the sizes of the model.
+
+        It then calls `leave_model` and `enter_model` whenever a smaller model goes on in the same
+        fit, `set_restored_model` if the fit ends with one that came before, and `end_shrinking`.
+        """
+
+    def leave_model(self) -> None:
+        """Leave the train step of a model; a smaller one goes on in the same fit."""
+        self._session.leave()
+
+    def enter_model(self) -> None:
+        """Enter the train step of the smaller model, which has the state of the other one."""
+        self.enter(self._make_session)
+
+    def set_restored_model(self) -> None:
+        """Another callback restores weights of the model that is set now: the fit is over."""
+        self._session.leave()
+
+    def end_shrinking(self) -> None:
+        """`fit_and_shrink` is over."""
+
+    def _make_session(self, scope: FitScope) -> Session:
+        raise NotImplementedError
+
     def synchronize(self) -> None:
         """Copies the training state into the variables: on JAX, reading `self.model` does this."""
         _ = self.model

@@ -21,6 +21,10 @@ class StepCounter:
         """Returns whether this counts the steps of a model."""
         return self._model() is model
 
+    def follow(self, model):
+        """Go on with a model that has the iterations of this one."""
+        self._model = weakref.ref(model)
+
     def begin(self, steps_per_epoch):
         """Call when a fit begins."""
         self._steps, self._begun_at = steps_per_epoch, None

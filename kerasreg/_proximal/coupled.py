@@ -14,18 +14,19 @@ from kerasreg.regularizers.base import at_least_float32
 class GroupOfProducers:
     """The weights that compute the units of one width, and their penalty.
 
-    The penalty is `factor * sum_g sqrt(P) ||w_g||_2`, with one group `g` of `P` weights per unit.
+    The penalty is `factor * sum_g sqrt(P) ||w_g||_2`, with one group `g` per unit. `P` is `size`.
 
     Args:
         group: a `CoupledGroup` with producers.
         factor: float, the factor of the penalty.
+        size: int, the number of weights of one unit before any of them was removed.
     """
 
-    def __init__(self, group, factor):
+    def __init__(self, group, factor, size):
         self.group = group
         self.members = group.producers
         self.variables = list({id(each.variable): each.variable for each in self.members}.values())
-        self._factor = factor * math.sqrt(sum(each.size for each in self.members))
+        self._factor = factor * math.sqrt(size)
 
     def value(self):
         """Returns the penalty of the current weights."""

@@ -13,17 +13,28 @@ from kerasreg._train_step import Coverage, other_optimizers
 from kerasreg.regularizers.base import at_least_float32
 
 
+def sizes_of_groups(model, caller):
+    """`{name of a group: (weights that compute one unit, all weights that go with it)}`."""
+    return {group.name: _size(group) for group in find_groups(model, caller)}
+
+
+def _size(group):
+    return sum(each.size for each in group.producers), group.parameters
+
+
 class CoupledSession(ProximalSession):
     """Adds the group lasso of coupled units to the train step of one optimizer.
 
     Args:
         factor: float, the factor of the penalty.
         include, exclude: regular expressions that select groups, or None.
+        sizes: what `sizes_of_groups` returned for the model before it was shrunk, or None.
 
     The other arguments are those of `Session`. The scope is required.
     """
 
-    def __init__(self, model, optimizer, factor, include, exclude, caller, scope):
+    def __init__(self, model, optimizer, factor, include, exclude, caller, scope, sizes=None):
+        self._sizes = sizes or {}
         self._factor, self._include, self._exclude = factor, include, exclude
         super().__init__(model, optimizer, caller, scope)
 
@@ -51,7 +62,7 @@ class CoupledSession(ProximalSession):
         require_matches(self._exclude, "exclude", paths)
         self.groups, self.skipped, taken = [], {}, {}
         # Larger units first: whole attention heads before the dimensions inside heads.
-        for group in sorted(found, key=lambda group: -group.parameters):
+        for group in sorted(found, key=lambda group: -self._size_of(group)[1]):
             members = group.producers
             reason = obstacle(group, members, trainable, self._include, self._exclude)
             if not members:
@@ -59,7 +70,8 @@ class CoupledSession(ProximalSession):
             if reason is None:
                 reason = overlap(group, taken)
             if reason is None:
-                self.groups.append(GroupOfProducers(group, self._factor))
+                size, _ = self._size_of(group)
+                self.groups.append(GroupOfProducers(group, self._factor, size))
             else:
                 self.skipped[group.name] = reason
         if not self.groups:
@@ -69,6 +81,9 @@ class CoupledSession(ProximalSession):
                 f"include={self._include!r}, exclude={self._exclude!r}; not penalised: "
                 f"{ {**found.pinned, **self.skipped} }. See `kerasreg.coupled_groups(model)`."
             )
+
+    def _size_of(self, group):
+        return self._sizes.get(group.name, _size(group))
 
     def _make_updates(self):
         self._require_one_optimizer()

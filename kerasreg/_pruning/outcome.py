@@ -55,3 +55,14 @@ class Outcome:
                 f"were {self.held:.1%} zeros. They are left unchanged. {restored}"
             )
         warn(text.strip())
+
+
+def remedies_of_fit(epoch):
+    """Returns the advice for a fit that ended too early, and for one that restored weights."""
+    wait = f"`EarlyStopping(start_from_epoch={epoch})`"
+    return (
+        f"Train longer ({wait} does not stop before the schedule ends; data need enough batches, "
+        "see `.repeat()`), or lower `end_step`.",
+        f"To choose the best epoch among those with all zeros, pass {wait}; a callback of your own "
+        f"should ignore epochs before {epoch} as well.",
+    )

@@ -63,8 +63,8 @@ class PruningSession(UpdateSession):
         return updates
 
     def _make_coverage(self):
-        update = self._updates[0] if self._updates else None
-        return mask_coverage(self._model, self._optimizer, self.variables, update, self._caller)
+        first = next(iter(self._updates), None)
+        return mask_coverage(self._model, self._optimizer, self.variables, first, self._caller)
 
     def _switch_on(self):
         super()._switch_on()
@@ -77,8 +77,7 @@ class PruningSession(UpdateSession):
 
         Args:
             run: the `Run`.
-            done: the number of steps that are already done, if the run is resumed without a
-                checkpoint of this session.
+            done: the number of steps before, if a run is resumed without a checkpoint of this.
             remember: see `Session`.
         """
         self._begin(run, done)
@@ -164,8 +163,7 @@ class PruningSession(UpdateSession):
                 "a loop without a step, or one that does not write its state back."
             )
         self._held.check_at_end(done)
-        due = self._progress.due(done)
-        if due is not None:
+        if (due := self._progress.due(done)) is not None:
             raise RuntimeError(
                 f"`{self._caller}` should have pruned after {due} steps, but `step()` was not "
                 "called. Call `step()` after every step of the optimizer."
@@ -185,8 +183,7 @@ class PruningSession(UpdateSession):
             return
         if self._strategy.only_holds:
             self.enforce()
-            return
-        if self._masks.follow():
+        elif self._masks.follow():
             self._progress.last = None
             self.step()
 
@@ -205,6 +202,10 @@ class PruningSession(UpdateSession):
     def zeros(self):
         """Returns the current fraction of zeros in the pruned variables."""
         return self._fraction({id(v): host_view(v) != 0 for v in self.variables})
+
+    def look_at(self, model):
+        """Reports the zeros of another model of the same run from now on."""
+        self.targets, _ = self._selection.find(model, self._caller)
 
     def forget_above(self, sparsity):
         """Removes prunings with a higher sparsity than this from `pruned`."""

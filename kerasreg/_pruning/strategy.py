@@ -5,6 +5,7 @@ import math
 from kerasreg._common import validation
 from kerasreg._common.warn import warn
 from kerasreg._graph.variables import host_view
+from kerasreg._pruning.patterns.coupled import Coupled, sizes_of_units
 from kerasreg._pruning.plan import Plan, planned
 from kerasreg._pruning.regrow import Regrow
 from kerasreg._pruning.schedules import standardize_schedule
@@ -63,6 +64,25 @@ class Strategy:
     def only_holds(self):
         """Whether existing zeros are kept and nothing is pruned."""
         return not self.schedule.prunes
+
+    def begin_shrinking(self, model, caller):
+        """Counts the units of all smaller models with those of `model`.
+
+        Raises:
+            ValueError: if pruned units would not stay zero.
+        """
+        pattern = self.selection.pattern
+        if not isinstance(pattern, Coupled) or not self.hold:
+            raise ValueError(
+                "`kerasreg.fit_and_shrink` needs Pruning that removes whole units for good: "
+                f'`pattern="coupled"` and `hold=True`. Received: pattern={pattern!r}, '
+                f"hold={self.hold}"
+            )
+        pattern.sizes = sizes_of_units(model, caller)
+
+    def end_shrinking(self):
+        """Ends what `begin_shrinking` began."""
+        self.selection.pattern.sizes = {}
 
     def plan(self, model, run, caller):
         """Returns the `Plan` of a run.

@@ -13,6 +13,14 @@ _UNITS = ("steps", "epochs", "fraction")
 _PRUNINGS, _FREQUENCY = 40, 100
 
 
+_OF_UNKNOWN_LENGTH = (
+    "For data of a finite, known length, call `dataset.apply("
+    "tf.data.experimental.assert_cardinality(batches))`. For infinite data, pass "
+    "`steps_per_epoch` to `fit`; finite data then need `dataset.repeat()`, or they run out in a "
+    "later epoch"
+)
+
+
 @dataclass(frozen=True)
 class Run:
     """The length of a training. None means unknown.
@@ -32,6 +40,16 @@ class Run:
         unknown = "an unknown length"
         validation.integer(self.steps, "steps", at_least=0, none=unknown)
         validation.number(self.steps_per_epoch, "steps_per_epoch", at_least=0, none=unknown)
+
+    @classmethod
+    def of_fit(cls, params, optimizer):
+        """Returns the length of a fit from the `params` of its callbacks."""
+        epochs, steps = params.get("epochs"), params.get("steps")
+        if epochs is None or steps is None:
+            return cls(remedy=_OF_UNKNOWN_LENGTH)
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        accumulation = getattr(optimizer, "gradient_accumulation_steps", None) or 1
+        return cls(epochs * steps // accumulation, steps / accumulation)
 
 
 @dataclass(frozen=True)

@@ -27,17 +27,19 @@ class Dead:
         return cls(np.zeros(len(analysis.roots), bool), {}, {})
 
 
-def find_dead(analysis, round_to=1) -> Dead:
+def find_dead(analysis, round_to=1, stays=()) -> Dead:
     """Returns the largest set of labels that can be removed together.
 
     Args:
         analysis: the `Analysis` of a model.
         round_to: every width larger than this keeps a multiple of it.
+        stays: labels that must stay in addition to the pinned ones.
     """
     roots = analysis.roots
     dead = np.zeros(len(roots), bool)
     dead[roots] = True
     dead[0] = False
+    dead[roots[np.asarray(stays, int)]] = False
     views = [_View(reader, roots) for reader in analysis.readers]
     _require_agreement(views)
     widths = [roots[labels] for each in analysis.slices.values() for labels in each.axes.values()]

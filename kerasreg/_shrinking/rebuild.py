@@ -75,10 +75,14 @@ class Rebuild:
                 for name, variable in _paired(operation, new):
                     variable.trainable = flags.get(name, variable.trainable)
         if self._dtype is None:
-            carry_penalties(small, self._twins())
+            carry_penalties(small, self.twins())
         return small
 
-    def _twins(self):
+    def pairs(self):
+        """Returns `[(old operation, new operation)]`."""
+        return list(self._new.values())
+
+    def twins(self):
         """Yields `(old variable, new variable, moved, cut)`: see `carry_penalties`."""
         for operation, new in self._new.values():
             if isinstance(new, keras.layers.Layer) and not is_model(operation):

@@ -66,34 +66,40 @@ def shrink(
     """
     require_shrinkable(model, "kerasreg.shrink")
     round_to = validation.integer(round_to, "round_to", at_least=1)
+    return shrink_and_compile(model, round_to, input_shape, compile_alike)
+
+
+def shrink_and_compile(model, round_to, input_shape, compile_small):
+    """What `shrink` returns; `compile_small(model, small, twins)` compiles a compiled model."""
     shapes = input_shapes(model, input_shape)
-    small, analysis, dead = _reduce(model, round_to)
+    small, analysis, dead = _reduce(model, round_to, compile_small)
 
     def in_float64():
         exact = Rebuild(analysis, Dead.nothing(analysis), "float64").model(model)
-        return exact, _reduce(exact, round_to)[0]
+        return exact, _reduce(exact, round_to, compile_small)[0]
 
     difference, dtype = verify(model, small, in_float64, shapes)
-    if model.compiled:
-        compile_alike(model, small)
     return small, report_on(model, small, analysis, dead, difference, dtype, input_shape)
 
 
-def _reduce(model, round_to):
+def _reduce(model, round_to, compile_small):
     """Returns `(small, analysis, dead)`; the latter two describe `model`, not `small`."""
 
     def without_dead(analysis):
         dead = find_dead(analysis, round_to)
-        return Rebuild(analysis, dead).model(model), analysis, dead
+        rebuild = Rebuild(analysis, dead)
+        return rebuild.model(model), rebuild, analysis, dead
 
-    small, analysis, dead = analyse(model, without_dead)
+    small, rebuild, analysis, dead = analyse(model, without_dead)
+    if model.compiled:
+        compile_small(model, small, list(rebuild.twins()))
     if analysis.is_coarse and dead.labels.any():
         # In the smaller model, units may be removable alone that had to be removed together.
-        small, *analysis.again = _reduce(small, round_to)
+        small, *analysis.again = _reduce(small, round_to, compile_small)
     return small, analysis, dead
 
 
-def compile_alike(model, small):
+def compile_alike(model, small, twins=()):
     """Compiles the small model with the arguments of the other one; warns if that fails."""
     try:
         small.compile_from_config(model.get_compile_config())

@@ -7,7 +7,7 @@ from kerasreg._common import validation
 from kerasreg._common.types import Logs
 from kerasreg._common.warn import warn
 from kerasreg._proximal.advice import Deaths
-from kerasreg._proximal.coupled_session import CoupledSession
+from kerasreg._proximal.coupled_session import CoupledSession, sizes_of_groups
 
 
 class CoupledGroupLasso(SessionCallback):
@@ -77,12 +77,11 @@ class CoupledGroupLasso(SessionCallback):
         self._exclude = validation.expression(exclude, "exclude")
         self.groups: list = []
         self.skipped: dict[str, str] = {}
+        self._sizes: dict[str, tuple[int, int]] | None = None
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self.enter(self._make_session)
-        self.groups, self.skipped = self._session.coupled_groups, self._session.skipped
-        groups = self._session.groups
-        self._deaths = Deaths([(each.group.name, each.has_weights) for each in groups])
+        self._look_at_groups()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self.start_once()
@@ -110,10 +109,26 @@ class CoupledGroupLasso(SessionCallback):
         """
         return {} if self._session is None else self._session.penalties()
 
+    def begin_shrinking(self, model: keras.Model) -> None:
+        self._sizes = sizes_of_groups(model, "CoupledGroupLasso")
+
+    def enter_model(self) -> None:
+        super().enter_model()
+        self._look_at_groups()
+
+    def end_shrinking(self) -> None:
+        self._sizes = None
+
+    def _look_at_groups(self):
+        self.groups, self.skipped = self._session.coupled_groups, self._session.skipped
+        groups = self._session.groups
+        self._deaths = Deaths([(each.group.name, each.has_weights) for each in groups])
+
     def _make_session(self, scope):
         self.require_known_variables()
         return CoupledSession(
             *(self.model, self.model.optimizer, self._factor, self._include, self._exclude),
             caller="CoupledGroupLasso",
             scope=scope,
+            sizes=self._sizes,
         )

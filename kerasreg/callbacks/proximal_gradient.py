@@ -97,6 +97,10 @@ class ProximalGradient(SessionCallback):
             with ending(self, "polish"):
                 self.polished = self._polishing().run(self._rates)
 
+    def enter_model(self) -> None:
+        super().enter_model()
+        self._deaths = Deaths.of_variables(self._session.variables)
+
     def _make_session(self, scope):
         self.require_known_variables()
         session = ProximalSession(self.model, self.model.optimizer, "ProximalGradient", scope)

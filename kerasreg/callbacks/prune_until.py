@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import keras
+
 from kerasreg._callbacks.behaviour import prunes_weights
 from kerasreg._callbacks.session_callback import SessionCallback, ending
 from kerasreg._callbacks.siblings import put_off, run_after
@@ -145,6 +147,12 @@ class PruneUntil(SessionCallback):
             if put_off(self, until=lambda each: True):
                 return
         self._tell()
+
+    def begin_shrinking(self, model: keras.Model) -> None:
+        raise ValueError(
+            "`kerasreg.fit_and_shrink` removes units for good, and PruneUntil returns to weights "
+            "with fewer zeros. Train with `fit`, then use `kerasreg.shrink`."
+        )
 
     def _new_search(self):
         return Search(*self._arguments, self._given)

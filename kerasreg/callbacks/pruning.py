@@ -10,19 +10,13 @@ from kerasreg._callbacks.best_files import BestFiles
 from kerasreg._callbacks.session_callback import SessionCallback, ending
 from kerasreg._callbacks.siblings import put_off, run_after
 from kerasreg._common.types import Logs
+from kerasreg._pruning.outcome import remedies_of_fit
 from kerasreg._pruning.patterns.base import Pattern
 from kerasreg._pruning.plan import Plan
 from kerasreg._pruning.scores.base import Score
 from kerasreg._pruning.session import PruningSession
 from kerasreg._pruning.strategy import Strategy
 from kerasreg._pruning.timeline import Run, Schedule
-
-_OF_UNKNOWN_LENGTH = (
-    "For data of a finite, known length, call `dataset.apply("
-    "tf.data.experimental.assert_cardinality(batches))`. For infinite data, pass "
-    "`steps_per_epoch` to `fit`; finite data then need `dataset.repeat()`, or they run out in a "
-    "later epoch"
-)
 
 
 class Pruning(SessionCallback):
@@ -202,22 +196,41 @@ class Pruning(SessionCallback):
     def on_train_end(self, logs: Logs = None) -> None:
         self.synchronize()
         if not self._has_ended:
-            self._has_ended = True
-            # A fit without epochs (one that resumes after its last epoch) has not started.
-            if self._is_started:
-                with ending(self, "prune"):
-                    self._files.look(self._session.zeros)
-                    self._session.finish()
-                self._outcome = self._session.outcome()
-            self.leave()
+            self._end()
             # Later callbacks may set other weights, as `EarlyStopping` does.
             if put_off(self, until=lambda each: True):
                 return
         if self._outcome is not None:
             self._tell()
 
+    def begin_shrinking(self, model: keras.Model) -> None:
+        self._strategy.begin_shrinking(model, "Pruning")
+
+    def enter_model(self) -> None:
+        pruned = self._session.pruned
+        super().enter_model()
+        self._session.pruned = pruned
+
+    def set_restored_model(self) -> None:
+        if not self._has_ended:
+            self._end()
+        self._session.look_at(self.model)
+
+    def end_shrinking(self) -> None:
+        self._strategy.end_shrinking()
+
+    def _end(self):
+        self._has_ended = True
+        # A fit without epochs (one that resumes after its last epoch) has not started.
+        if self._is_started:
+            with ending(self, "prune"):
+                self._files.look(self._session.zeros)
+                self._session.finish()
+            self._outcome = self._session.outcome()
+        self.leave()
+
     def _make_session(self, scope):
-        self._run = self._run_of_fit()
+        self._run = Run.of_fit(self.params, self.model.optimizer)
         self._strategy.plan(self.model, self._run, "Pruning")
         return PruningSession(self.model, self.model.optimizer, self._strategy, "Pruning", scope)
 
@@ -227,24 +240,5 @@ class Pruning(SessionCallback):
         self._session.forget_above(self.sparsity)
         outcome, per_epoch = self._outcome, self._run.steps_per_epoch
         epoch = "N" if not per_epoch else math.ceil(outcome.step / per_epoch)
-        outcome.warn(self.sparsity, *_remedies(epoch))
+        outcome.warn(self.sparsity, *remedies_of_fit(epoch))
         self._files.warn("Pruning", min(self.sparsity, outcome.held), epoch)
-
-    def _run_of_fit(self):
-        epochs, steps = self.params.get("epochs"), self.params.get("steps")
-        if epochs is None or steps is None:
-            return Run(remedy=_OF_UNKNOWN_LENGTH)
-        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        accumulation = getattr(optimizer, "gradient_accumulation_steps", None) or 1
-        return Run(epochs * steps // accumulation, steps / accumulation)
-
-
-def _remedies(epoch):
-    """Returns the advice for a fit that ended too early, and for one that restored weights."""
-    wait = f"`EarlyStopping(start_from_epoch={epoch})`"
-    return (
-        f"Train longer ({wait} does not stop before the schedule ends; data need enough batches, "
-        "see `.repeat()`), or lower `end_step`.",
-        f"To choose the best epoch among those with all zeros, pass {wait}; a callback of your own "
-        f"should ignore epochs before {epoch} as well.",
-    )

@@ -153,6 +153,11 @@ class SparsityLogger(keras.callbacks.Callback):
             self._log()
         self._close()
 
+    def enter_model(self) -> None:
+        """Go on with a smaller model, in `kerasreg.fit_and_shrink`."""
+        self._sessions = FitScope.sessions_of(self.model)
+        self._counter.follow(self.model)
+
     def _target(self, siblings):
         """The folder of the event files, and the TensorBoard callback that writes to it, if any."""
         callback = shared_callback(siblings, self._log_dir)

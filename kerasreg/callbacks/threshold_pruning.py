@@ -125,6 +125,20 @@ class ThresholdPruning(SessionCallback):
                 return
         self._warn_of_older_weights()
 
+    def leave_model(self) -> None:
+        if self._hold:
+            super().leave_model()
+
+    def enter_model(self) -> None:
+        self._targets = self._rule.targets(self.model, "ThresholdPruning")
+        self._zeros = self._count_zeros()
+        if self._hold:
+            super().enter_model()
+
+    def set_restored_model(self) -> None:
+        self.leave_model()
+        self._targets = self._rule.targets(self.model, "ThresholdPruning")
+
     def _end(self):
         self._files.look(self._count_zeros)
         if not self._epochs:

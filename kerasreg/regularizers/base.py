@@ -56,6 +56,13 @@ class Penalty(keras.regularizers.Regularizer):
         """
         return self
 
+    def with_price_of(self, shape: Shape, smaller: Shape) -> "Penalty":
+        """A penalty that costs what this one does for weights of `shape`, for a `smaller` shape.
+
+        `kerasreg.fit_and_shrink` calls it where all weights that are missing are zeros.
+        """
+        return self
+
     def _value(self, weights):
         raise NotImplementedError
 

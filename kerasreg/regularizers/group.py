@@ -45,6 +45,13 @@ class GroupRegularizer(GroupPenalty, Regularizer):
         """Returns `sqrt(d_g)`."""
         return math.sqrt(self.groups.size(shape))
 
+    def _growth(self, shape, smaller):
+        """By what a factor grows so that `factor * sqrt(d_g)` is that of the larger shape."""
+        return self._root_size(shape) / self._root_size(smaller)
+
+    def _with(self, **changes):
+        return type(self).from_config({**self.get_config(), **changes})
+
     def _group_lasso(self, weights):
         return self._root_size(weights.shape) * ops.sum(self._norms(weights))
 
@@ -131,6 +138,10 @@ class GroupLasso(GroupRegularizer):
     def start_shape(self, shape: Shape) -> tuple[Any, ...] | None:
         return self._start_shape(shape) if self.factor else None
 
+    def with_price_of(self, shape: Shape, smaller: Shape) -> Penalty:
+        growth = self._growth(shape, smaller)
+        return self if growth == 1 else self._with(factor=self.factor * growth)
+
     def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, **super().get_config()}
 
@@ -185,6 +196,13 @@ class SparseGroupLasso(GroupRegularizer):
 
     def start_shape(self, shape: Shape) -> tuple[Any, ...] | None:
         return self._start_shape(shape) if self.factor * (1 - self.l1_ratio) else None
+
+    def with_price_of(self, shape: Shape, smaller: Shape) -> Penalty:
+        growth = self._growth(shape, smaller)
+        l1, group = self.factor * self.l1_ratio, self.factor * (1 - self.l1_ratio) * growth
+        if growth == 1 or not group:
+            return self
+        return self._with(factor=l1 + group, l1_ratio=l1 / (l1 + group))
 
     def get_config(self) -> dict[str, Any]:
         return {"factor": self.factor, "l1_ratio": self.l1_ratio, **super().get_config()}

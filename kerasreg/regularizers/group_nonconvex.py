@@ -7,8 +7,8 @@ from keras import ops
 
 from kerasreg import _prox as operators
 from kerasreg._common import validation
-from kerasreg._common.types import Axis
-from kerasreg.regularizers.base import broadcasts, mean_step
+from kerasreg._common.types import Axis, Shape
+from kerasreg.regularizers.base import Penalty, broadcasts, mean_step
 from kerasreg.regularizers.group import GroupRegularizer
 
 
@@ -78,6 +78,10 @@ class _OfNorms(GroupRegularizer):
     def expand_step(self, step, shape):
         view, _ = self.groups.layout(shape)
         return ops.reshape(ops.broadcast_to(step, view), shape)
+
+    def with_price_of(self, shape: Shape, smaller: Shape) -> Penalty:
+        growth = self._growth(shape, smaller)
+        return self if growth == 1 else self._with(factor=self.factor * growth)
 
     def _price(self, weights):
         """Returns the factor of one group, `factor * sqrt(d_g)`."""

@@ -57,6 +57,8 @@ class Coupled(Pattern):
     def __init__(self, round_to: int = 1, min_units: int = 1):
         self.round_to = validation.integer(round_to, "round_to", at_least=1)
         self.min_units = validation.integer(min_units, "min_units", at_least=1)
+        #: What `sizes_of_units` returned for the model before it was shrunk.
+        self.sizes: dict[str, tuple[int, int]] = {}
 
     is_joint = True
     note = "a row is a width; a weight between two widths counts in both"
@@ -73,7 +75,8 @@ class Coupled(Pattern):
         for group in groups:
             reason = obstacle(group, group.weights, trainable, include, exclude)
             if reason is None:
-                units = CoupledUnits(group, self.round_to, self.min_units)
+                count, size = self.sizes.get(group.name, _size(group))
+                units = CoupledUnits(group, self.round_to, self.min_units, count, size)
                 targets.append(CoupledTarget(group, units))
             else:
                 skipped[group.name] = reason
@@ -123,12 +126,25 @@ class CoupledTarget:
         return self.units.sizes * int(np.count_nonzero(~self.units.gather(masks)))
 
 
-class CoupledUnits(Units):
-    """The units of a group. All arrays are passed as `{id(variable): array}`."""
+def sizes_of_units(model, caller):
+    """Returns `{name of a group: (number of units, weights of one unit)}`."""
+    return {group.name: _size(group) for group in find_groups(model, caller)}
 
-    def __init__(self, group, round_to, min_units):
-        self._members = group.weights
-        size, count = sum(each.size for each in self._members), group.units
+
+def _size(group):
+    return group.units, sum(each.size for each in group.weights)
+
+
+class CoupledUnits(Units):
+    """The units of a group. All arrays are passed as `{id(variable): array}`.
+
+    `count` also counts units that were pruned and removed from the model: they come last.
+    """
+
+    def __init__(self, group, round_to, min_units, count=None, size=None):
+        self._members, self._left = group.weights, group.units
+        if count is None:
+            count, size = _size(group)
         least = -(-min_units // round_to) * round_to
         kept = np.arange(least, count, round_to)
         #: The allowed numbers of pruned units, in rising order.
@@ -155,12 +171,12 @@ class CoupledUnits(Units):
         return scores
 
     def _scores(self, scores):
-        total = np.zeros(self.count)
+        total = np.zeros(self._left)
         for each in self._members:
             rows = each.gather(scores[id(each.variable)]).astype("float64", copy=False)
             # The sign keeps the order of negative scores, such as those of movement.
             total += (np.sign(rows) * np.square(rows)).sum(axis=1)
-        return np.sign(total) * np.sqrt(np.abs(total) / self.sizes)
+        return self._with_removed(np.sign(total) * np.sqrt(np.abs(total) / self.sizes), -np.inf)
 
     def gather(self, alive):
         # A unit is pruned if all weights that compute it, or all that read it, are zero.
@@ -168,12 +184,15 @@ class CoupledUnits(Units):
         for each in self._members:
             rows = each.gather(alive[id(each.variable)]).any(axis=1)
             living[each.role] = living.get(each.role, False) | rows
-        return np.logical_and.reduce(list(living.values()))
+        return self._with_removed(np.logical_and.reduce(list(living.values())), False)
 
     def spread(self, units):
-        spread = {}
+        spread, units = {}, units[: self._left]
         for each in self._members:
             mask = each.mask(units)
             key = id(each.variable)
             spread[key] = spread[key] | mask if key in spread else mask
         return spread
+
+    def _with_removed(self, units, value):
+        return np.append(units, np.full(self.count - self._left, value, units.dtype))
