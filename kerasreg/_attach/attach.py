@@ -125,7 +125,7 @@ def put(model, regularizers):
 
 def _match(model, rules):
     """Returns `[(variable, regularizer)]`, with axis names replaced for each variable."""
-    if not isinstance(rules, dict) or not rules:
+    if not isinstance(rules, Mapping) or not rules:
         raise ValueError(
             "`rules` must be a dict from regular expression to regularizer, such as "
             f'{{"conv.*/kernel": kerasreg.regularizers.L1(1e-4)}}. Received: rules={rules!r}'

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class Scope:
     """
 
     def __init__(self, given):
-        if isinstance(given, dict) and given:
+        if isinstance(given, Mapping) and given:
             self.targets = {
                 validation.expression(pattern, "scope", is_key=True): validate_sparsity(
                     value, f"scope[{pattern!r}]"

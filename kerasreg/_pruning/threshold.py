@@ -60,7 +60,7 @@ class ThresholdRule:
     """The threshold of each variable, and pruning below it."""
 
     def __init__(self, threshold, relative, include, exclude):
-        given = threshold if isinstance(threshold, dict) else {"": threshold}
+        given = threshold if isinstance(threshold, Mapping) else {"": threshold}
         if not given:
             expected = "a number, or a dict from regular expression to number that is not empty"
             raise validation.invalid("threshold", threshold, expected)

@@ -127,7 +127,7 @@ def _validate_polish(arguments):
     if arguments is None:
         return None
     allowed = list(inspect.signature(polish).parameters)[1:]
-    is_dict = isinstance(arguments, dict)
+    is_dict = isinstance(arguments, Mapping)
     if not is_dict or "x" not in arguments or not set(arguments) <= set(allowed):
         received = list(arguments) if is_dict else arguments
         raise ValueError(

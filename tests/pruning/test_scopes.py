@@ -1,13 +1,15 @@
 """How the zeros are shared out, against brute force over everything."""
 
 import math
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import kerasreg
 from kerasreg._pruning.scopes import Scope, weakest_of_all
 from kerasreg._pruning.selection import Selection
 from kerasreg._pruning.units import Target
@@ -171,3 +173,16 @@ def test_invalid_arguments_raise(scope, message):
 def test_a_rule_that_matches_nothing_raises():
     with pytest.raises(ValueError, match=r"Received: \['conv'\]; the paths are \['net/a/kernel'\]"):
         Scope({"kernel": 0.5, "conv": 0.5}).check([target((2, 2))])
+
+
+def test_any_mapping_is_accepted_in_place_of_a_dict():
+    layers = [keras.layers.Dense(4, name="a"), keras.layers.Dense(4, name="b")]
+    model = keras.Sequential([keras.Input((8,)), *layers], name="net")
+    kerasreg.attach(model, MappingProxyType({"a/kernel": "l1"}))
+    assert isinstance(model.layers[0].kernel.regularizer, keras.regularizers.L1)
+    kerasreg.prune(model, 0.5, scope=MappingProxyType({"a/kernel": 0.75}))
+    kerasreg.prune_below(model, MappingProxyType({"b/kernel": 10.0}))
+    found = kerasreg.statistics(model)
+    assert [found[f"net/{name}/kernel"].sparsity for name in "ab"] == [0.75, 1.0]
+    polish = MappingProxyType({"x": np.ones((2, 8)), "epochs": 1})
+    assert kerasreg.callbacks.ProximalGradient(polish=polish)
