@@ -1,12 +1,13 @@
-"""Compare `kerasreg.fit_and_shrink` with `fit` and the same pruning: wall time and accuracy.
+"""Compares `kerasreg.fit_and_shrink` with `fit` and `shrink`: wall time and accuracy.
 
     python benchmarks/fit_and_shrink.py                        # scikit-learn's digits
     python benchmarks/fit_and_shrink.py --data fashion_mnist   # hours on two cores
     python benchmarks/fit_and_shrink.py --seeds 3 --scale 3    # larger steps
 
-Residual CNN, `Pruning(pattern="coupled")`, AdamW. For each seed both start from the same weights
-and run one after the other in this process; the order alternates from seed to seed. Ratios are
-below 1 where `fit_and_shrink` is faster; both include the compilations and the last `shrink`.
+It trains a residual CNN with AdamW and `Pruning(pattern="coupled")`. For each seed, both start from
+the same weights and run one after the other in this process, in alternating order. The ratio of
+the times is below 1 if `fit_and_shrink` is faster. Both times include all compilations and the
+final `shrink`.
 """
 
 import argparse
@@ -29,13 +30,13 @@ EPOCHS = {"digits": 100, "fashion_mnist": 20}
 
 
 def build(filters, image_shape, seed, steps):
-    """A residual network, compiled."""
+    """Returns a compiled residual network."""
     keras.utils.set_random_seed(seed)
 
     def convolve(x, filters, strides=1, kernel=3):
         options = {"padding": "same", "use_bias": False}
         x = keras.layers.Conv2D(filters, kernel, strides, **options)(x)
-        # Its averages follow in the few steps that small data give.
+        # The moving averages must converge in few steps.
         return keras.layers.BatchNormalization(momentum=0.9)(x)
 
     inputs = keras.Input((*image_shape, 1))
@@ -55,14 +56,14 @@ def build(filters, image_shape, seed, steps):
 
 
 def main():
-    """Train both ways for all seeds, and print times, ratios and accuracies."""
+    """Trains both ways for all seeds, and prints times, ratios and accuracies."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", choices=list(FILTERS), default="digits")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--sparsity", type=float, default=0.6)
-    parser.add_argument("--scale", type=int, default=1, help="larger images: each pixel is so many")
-    parser.add_argument("--folder", help="where Fashion-MNIST is")
+    parser.add_argument("--scale", type=int, default=1, help="enlarges images by this factor")
+    parser.add_argument("--folder", help="folder of the Fashion-MNIST files")
     given = parser.parse_args()
     data = datasets.load(given.data, given.folder)
     epochs, batch_size = given.epochs or EPOCHS[given.data], 128

@@ -108,26 +108,30 @@ class SessionCallback(keras.callbacks.Callback):
         self._session.leave()
 
     def begin_shrinking(self, model: keras.Model) -> None:
-        """`fit_and_shrink` begins: remember what depends on the sizes of the model.
+        """Called by `fit_and_shrink` before training, to store the sizes of the original model.
 
-        It then calls `leave_model` and `enter_model` whenever a smaller model goes on in the same
-        fit, `set_restored_model` if the fit ends with one that came before, and `end_shrinking`.
+        Afterwards it calls `leave_model` and `enter_model` for each smaller model,
+        `set_restored_model` if the weights of an earlier model are restored at the end of
+        training, and `end_shrinking` last.
         """
 
     def leave_model(self) -> None:
-        """Leave the train step of a model; a smaller one goes on in the same fit."""
+        """Leaves the train step of a model, before training continues with a smaller one."""
         self._session.leave()
 
     def enter_model(self) -> None:
-        """Enter the train step of the smaller model, which has the state of the other one."""
+        """Enters the train step of the smaller model, which has the state of the previous model."""
         self.enter(self._make_session)
 
     def set_restored_model(self) -> None:
-        """Another callback restores weights of the model that is set now: the fit is over."""
+        """Called if another callback restores the weights of an earlier model at the end.
+
+        `self.model` is that model. `on_train_end` is called afterwards.
+        """
         self._session.leave()
 
     def end_shrinking(self) -> None:
-        """`fit_and_shrink` is over."""
+        """Called at the end of `fit_and_shrink`, also if an error was raised."""
 
     def _make_session(self, scope: FitScope) -> Session:
         raise NotImplementedError

@@ -22,7 +22,7 @@ class StepCounter:
         return self._model() is model
 
     def follow(self, model):
-        """Go on with a model that has the iterations of this one."""
+        """Continues with another model, whose optimizer has the same number of iterations."""
         self._model = weakref.ref(model)
 
     def begin(self, steps_per_epoch):

@@ -19,7 +19,7 @@ class GroupOfProducers:
     Args:
         group: a `CoupledGroup` with producers.
         factor: float, the factor of the penalty.
-        size: int, the number of weights of one unit before any of them was removed.
+        size: int, the number of weights that compute one unit in the original model.
     """
 
     def __init__(self, group, factor, size):

@@ -14,7 +14,12 @@ from kerasreg.regularizers.base import at_least_float32
 
 
 def sizes_of_groups(model, caller):
-    """`{name of a group: (weights that compute one unit, all weights that go with it)}`."""
+    """Returns the sizes of the units of all coupled groups.
+
+    Returns:
+        `{name of a group: (number of weights that compute one unit, number of all weights of one
+        unit)}`.
+    """
     return {group.name: _size(group) for group in find_groups(model, caller)}
 
 
@@ -28,7 +33,7 @@ class CoupledSession(ProximalSession):
     Args:
         factor: float, the factor of the penalty.
         include, exclude: regular expressions that select groups, or None.
-        sizes: what `sizes_of_groups` returned for the model before it was shrunk, or None.
+        sizes: the `sizes_of_groups` of the original model if units were removed, or None.
 
     The other arguments are those of `Session`. The scope is required.
     """

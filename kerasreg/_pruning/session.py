@@ -77,7 +77,7 @@ class PruningSession(UpdateSession):
 
         Args:
             run: the `Run`.
-            done: the number of steps before, if a run is resumed without a checkpoint of this.
+            done: the number of steps already done, if resumed without a checkpoint of this session.
             remember: see `Session`.
         """
         self._begin(run, done)
@@ -204,7 +204,7 @@ class PruningSession(UpdateSession):
         return self._fraction({id(v): host_view(v) != 0 for v in self.variables})
 
     def look_at(self, model):
-        """Reports the zeros of another model of the same run from now on."""
+        """Sets the targets of another model of the same run, to report its zeros."""
         self.targets, _ = self._selection.find(model, self._caller)
 
     def forget_above(self, sparsity):

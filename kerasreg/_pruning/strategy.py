@@ -66,22 +66,22 @@ class Strategy:
         return not self.schedule.prunes
 
     def begin_shrinking(self, model, caller):
-        """Counts the units of all smaller models with those of `model`.
+        """Stores the sizes of the units of `model`, which then also apply to smaller models.
 
         Raises:
-            ValueError: if pruned units would not stay zero.
+            ValueError: if the pruning does not keep whole units at zero.
         """
         pattern = self.selection.pattern
         if not isinstance(pattern, Coupled) or not self.hold:
             raise ValueError(
-                "`kerasreg.fit_and_shrink` needs Pruning that removes whole units for good: "
+                "`kerasreg.fit_and_shrink` needs a Pruning that keeps whole units at zero: pass "
                 f'`pattern="coupled"` and `hold=True`. Received: pattern={pattern!r}, '
                 f"hold={self.hold}"
             )
         pattern.sizes = sizes_of_units(model, caller)
 
     def end_shrinking(self):
-        """Ends what `begin_shrinking` began."""
+        """Removes the sizes that `begin_shrinking` stored."""
         self.selection.pattern.sizes = {}
 
     def plan(self, model, run, caller):

@@ -70,7 +70,13 @@ def shrink(
 
 
 def shrink_and_compile(model, round_to, input_shape, compile_small):
-    """What `shrink` returns; `compile_small(model, small, twins)` compiles a compiled model."""
+    """Returns the results of `shrink`, with another way to compile the smaller model.
+
+    Args:
+        model, round_to, input_shape: see `shrink`.
+        compile_small: function `(model, small, twins)` that compiles `small`. It is called if
+            `model` is compiled. `twins` is a list of the items of `Rebuild.twins()`.
+    """
     shapes = input_shapes(model, input_shape)
     small, analysis, dead = _reduce(model, round_to, compile_small)
 

@@ -1,1 +1,1 @@
-"""Training that goes on with smaller models."""
+"""Training with removal of dead units between epochs."""

@@ -1,4 +1,4 @@
-"""The units that were removed, beside the backup of a run, so that it resumes."""
+"""Saves the removed units with the backup of a run, so that the run can be resumed."""
 
 import contextlib
 import os
@@ -13,15 +13,18 @@ from kerasreg._shrinking.training.reduce import without
 from kerasreg._train_step import UpdateHook
 
 _NAME = "kerasreg_removed.npz"
-#: The files of the backup, the newest first.
+#: The weight files of the backup, newest first.
 _WEIGHTS = ("latest.weights.h5", "latest.weights.h5.bkp")
 
 
 class Backup:
-    """What `keras.callbacks.BackupAndRestore` does not save: the architecture.
+    """Adds the removed units to the backup of `keras.callbacks.BackupAndRestore`.
+
+    `BackupAndRestore` saves weights and the epoch, but not the architecture. Without such a
+    callback, nothing is saved.
 
     Args:
-        callbacks: those of the run.
+        callbacks: list of the callbacks of the run, including nested ones.
     """
 
     def __init__(self, callbacks):
@@ -30,22 +33,29 @@ class Backup:
         self._removed = []
 
     def add(self, epoch, labels):
-        """Save that these labels were removed before an epoch."""
+        """Saves the labels that are removed before an epoch.
+
+        Args:
+            epoch: int, the first epoch of the smaller model.
+            labels: bool array by root label, see `silent_labels`.
+        """
         self._removed.append((epoch, labels))
         if self.callback is None:
             return
         os.makedirs(self.callback.backup_dir, exist_ok=True)
         arrays = {f"{n}_{epoch}": labels for n, (epoch, labels) in enumerate(self._removed)}
-        # A kill leaves the old file or the new one.
+        # `os.replace` is atomic: an interrupted run has either the old file or the new one.
         with open(self._path(_NAME + ".new"), "wb") as file:
             np.savez_compressed(file, **arrays)
         os.replace(self._path(_NAME + ".new"), self._path(_NAME))
 
     def restore(self, model):
-        """`(model, epoch)` of a run that was killed, with its weights, or None.
+        """Returns `(model, epoch)` of an interrupted run, or None if there is none.
+
+        The model has the architecture, the weights and the optimizer state of the backup.
 
         Args:
-            model: that of the user, for which the run was begun.
+            model: the model that was passed to `fit_and_shrink`, in its original size.
         """
         self._removed = self._read()
         if not self._removed:
@@ -60,14 +70,14 @@ class Backup:
                 epoch = each._initial_epoch or 0
                 return self._finish(each, number, epoch), epoch
         warn(
-            f"The backup in '{self.callback.backup_dir}' does not fit '{model.name}': the run "
-            "begins anew. Use another `backup_dir` for another model."
+            f"The backup in '{self.callback.backup_dir}' does not match '{model.name}', so the run "
+            "is not resumed. Use a different `backup_dir` for each model."
         )
         self._removed = []
         return None
 
     def _finish(self, model, number, epoch):
-        """Remove what the run had removed before this epoch and after the backup."""
+        """Returns the model without the units removed after the backup and before this epoch."""
         due = [labels for begin, labels in self._removed[number:] if begin <= epoch]
         for labels in due:
             state = dict(UpdateHook.of(model.optimizer).state.restored)
@@ -76,13 +86,16 @@ class Backup:
         return model
 
     def _load(self, model):
-        # Before the weights, so that the state of our updates is loaded with them.
+        # The hook must exist before the weights are loaded: its state is loaded with them.
         UpdateHook.of(model.optimizer)
         self.callback.set_model(model)
         self.callback.on_train_begin()
 
     def _saved_shapes(self):
-        """How many arrays of each shape the backup has; Keras loads the second file if need be."""
+        """Returns the number of arrays of each shape in the backup.
+
+        It reads the second file if the first one is unreadable, as Keras does.
+        """
         shapes = Counter()
         for name in _WEIGHTS:
             with contextlib.suppress(OSError), h5py.File(self._path(name)) as file:

@@ -1,4 +1,4 @@
-"""A fit that goes on with a smaller model whenever units are dead."""
+"""`kerasreg.fit_and_shrink`: `fit` that removes dead units between epochs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,58 +34,64 @@ def fit_and_shrink(
     initial_epoch: int = 0,
     **fit_arguments: Any,
 ) -> tuple[keras.Model, keras.callbacks.History]:
-    """Trains a model and removes units as soon as they are dead, so that epochs get cheaper.
+    """Trains a model and removes dead units between epochs, so that later epochs take less time.
 
-    It is `model.fit(x, y, ...)` with a penalty or a pruning that makes units zero, followed by
-    `kerasreg.shrink`, in less time. At the end of an epoch, units whose output is zero in training
-    and in inference, and units that no layer reads, are removed, and the training continues with
-    the smaller model: same weights, learning rate, number of iterations, moments, averages,
-    accumulated gradients and loss scale. A unit that is removed does not come back. A unit whose
-    output is a constant other than zero stays until the end, because a bias that takes the
-    constant over would train differently.
+    The result is that of `model.fit(x, y, ...)` with a penalty or pruning that makes units zero,
+    followed by `kerasreg.shrink`. A unit is removed at the end of an epoch if its output is zero
+    in training and in inference, or if its output is unused. Training continues with the smaller
+    model, which keeps the weights and the state of the optimizer: learning rate, iterations,
+    moments, averages, accumulated gradients and loss scale. A removed unit cannot regrow. A unit
+    whose output is constant but not zero is kept until the end of the training, because a bias that
+    absorbs the constant would be trained differently.
 
-    The training is that of the larger model in which the removed units stay zero, up to
-    rounding, for optimizers whose step for a weight depends on that weight alone. Lamb, `clipnorm`
-    and `global_clipnorm` take norms, and the training is the same where all weights of a removed
-    unit are zero, as with `Pruning(pattern="coupled")`. Adafactor and Muon divide by the size of a
-    variable, and steps change with it.
+    If the optimizer updates each weight independently, training is identical, up to rounding, to
+    that of the larger model with the removed units held at zero. Lamb, `clipnorm` and
+    `global_clipnorm` compute norms; with them, training is identical if all weights of the removed
+    units are zero, as with `Pruning(pattern="coupled")`. The updates of Adafactor and Muon depend
+    on the size of a variable, so they change when units are removed.
 
-    The objective stays as it was written. Group penalties are proportional to `sqrt(d_g)`: where
-    `d_g` falls, the factor of the regularizer rises, so that `factor * sqrt(d_g)` is the same, in
-    the returned model too. `CoupledGroupLasso` and `Pruning(pattern="coupled")` count with the
-    units and weights of the original.
+    The objective does not change. Group penalties are proportional to `sqrt(d_g)`, where `d_g` is
+    the number of weights in a group. If `d_g` decreases, the factor of the regularizer is
+    increased so that `factor * sqrt(d_g)` keeps its value; the returned model has this factor.
+    `CoupledGroupLasso` and `Pruning(pattern="coupled")` use the numbers of units and weights of the
+    original model.
 
-    Callbacks get `on_train_begin` and `on_train_end` once, epochs are numbered through, and there
-    is one History. `EarlyStopping(restore_best_weights=True)` restores into the model of its best
-    epoch. With `BackupAndRestore`, the removed units are saved in its folder: the same call with
-    the same model resumes a run that was killed.
+    `on_train_begin` and `on_train_end` of each callback are called once, epochs are numbered
+    consecutively, and there is one `History`. `EarlyStopping(restore_best_weights=True)` restores
+    the weights into the model of the best epoch. With `BackupAndRestore`, the removed units are
+    saved in its folder. To resume an interrupted run, make the same call with the same model.
 
     Args:
-        model: a compiled Functional or Sequential model. It is trained until the first units are
-            removed, and is left in that state.
-        x, y: as in `fit`. Each smaller model begins to iterate over the data again; a generator
-            continues where it is.
+        model: a compiled Functional or Sequential model. It is trained until units are removed for
+            the first time, and keeps its weights of that epoch.
+        x, y: as in `fit`. Each smaller model iterates over the data from the start. A generator is
+            not restarted.
         epochs: as in `fit`.
-        shrink_every: after how many epochs units may be removed.
-        round_to: what stays of a width is a multiple of this, as in `kerasreg.shrink`.
-        only_if_faster: whether units are removed only if that is predicted to save more time in
-            the epochs that are left than the last compilation took. With False, the times of the
-            machine have no influence on the result. At the end, units are always removed.
-        callbacks: as in `fit`. Of kerasreg's, `PruneUntil` and patterns of `Pruning` other than
-            `"coupled"` cannot be used.
-        verbose: as in `fit`; other than 0, a line for each smaller model is printed.
+        shrink_every: int. Units are removed only after every `shrink_every`-th epoch. Default: 1.
+        round_to: int. Each width larger than this keeps a multiple of it, as in `kerasreg.shrink`.
+            Default: 1.
+        only_if_faster: bool. If True, units are removed only if the time that this is predicted to
+            save in the remaining epochs exceeds the time of the last compilation. If False, the
+            result does not depend on the speed of the machine. Units are always removed after the
+            last epoch. Default: True.
+        callbacks: as in `fit`. `PruneUntil`, and `Pruning` with a pattern other than `"coupled"` or
+            with `hold=False`, are not supported.
+        verbose: as in `fit`. Unless it is 0, one line is printed for each smaller model.
         initial_epoch: as in `fit`.
         **fit_arguments: other arguments of `fit`.
 
     Returns:
-        `(small, history)`: the smaller model, as `kerasreg.shrink` returns it and with the state of
-        the optimizer, and the `keras.callbacks.History`. Its `history` also has `parameters` and
-        `flops`, those of the model in each epoch (None where FLOPs are unknown).
+        `(small, history)`. `small` is the smaller model as returned by `kerasreg.shrink`, with the
+        state of the optimizer. `history` is the `keras.callbacks.History`. Its `history` also
+        contains `parameters` and `flops` of the model in each epoch; `flops` is None if they are
+        unknown.
 
     Raises:
-        ValueError: for a model that is not compiled, or that `kerasreg.shrink` refuses; one with a
-            `train_step` of its own; for several replicas, and for callbacks that cannot be used.
-        RuntimeError: if the outputs of the returned model were not the same.
+        ValueError: for a model that is not compiled, is not supported by `kerasreg.shrink`,
+            overrides `train_step` or a similar method, or is built for several replicas; for
+            callbacks and optimizer states that are not supported.
+        RuntimeError: if the outputs of the returned model differ from those before the last
+            removal of units.
 
     Example:
 
@@ -161,7 +167,7 @@ class _Run:
         self._line = None
 
     def decide(self, epoch):
-        """Whether to continue with a smaller model after an epoch."""
+        """Returns whether training continues with a smaller model after this epoch."""
         if (epoch + 1) % self._every:
             return False
         analysis, labels = silent_labels(self._model, self._round_to)
@@ -177,7 +183,7 @@ class _Run:
         return True
 
     def _cost(self, analysis, gone):
-        """FLOPs of one sample, or parameters where they are unknown."""
+        """Returns the FLOPs of one sample, or the number of parameters if these are unknown."""
         shapes = Shapes(open_sizes(self._model, analysis.graph), analysis, gone)
         found = total(costs(analysis.graph, shapes).values())
         return found or sum(np.prod(shapes(each)) for each in self._model.weights)

@@ -1,4 +1,4 @@
-"""The callbacks of one run, while several models are trained one after the other."""
+"""The list of callbacks of one run in which several models are trained in turn."""
 
 import contextlib
 
@@ -7,33 +7,34 @@ import keras
 from kerasreg._callbacks.composites import all_of
 from kerasreg._shrinking.training.optimizer_state import extra_state
 
-#: Of these, `set_model` begins anew.
+#: Callbacks whose `set_model` would start a new log.
 _BEGIN_ANEW = (keras.callbacks.TensorBoard,)
 
 
 class OneRun(keras.callbacks.CallbackList):
-    """A list of callbacks for several calls of `fit`, which sees one run.
+    """A list of callbacks that presents several calls of `fit` as one run.
 
-    Every callback gets `on_train_begin` and `on_train_end` once. In between, those of kerasreg
-    leave the train step of a model and enter that of the next one.
+    `on_train_begin` and `on_train_end` of each callback are called once. Between two calls of
+    `fit`, the callbacks of kerasreg leave the train step of one model and enter that of the next.
 
     Args:
-        callbacks: those of the user.
+        callbacks: the callbacks of the user.
         model: the first model.
-        verbose, epochs, steps: as `fit` would tell them.
-        watch: gets `begin_epoch()`, `end_step(steps)`, `end_epoch(history)`, and tells in
-            `decide(epoch)`, after every epoch but the last, whether a smaller model goes on.
+        verbose, epochs, steps: the values that `fit` passes to its `CallbackList`.
+        watch: object whose methods `begin_epoch()`, `end_step(steps)` and `end_epoch(history)` are
+            called during training. `decide(epoch)` is called after every epoch but the last, and
+            returns whether training continues with a smaller model.
     """
 
     def __init__(self, callbacks, model, verbose, epochs, steps, watch):
         self._epochs, self._watch = epochs, watch
-        #: Whether the present fit ends because a smaller model goes on.
+        #: Whether the current `fit` ends because training continues with a smaller model.
         self.is_pausing = False
-        #: The epoch with which a smaller model goes on.
+        #: The first epoch of the smaller model.
         self.next_epoch = 0
-        #: What the updates of kerasreg remembered in the optimizer of the model that was left.
+        #: The `extra_state` of the optimizer of the previous model.
         self.state = {}
-        #: Callbacks that are not to begin: their `on_train_begin` was called before.
+        #: Callbacks whose `on_train_begin` was already called.
         self.begun = []
         self._models, self._has_begun = [(0, model)], False
         super().__init__(
@@ -53,23 +54,23 @@ class OneRun(keras.callbacks.CallbackList):
 
     @property
     def every(self):
-        """All callbacks, those inside of others too."""
+        """All callbacks, including those inside other callbacks."""
         return all_of(self.callbacks)
 
     def begin_shrinking(self, model):
-        """Tell the callbacks of kerasreg that models will get smaller."""
+        """Calls `begin_shrinking` of the callbacks of kerasreg."""
         for callback in self._ours("begin_shrinking"):
             callback.begin_shrinking(model)
 
     def end_shrinking(self):
-        """Tell them that this is over."""
+        """Calls `end_shrinking` of the callbacks of kerasreg."""
         for callback in self._ours("end_shrinking"):
             callback.end_shrinking()
 
     def go_on_with(self, model):
-        """Train another model from the next fit on."""
+        """Sets the model of the next call of `fit`."""
         if self._has_begun:
-            # EarlyStopping may restore the weights of any of them.
+            # `EarlyStopping` may restore the weights of any of these models.
             kept = self._models if any(map(_restores, self.every)) else []
             self._models = [*kept, (self.next_epoch, model)]
         else:
@@ -78,7 +79,10 @@ class OneRun(keras.callbacks.CallbackList):
 
     @contextlib.contextmanager
     def final_values_at_the_end(self):
-        """Averages of weights take the place of the weights only when the whole run ends."""
+        """Delays the replacement of weights by their averages to the end of the run.
+
+        Keras calls `finalize_variable_values` of the optimizer at the end of every `fit`.
+        """
         optimizer = self.model.optimizer
         finalize = optimizer.finalize_variable_values
 
@@ -135,7 +139,7 @@ class OneRun(keras.callbacks.CallbackList):
         super().on_train_end(logs)
 
     def _set_model_to_restore(self):
-        """Weights that EarlyStopping restores belong to the model of their epoch."""
+        """Sets the model of the best epoch, into which `EarlyStopping` restores its weights."""
         for callback in filter(_restores, self.every):
             if callback.best_weights is not None:
                 model = [each for begin, each in self._models if begin <= callback.best_epoch][-1]
@@ -154,7 +158,7 @@ class OneRun(keras.callbacks.CallbackList):
                 callback.set_model(model)
 
     def _without_callbacks(self, method, logs):
-        """What Keras does beside calling them."""
+        """Calls a method of `CallbackList` without calling the callbacks."""
         callbacks, self.callbacks = self.callbacks, []
         try:
             method(logs)

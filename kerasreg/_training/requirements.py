@@ -1,4 +1,4 @@
-"""What `fit_and_shrink` can train, and clear refusals of the rest."""
+"""Checks of the model and data of `fit_and_shrink`."""
 
 import inspect
 
@@ -6,12 +6,12 @@ import keras
 
 from kerasreg._graph.requirements import require_shrinkable
 
-#: Methods that a smaller model, a plain `keras.Model`, would not have.
+#: Overrides of these methods are lost in a smaller model, which is a plain `keras.Model`.
 _OF_THE_MODEL = ("train_step", "test_step", "compute_loss", "compute_metrics", "fit")
 
 
 def require_trainable_parts(model, caller):
-    """Raise a `ValueError` unless smaller models can go on with the training of a model."""
+    """Raises a `ValueError` unless training can continue with a smaller model."""
     require_shrinkable(model, caller)
     if not model.compiled or getattr(model, "optimizer", None) is None:
         raise ValueError(
@@ -21,25 +21,25 @@ def require_trainable_parts(model, caller):
     own = [each for each in _OF_THE_MODEL if _is_overridden(model, each)]
     if own:
         raise ValueError(
-            f"`{caller}` goes on with a plain Keras model, which trains by Keras' own "
-            f"`train_step`. Received: '{model.name}' ({type(model).__name__}), which has its own "
-            f"{own}. Train it with its `fit`, then use `kerasreg.shrink`."
+            f"`{caller}` needs a model with the `train_step` and `fit` of Keras, because smaller "
+            f"models are plain Keras models. Received: '{model.name}' ({type(model).__name__}), "
+            f"which overrides {own}. Train it with its `fit`, then use `kerasreg.shrink`."
         )
     strategy = getattr(model, "distribute_strategy", None)
     if strategy is not None and strategy.num_replicas_in_sync > 1:
         raise ValueError(
-            f"`{caller}` trains on one device. Received: '{model.name}', built for "
+            f"`{caller}` supports one device only. Received: '{model.name}', built for "
             f"{strategy.num_replicas_in_sync} replicas of a `tf.distribute` strategy. Train it "
             "with `fit`, then use `kerasreg.shrink`."
         )
 
 
 def steps_of(model, x, y, arguments):
-    """Batches of an epoch as `fit` counts them, or None where that is unknown."""
+    """Returns the number of batches per epoch as `fit` counts them, or None if it is unknown."""
     if arguments.get("steps_per_epoch") is not None:
         return arguments["steps_per_epoch"]
     if inspect.isgenerator(x) or hasattr(x, "__next__"):
-        # To look at them would take batches away.
+        # Counting would consume batches.
         return None
     found = keras.callbacks.Callback()
     model.fit(x, y, **arguments, epochs=0, verbose=0, callbacks=[found])

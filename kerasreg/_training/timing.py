@@ -1,32 +1,39 @@
-"""How long a run takes, and whether a smaller model pays."""
+"""Measures training times and predicts whether a smaller model saves time."""
 
 import time
 
 
 class Timing:
-    """The seconds of steps and epochs, and of what a new model costs before its second step."""
+    """The times of a run in seconds: per step, per epoch and per change of the model.
+
+    The first step of a model is compiled, so it is not part of the time per step.
+    """
 
     def __init__(self):
         self._begun, self._first, self.step = None, None, None
-        #: Seconds from the begin of the work on a model to the end of its first step.
+        #: Seconds from `begin_model` to the end of the first step, without the time of one step.
         self.restart = 0.0
-        #: Seconds of an epoch, without those.
+        #: Seconds of an epoch, without `restart`.
         self.epoch = 0.0
-        #: How much of the saving that was predicted was seen the last time.
+        #: The measured saving of the last model as a fraction of the predicted one, 0.05 to 1.
         self.share_seen = 1.0
         self._before, self._fraction = None, None
 
     def begin_model(self, fraction=None):
-        """Work on a model begins; `fraction` of the operations are gone."""
+        """Call before a model is created or trained for the first time.
+
+        Args:
+            fraction: float, the fraction of the FLOPs that was removed, or None.
+        """
         self._before, self._fraction = self.step, fraction
         self._begun, self._first = time.perf_counter(), None
 
     def begin_epoch(self):
-        """An epoch begins."""
+        """Call when an epoch begins."""
         self._epoch_begun, self._steps = time.perf_counter(), 0
 
     def end_step(self, steps):
-        """Steps of an epoch ended, `steps` of them so far."""
+        """Call when a step ends, with the number of steps of this epoch so far."""
         if self._first is None:
             self._first = time.perf_counter()
             self.restart = self._first - self._begun
@@ -36,7 +43,7 @@ class Timing:
         self._last = time.perf_counter()
 
     def end_epoch(self):
-        """An epoch ended; it begins with its second step where its first one was compiled."""
+        """Call when an epoch ends. A first step that was compiled is not measured."""
         now, skipped = time.perf_counter(), self._skipped
         self._skipped = 0
         counted = self._steps - skipped
@@ -51,5 +58,10 @@ class Timing:
             self._before = None
 
     def pays(self, fraction, epochs):
-        """Whether a model without this fraction of the operations saves more than it costs."""
+        """Returns whether removing this fraction of the FLOPs saves more time than it takes.
+
+        Args:
+            fraction: float, the fraction of the FLOPs to remove.
+            epochs: int, the number of remaining epochs.
+        """
         return self.epoch * fraction * self.share_seen * epochs > self.restart

@@ -150,8 +150,9 @@ class PruneUntil(SessionCallback):
 
     def begin_shrinking(self, model: keras.Model) -> None:
         raise ValueError(
-            "`kerasreg.fit_and_shrink` removes units for good, and PruneUntil returns to weights "
-            "with fewer zeros. Train with `fit`, then use `kerasreg.shrink`."
+            "`kerasreg.fit_and_shrink` does not support PruneUntil, because PruneUntil restores "
+            "weights with fewer zeros and removed units cannot be restored. Train with `fit`, then "
+            "use `kerasreg.shrink`."
         )
 
     def _new_search(self):

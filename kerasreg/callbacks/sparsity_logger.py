@@ -154,7 +154,7 @@ class SparsityLogger(keras.callbacks.Callback):
         self._close()
 
     def enter_model(self) -> None:
-        """Go on with a smaller model, in `kerasreg.fit_and_shrink`."""
+        """Continues with a smaller model in `kerasreg.fit_and_shrink`."""
         self._sessions = FitScope.sessions_of(self.model)
         self._counter.follow(self.model)
 

@@ -57,9 +57,13 @@ class Penalty(keras.regularizers.Regularizer):
         return self
 
     def with_price_of(self, shape: Shape, smaller: Shape) -> "Penalty":
-        """A penalty that costs what this one does for weights of `shape`, for a `smaller` shape.
+        """Returns the penalty that has the same value after zeros were removed from the weights.
 
-        `kerasreg.fit_and_shrink` calls it where all weights that are missing are zeros.
+        `kerasreg.fit_and_shrink` calls it.
+
+        Args:
+            shape: tuple of ints, the shape of the weights before the removal.
+            smaller: tuple of ints, the shape of the weights after the removal.
         """
         return self
 

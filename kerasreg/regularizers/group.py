@@ -46,7 +46,7 @@ class GroupRegularizer(GroupPenalty, Regularizer):
         return math.sqrt(self.groups.size(shape))
 
     def _growth(self, shape, smaller):
-        """By what a factor grows so that `factor * sqrt(d_g)` is that of the larger shape."""
+        """Returns by what to multiply a factor so that `factor * sqrt(d_g)` stays equal."""
         return self._root_size(shape) / self._root_size(smaller)
 
     def _with(self, **changes):

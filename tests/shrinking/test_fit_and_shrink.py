@@ -1,4 +1,4 @@
-"""Training that continues with smaller models."""
+"""`fit_and_shrink`: training with removal of dead units between epochs."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ OPTIONS = {"batch_size": 8, "shuffle": False, "verbose": 0}
 
 
 def net(optimizer="adam", dead=(), penalty=None):
-    """A residual stream of 8 channels; `dead` ones have weights of zero on both sides."""
+    """Returns a network with 8 residual channels; all weights of the `dead` ones are zero."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((4, 4, 2))
     options = {"padding": "same", "kernel_regularizer": penalty}
@@ -73,7 +73,7 @@ class Events(keras.callbacks.Callback):
         self.seen.append("end")
 
 
-def test_pruned_units_leave_and_the_training_is_the_same():
+def test_pruned_units_are_removed_and_training_is_identical():
     events, pruning = Events(), Pruning(0.5, pattern="coupled")
     small, history = shrinking_fit(
         net(), [pruning, SparsityLogger(log_dir=False), events], validation_data=(X, Y), epochs=5
@@ -92,11 +92,11 @@ def test_pruned_units_leave_and_the_training_is_the_same():
     assert pruning.pruned == pytest.approx(other.pruned)
     assert pruning.sparsity == pytest.approx(0.5)
     assert int(small.optimizer.iterations) == 40
-    # It trains on, and nothing of ours is left in its optimizer.
+    # The returned model can be trained without the callbacks.
     assert len(fit(small, epochs=1).history["loss"]) == 1
 
 
-def test_pruning_of_all_widths_together_counts_with_the_units_of_the_original():
+def test_global_pruning_uses_the_unit_counts_of_the_original_model():
     def pruning():
         return Pruning(0.5, pattern="coupled", scope="global")
 
@@ -114,7 +114,7 @@ CONCAVE = kerasreg.regularizers.GroupMCP(1e-3)
 @pytest.mark.parametrize(
     "penalty", [GROUPS, SPARSE_GROUPS, CONCAVE], ids=lambda p: type(p).__name__
 )
-def test_the_objective_is_that_of_the_larger_model(penalty):
+def test_the_objective_equals_that_of_the_larger_model(penalty):
     def make():
         return net(keras.optimizers.SGD(0.02, momentum=0.9), dead=(1, 4, 5), penalty=penalty)
 
@@ -124,7 +124,7 @@ def test_the_objective_is_that_of_the_larger_model(penalty):
     assert history.history["parameters"][1] < history.history["parameters"][0]
     np.testing.assert_allclose(history.history["loss"], expected.history["loss"], rtol=1e-5)
     np.testing.assert_allclose(outputs(small), outputs(same), atol=1e-5)
-    # 9 * 5 of 9 * 8 weights of a group are left.
+    # A group has 9 * 5 of 9 * 8 weights left.
     price = small.get_layer("b").kernel_regularizer.factor
     if not isinstance(penalty, kerasreg.regularizers.SparseGroupLasso):
         assert price == pytest.approx(1e-3 * np.sqrt(8 / 5))
@@ -148,7 +148,7 @@ def test_coupled_groups_keep_their_penalty():
     assert [group.units for group in lasso[0].groups] == [5]
 
 
-def test_averages_are_those_of_the_whole_run():
+def test_ema_averages_include_all_epochs_of_the_run():
     def make():
         return net(keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9), dead=(1, 4))
 
@@ -159,7 +159,7 @@ def test_averages_are_those_of_the_whole_run():
     np.testing.assert_allclose(outputs(small), outputs(same), atol=1e-5)
 
 
-def test_the_best_weights_are_restored_into_their_own_model():
+def test_early_stopping_restores_the_model_of_the_best_epoch():
     stopping = keras.callbacks.EarlyStopping("loss", 2, mode="max", restore_best_weights=True)
     pruning = Pruning(0.5, pattern="coupled")
     with pytest.warns(UserWarning, match="should reach 50.0% zeros"):
@@ -172,12 +172,12 @@ def test_the_best_weights_are_restored_into_their_own_model():
     assert history.history["loss"] == pytest.approx(
         expected.history["loss"][: len(sizes)], rel=1e-4
     )
-    # The zeros of that epoch are removed at the end.
+    # The units that are zero in that epoch are removed at the end.
     assert small.count_params() == sizes[best + 1]
     assert pruning.sparsity < 0.5
 
 
-def test_stock_callbacks_see_one_run(tmp_path):
+def test_keras_callbacks_are_called_as_in_one_fit(tmp_path):
     rates = keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.9 * rate)
     saved = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")
     log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
@@ -194,7 +194,7 @@ def test_stock_callbacks_see_one_run(tmp_path):
     assert [each.get_layer("a").filters for each in widths] == [8, 6, 6]
 
 
-def test_threshold_pruning_holds_its_zeros():
+def test_threshold_pruning_keeps_its_zeros():
     holding = ThresholdPruning(0.05, at=0, hold=True)
     small, _ = shrinking_fit(net(dead=(1, 4)), [holding], epochs=3)
     same = net(dead=(1, 4))
@@ -203,14 +203,14 @@ def test_threshold_pruning_holds_its_zeros():
     np.testing.assert_allclose(outputs(small), outputs(same), atol=1e-5)
 
 
-def test_units_are_removed_in_the_epochs_that_are_asked_for(capsys):
+def test_units_are_removed_only_after_multiples_of_shrink_every(capsys):
     _, history = shrinking_fit(net(dead=(1, 4)), shrink_every=2, epochs=5, verbose=2)
     sizes = history.history["parameters"]
     assert sizes[0] == sizes[1] > sizes[2] == sizes[4]
     assert "Shrunk after epoch 2: 2 units removed, parameters " in capsys.readouterr().out
 
 
-def test_nothing_is_removed_in_between_that_saves_less_time_than_it_costs(monkeypatch):
+def test_units_are_removed_only_at_the_end_if_no_time_would_be_saved(monkeypatch):
     asked = []
 
     def pays(timing, fraction, epochs):
@@ -222,27 +222,27 @@ def test_nothing_is_removed_in_between_that_saves_less_time_than_it_costs(monkey
     assert len(set(history.history["parameters"])) == 1
     assert small.get_layer("a").filters == 7
     assert [epochs for _, epochs in asked] == [2, 1]
-    # One of eight channels: 1/8 of one convolution, 15/64 of the other.
+    # Removing 1 of 8 channels saves 1/8 of one convolution and 15/64 of the other.
     assert 0.1 < asked[0][0] < 0.25
 
 
-def test_a_saving_is_compared_with_the_time_of_the_last_compilation():
+def test_predicted_savings_are_compared_with_the_last_compilation_time():
     timing = Timing()
     timing.epoch, timing.restart = 10.0, 4.0
     assert timing.pays(0.5, 1)
     assert not timing.pays(0.1, 3)
-    # Half of what was predicted was seen the last time.
+    # The previous removal saved half of the predicted time.
     timing.share_seen = 0.5
     assert not timing.pays(0.5, 1)
 
 
-def test_widths_stay_multiples():
+def test_widths_remain_multiples_of_round_to():
     small, history = shrinking_fit(net(dead=(1, 4, 5)), epochs=2, round_to=4)
     assert small.get_layer("a").filters == 8
     assert len(set(history.history["parameters"])) == 1
 
 
-def test_bad_calls_are_errors():
+def test_invalid_arguments_raise():
     class Own(keras.Model):
         def train_step(self, *args):
             return super().train_step(*args)
@@ -286,7 +286,7 @@ resumable(sys.argv[1], Kill())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
-def test_a_run_that_was_killed_ends_the_same(tmp_path):
+def test_a_killed_run_resumes_with_the_same_result(tmp_path):
     here = os.path.dirname(__file__)
     script = tmp_path / "child.py"
     script.write_text(CHILD.format(folders=[os.path.dirname(here), here, os.getcwd()]))

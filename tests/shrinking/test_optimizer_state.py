@@ -1,4 +1,4 @@
-"""The state of an optimizer, carried to a smaller model."""
+"""Smaller models keep the state of the optimizer."""
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ ELEMENTWISE = {
     "Lion": lambda: OPTIMIZERS.Lion(0.003),
     "Ftrl": lambda: OPTIMIZERS.Ftrl(0.05),
 }
-# Their steps take norms, in which units of zeros count nothing.
+# Their updates use norms, to which units of zeros do not contribute.
 OF_NORMS = {
     "Lamb": lambda: OPTIMIZERS.Lamb(0.01),
     "global_clipnorm": lambda: OPTIMIZERS.Adam(0.01, global_clipnorm=0.1),
@@ -42,7 +42,7 @@ WRAPPED = {
 
 
 def net(optimizer):
-    """Two channels of a residual stream and two hidden units have weights of zero on both sides."""
+    """Returns a network with two residual channels and two hidden units of zero weights."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((4, 4, 2))
     x = keras.layers.Conv2D(6, 3, padding="same", use_bias=False, name="a")(inputs)
@@ -98,11 +98,11 @@ def require_same_training(make, after=10, steps=50):
 
 
 @pytest.mark.parametrize("name", [*ELEMENTWISE, *OF_NORMS, *WRAPPED])
-def test_smaller_models_train_like_those_in_which_the_units_stay_zero(name):
+def test_smaller_models_train_like_the_larger_model_with_zero_units(name):
     require_same_training((ELEMENTWISE | OF_NORMS | WRAPPED)[name])
 
 
-def test_each_optimizer_of_a_multi_optimizer_goes_on():
+def test_each_optimizer_of_a_multi_optimizer_keeps_its_state():
     def make():
         inner = OPTIMIZERS.Adam(0.01), OPTIMIZERS.SGD(0.01, momentum=0.9)
         return OPTIMIZERS.MultiOptimizer(lambda variable: inner["c/" in variable.path])
@@ -115,9 +115,9 @@ def test_each_optimizer_of_a_multi_optimizer_goes_on():
         assert int(one.iterations) == int(other.iterations) == 60
 
 
-def test_statistics_of_rows_and_columns_lose_the_removed_units():
+def test_removed_units_are_removed_from_adafactor_statistics():
     model = net(OPTIMIZERS.Adafactor(0.01))
-    # The model is not trained: factors of zero give NaN in Keras.
+    # The model is not trained: Adafactor in Keras returns NaN if its statistics are zero.
     optimizer = model.optimizer
     optimizer.build(model.trainable_variables)
     place = optimizer._get_variable_index(model.get_layer("b").kernel)
@@ -132,7 +132,7 @@ def test_statistics_of_rows_and_columns_lose_the_removed_units():
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(slot), expected)
 
 
-def test_the_state_in_a_shape_of_its_own_is_an_error():
+def test_optimizer_state_of_an_unknown_shape_raises():
     class OnePerUnit(OPTIMIZERS.SGD):
         def build(self, variables):
             super().build(variables)
@@ -144,19 +144,19 @@ def test_the_state_in_a_shape_of_its_own_is_an_error():
         shrunk(model)
 
 
-def test_constants_other_than_zero_stay_while_a_model_trains():
+def test_units_with_a_nonzero_constant_output_are_kept():
     model = keras.Sequential(
         [keras.Input((3,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(2)]
     )
     kernel = np.ones((3, 4))
     kernel[:, [0, 1, 2]] = 0
-    # One unit gives 1, one gives 0, and one is below zero: relu makes it 0.
+    # The outputs of the first three units are 1, 0 and relu(-1) = 0.
     model.layers[0].set_weights([kernel, np.array([1.0, 0.0, -1.0, 0.5])])
     model.compile("sgd", "mse", **PLAIN)
     assert shrunk(model).layers[0].units == 2
 
 
-def test_offsets_of_a_batch_normalization_are_seen_in_training():
+def test_units_with_a_positive_batch_normalization_offset_are_kept():
     for offset, units in ((0.5, 4), (-0.5, 3)):
         layers = [keras.layers.Dense(4), keras.layers.BatchNormalization(), keras.layers.ReLU()]
         model = keras.Sequential([keras.Input((3,)), *layers, keras.layers.Dense(2)])
@@ -164,13 +164,13 @@ def test_offsets_of_a_batch_normalization_are_seen_in_training():
         kernel[:, 0] = 0
         layers[0].set_weights([kernel, np.zeros(4)])
         layers[1].beta.assign([offset, 0.0, 0.0, 0.0])
-        # In inference the unit is at -0.5 in both cases.
+        # In inference, the input of the ReLU is -0.5 in both cases.
         layers[1].moving_mean.assign([offset + 0.5, 0.0, 0.0, 0.0])
         model.compile("sgd", "mse", **PLAIN)
         assert shrunk(model).layers[0].units == units
 
 
-def test_noise_reaches_the_readers_of_a_unit_of_zeros():
+def test_zero_units_followed_by_noise_are_kept():
     layers = [keras.layers.Dense(4, "relu"), keras.layers.GaussianNoise(0.1)]
     model = keras.Sequential([keras.Input((3,)), *layers, keras.layers.Dense(2)])
     kernel = np.ones((3, 4))
@@ -181,7 +181,7 @@ def test_noise_reaches_the_readers_of_a_unit_of_zeros():
     assert not labels.any()
 
 
-def test_sizes_of_queries_stay_because_weights_would_be_rescaled():
+def test_query_sizes_are_kept_because_removal_would_rescale_weights():
     query = keras.Input((5, 4))
     attention = keras.layers.MultiHeadAttention(2, 4, name="attention")
     model = keras.Model(query, keras.layers.Dense(1)(attention(query, query)))
@@ -194,7 +194,7 @@ def test_sizes_of_queries_stay_because_weights_would_be_rescaled():
     assert not labels.any()
 
 
-def test_random_numbers_go_on():
+def test_seed_generators_keep_their_state():
     layers = [keras.layers.Dropout(0.5), keras.layers.Dense(6, "relu")]
     model = keras.Sequential([keras.Input((3,)), *layers, keras.layers.Dense(2)])
     kernel = np.ones((3, 6))

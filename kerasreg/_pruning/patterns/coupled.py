@@ -57,7 +57,7 @@ class Coupled(Pattern):
     def __init__(self, round_to: int = 1, min_units: int = 1):
         self.round_to = validation.integer(round_to, "round_to", at_least=1)
         self.min_units = validation.integer(min_units, "min_units", at_least=1)
-        #: What `sizes_of_units` returned for the model before it was shrunk.
+        #: The `sizes_of_units` of the original model in `fit_and_shrink`, otherwise empty.
         self.sizes: dict[str, tuple[int, int]] = {}
 
     is_joint = True
@@ -127,7 +127,7 @@ class CoupledTarget:
 
 
 def sizes_of_units(model, caller):
-    """Returns `{name of a group: (number of units, weights of one unit)}`."""
+    """Returns `{name of a group: (number of units, number of weights per unit)}`."""
     return {group.name: _size(group) for group in find_groups(model, caller)}
 
 
@@ -138,7 +138,13 @@ def _size(group):
 class CoupledUnits(Units):
     """The units of a group. All arrays are passed as `{id(variable): array}`.
 
-    `count` also counts units that were pruned and removed from the model: they come last.
+    Args:
+        group: a `CoupledGroup`.
+        round_to, min_units: see `Coupled`.
+        count: int, the number of units, including those that were pruned and removed from the
+            model; removed units come last in arrays of units. Default: the units of the group.
+        size: int, the number of weights per unit before any units were removed. Required with
+            `count`.
     """
 
     def __init__(self, group, round_to, min_units, count=None, size=None):

@@ -1,1 +1,1 @@
-"""Training that goes on with a smaller model."""
+"""Smaller models that keep the state of the training."""

@@ -1,4 +1,4 @@
-"""The optimizer of a model, with all of its state, for a smaller model."""
+"""Copies an optimizer and its state for a smaller model."""
 
 import warnings
 
@@ -9,18 +9,18 @@ from keras import ops
 from kerasreg._graph.variables import host_view
 from kerasreg._train_step import UpdateHook
 
-#: Attributes of an optimizer that hold variables, and no slots.
+#: Attributes of an optimizer that contain variables but are not slots.
 _NO_SLOTS = ("_variables", "_trainable_variables")
-#: Slots that lack one axis of their variable: the row and column statistics of Adafactor.
+#: Slots without one axis of their variable: the row and column statistics of Adafactor.
 _FACTORED = {"_r": -1, "_c": -2}
 
 
 class Part:
-    """The part of an array like a variable that is left.
+    """Selects the entries of an array that belong to the remaining units of a variable.
 
     Args:
-        variable: of the larger model.
-        cut: takes the part of an array of its shape.
+        variable: Keras variable of the larger model.
+        cut: function that selects the remaining entries of an array of the variable's shape.
     """
 
     def __init__(self, variable, cut):
@@ -28,14 +28,19 @@ class Part:
         self._kept = [_kept(self._shape, axis, cut) for axis in range(len(self._shape))]
 
     def __call__(self, array, without=None):
-        """The part of an array, of the shape of the variable or `without` one axis of it."""
+        """Returns the remaining entries of an array.
+
+        Args:
+            array: array of the shape of the variable, without the axis `without` if given.
+            without: int, the axis of the variable that the array lacks, or None.
+        """
         kept = list(self._kept)
         if without is not None:
             del kept[without]
         return array[np.ix_(*kept)] if kept else array
 
     def fits(self, array, without=None):
-        """Whether an array has the shape of the variable, or that `without` one axis."""
+        """Returns whether an array has the shape of the variable, or that `without` one axis."""
         shape = list(self._shape)
         if without is not None:
             del shape[without]
@@ -43,15 +48,15 @@ class Part:
 
 
 def parts_of(twins):
-    """`{id(new variable): (old variable, Part)}` of `Rebuild.twins()`."""
+    """Returns `{id(new variable): (old variable, Part)}` for `Rebuild.twins()`."""
     return {id(new): (old, Part(old, cut)) for old, new, _, cut in twins}
 
 
 def copy_of(optimizer, origin):
-    """A new optimizer like another one, for the variables of a smaller model.
+    """Returns a new optimizer with the same arguments, for the variables of a smaller model.
 
     Args:
-        optimizer: any optimizer of Keras.
+        optimizer: a Keras optimizer.
         origin: `{id(new variable): old variable}`.
     """
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -64,25 +69,25 @@ def copy_of(optimizer, origin):
     if hasattr(optimizer, "optimizers"):
         return _copy_of_several(optimizer, origin)
     with warnings.catch_warnings():
-        # Keras warns of a function in the config; it is not read from there.
+        # Keras warns about a function in the config. It is replaced below.
         warnings.simplefilter("ignore")
         config = optimizer.get_config()
     rate = optimizer._learning_rate
     if callable(rate) and not isinstance(rate, keras.Variable):
-        # Functions and schedules of a user have no config that Keras can read.
+        # Keras cannot deserialize custom functions and schedules.
         config["learning_rate"] = rate
     return type(optimizer).from_config(config)
 
 
 def carry_optimizer(old, new, parts):
-    """Give an optimizer that is built for a smaller model the state of the other one.
+    """Copies the state of an optimizer to one that is built for a smaller model.
 
     Args:
-        old, new: optimizers of one class.
+        old, new: optimizers of the same class.
         parts: see `parts_of`.
 
     Raises:
-        ValueError: for a state whose shape is neither that of a variable nor independent of it.
+        ValueError: for a state whose shape depends on the shape of its variable in an unknown way.
     """
     _carry_numbers(old, new)
     if isinstance(old, keras.optimizers.LossScaleOptimizer):
@@ -100,20 +105,27 @@ def carry_optimizer(old, new, parts):
 
 
 def extra_state(optimizer):
-    """What the updates of kerasreg remember in an optimizer, `{name: array}`."""
+    """Returns the state of the updates of kerasreg in an optimizer, as `{name: array}`."""
     state = UpdateHook.of(optimizer).state
     saved = {name: np.array(host_view(each)) for name, each in state.saved.items()}
     return {**state.restored, **state.arrays, **saved}
 
 
 def restore_extra_state(optimizer, state):
-    """Let the next updates in an optimizer begin with this state, as after a checkpoint."""
+    """Sets the initial state of the next updates in an optimizer, as loading a checkpoint does."""
     if state:
         UpdateHook.of(optimizer).state.restored = dict(state)
 
 
 def cut_extra_state(state, old, new, parts):
-    """The extra state of the old optimizer for the new one: `(name)_(number of a variable)`."""
+    """Returns the extra state for the optimizer of a smaller model.
+
+    Args:
+        state: `extra_state` of the old optimizer. The keys `(name)_(number)` belong to the variable
+            with this number in the optimizer.
+        old, new: the optimizers.
+        parts: see `parts_of`.
+    """
     old, new = _unwrapped(old), _unwrapped(new)
     of_number = {}
     for place, variable in enumerate(new._trainable_variables):
@@ -125,7 +137,8 @@ def cut_extra_state(state, old, new, parts):
         kind, _, number = name.rpartition("_")
         if not kind or not number.isdigit():
             found[name] = value
-        # Starts of the group prox have one number per group, and are found again.
+        # Starting values of group proximal operators have one entry per group; they are
+        # computed again.
         elif int(number) in of_number and kind != "start":
             place, part = of_number[int(number)]
             found[f"{kind}_{place}"] = part(value) if part.fits(value) else value
@@ -139,7 +152,7 @@ def _unwrapped(optimizer):
 
 
 def _kept(shape, axis, cut):
-    """The indices of an axis that are left."""
+    """Returns the remaining indices of an axis."""
     view = [-1 if each == axis else 1 for each in range(len(shape))]
     left = cut(np.broadcast_to(np.arange(shape[axis]).reshape(view), shape))
     return np.moveaxis(left, axis, 0).reshape(left.shape[axis], -1)[:, 0]
@@ -165,7 +178,7 @@ def _copy_of_several(optimizer, origin):
 def _carry_numbers(old, new):
     for name, value in vars(old).items():
         if isinstance(value, keras.Variable) and isinstance(vars(new).get(name), keras.Variable):
-            # A copy: JAX deletes what a train step was given.
+            # Copied, because JAX deletes the buffers that are passed to a train step.
             vars(new)[name].assign(np.array(ops.convert_to_numpy(value)))
 
 
@@ -177,7 +190,7 @@ def _carry_slots(old, new, number, variable, origin, part):
         if isinstance(slots, list) and len(slots) == len(new._trainable_variables):
             target, source = slots[number], vars(old)[name][place]
         elif isinstance(slots, dict) and isinstance(slots.get(variable.path), keras.Variable):
-            # Muon, in Keras 3.10.
+            # Muon in Keras 3.10 has dicts of slots.
             target, source = slots[variable.path], vars(old)[name][origin.path]
         else:
             continue
@@ -194,9 +207,9 @@ def _cut(source, target, part, name, optimizer):
         value = part(value, without)
     if tuple(value.shape) != tuple(target.shape):
         raise ValueError(
-            "`kerasreg.fit_and_shrink` carries the state of an optimizer to a smaller model. "
-            f"Expected a state of the shape of its variable. Received: `{name}` of "
-            f"'{optimizer.name}' ({type(optimizer).__name__}), of shape {tuple(source.shape)}. Use "
-            "an optimizer of Keras."
+            "`kerasreg.fit_and_shrink` cannot copy the state of this optimizer to a smaller model. "
+            f"Expected a state with the shape of its variable. Received: `{name}` of "
+            f"'{optimizer.name}' ({type(optimizer).__name__}), with shape {tuple(source.shape)}. "
+            "Use an optimizer of Keras, or train with `fit` and then use `kerasreg.shrink`."
         )
     return value

@@ -1,4 +1,4 @@
-"""The penalties of a smaller model, with the value that they had before."""
+"""Keeps the values of the penalties when a model becomes smaller."""
 
 import numpy as np
 from keras import ops
@@ -10,16 +10,18 @@ from kerasreg._graph.variables import host_view
 from kerasreg._train_step import plain
 from kerasreg.regularizers.base import Penalty
 
-#: By which fraction the value of a penalty may change: rounding.
+#: The relative change in the value of a penalty that is attributed to rounding.
 _ROUNDING = 1e-4
 
 
 def keep_objective(small, twins):
-    """Give penalties that depend on the size of a group the factor that leaves them as they were.
+    """Adjusts the factors of penalties that depend on group sizes, so that their values stay equal.
+
+    It warns about regularizers whose values change nevertheless.
 
     Args:
         small: the smaller model.
-        twins: those of `Rebuild`.
+        twins: list of the items of `Rebuild.twins()`.
     """
     regularizers, changed = [], []
     for old, new, _, cut in twins:
@@ -37,20 +39,21 @@ def keep_objective(small, twins):
         put(small, regularizers)
     if changed:
         warn(
-            "`kerasreg.fit_and_shrink` trains the penalty as it was written. The value of the "
-            f"regularizers of {listed(changed)} depends on how many weights there are, and it is "
-            "that of fewer weights now. Use another penalty there, or shrink after the training."
+            "`kerasreg.fit_and_shrink` cannot keep the values of all regularizers. Regularizers of "
+            f"{listed(changed)} depend on the number of weights, so their values changed when "
+            "units were removed. Use other regularizers there, or train with `fit` and then use "
+            "`kerasreg.shrink`."
         )
 
 
 def _is_other(own, now, old, new, cut):
-    """Whether a penalty has another value for the weights that are left."""
+    """Returns whether a penalty has a different value for the remaining weights."""
     indices = cut(np.arange(int(np.prod(old.shape))).reshape(old.shape))
     left = np.zeros(int(np.prod(old.shape)), host_view(old).dtype)
     left[indices] = host_view(old).reshape(-1)[indices]
     try:
         before = float(ops.convert_to_numpy(own(ops.convert_to_tensor(left.reshape(old.shape)))))
         after = float(ops.convert_to_numpy(now(new)))
-    except Exception:  # A function of the user raises whatever it likes.
+    except Exception:  # A custom regularizer may raise any exception.
         return True
     return abs(before - after) > _ROUNDING * max(abs(before), abs(after))

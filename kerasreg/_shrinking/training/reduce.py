@@ -1,4 +1,4 @@
-"""A smaller model that goes on with the training of another one."""
+"""Creates a smaller model with the training state of a larger one."""
 
 import keras
 import numpy as np
@@ -20,7 +20,11 @@ from kerasreg._shrinking.training.silent import find_silent
 
 
 def silent_labels(model, round_to):
-    """`(analysis, bool array by root label)`: what a training does not miss."""
+    """Returns `(analysis, labels)`.
+
+    `labels` is a bool array by root label. It is True for units whose removal does not change the
+    training.
+    """
 
     def found(analysis):
         return analysis, find_silent(model, analysis, round_to).labels
@@ -29,22 +33,26 @@ def silent_labels(model, round_to):
 
 
 def without(model, labels, state):
-    """The model without these labels, with the weights, the optimizer and the rest of its state.
+    """Returns the model without these labels, with its weights and training state.
 
-    The smaller model is compiled with the arguments of the other one, and its penalties have the
-    value that they had.
+    The smaller model is compiled with the same arguments. The optimizer and the random number
+    generators keep their state, and the penalties keep their values.
 
     Args:
         model: a compiled model.
-        labels: a bool array by root label, see `silent_labels`.
-        state: `extra_state` of its optimizer.
+        labels: bool array by root label, see `silent_labels`.
+        state: dict, the `extra_state` of the optimizer.
+
+    Raises:
+        ValueError: if the labels belong to another model.
     """
 
     def rebuilt(analysis):
         if len(labels) != len(analysis.roots):
             raise ValueError(
-                f"'{model.name}' must be the model of the backup. Received: a model of "
-                f"{len(analysis.roots)} labels, for a backup of one of {len(labels)}."
+                f"'{model.name}' must have the architecture of the model in the backup. Received: "
+                f"{len(analysis.roots)} labels; the backup has {len(labels)}. Pass the model of "
+                "the interrupted run, or use another `backup_dir`."
             )
         rebuild = Rebuild(analysis, Dead(labels, {}, {}))
         return rebuild.model(model), list(rebuild.twins()), rebuild.pairs()
@@ -57,11 +65,18 @@ def without(model, labels, state):
 
 
 def compile_and_carry(model, small, twins, state):
-    """Compile a smaller model as the other one, with an optimizer that goes on."""
+    """Compiles a smaller model with the arguments and the optimizer state of another one.
+
+    Args:
+        model: the larger model.
+        small: the smaller model.
+        twins: list of the items of `Rebuild.twins()`.
+        state: dict, the `extra_state` of the optimizer of `model`.
+    """
     parts = parts_of(twins)
     old = model.optimizer
     new = copy_of(old, {key: variable for key, (variable, _) in parts.items()})
-    # The objects themselves: what a user wrote has no config that Keras can read.
+    # Passes the objects themselves, because Keras cannot deserialize custom ones.
     small.compile(**{**model._compile_config.config, "optimizer": new}, auto_scale_loss=False)
     if old.built:
         new.build(small.trainable_variables)
@@ -70,7 +85,7 @@ def compile_and_carry(model, small, twins, state):
 
 
 def _carry_seeds(pairs):
-    """Random numbers go on where they were."""
+    """Copies the states of seed generators. `pairs` is `Rebuild.pairs()`."""
     for old, new in pairs:
         if not is_model(old) and isinstance(old, keras.layers.Layer):
             seeds = [
@@ -79,5 +94,5 @@ def _carry_seeds(pairs):
             ]
             if [tuple(v.shape) for v in seeds[0]] == [tuple(v.shape) for v in seeds[1]]:
                 for before, after in zip(*seeds, strict=True):
-                    # A copy: JAX deletes what a train step was given.
+                    # Copied, because JAX deletes the buffers that are passed to a train step.
                     after.assign(np.array(ops.convert_to_numpy(before)))

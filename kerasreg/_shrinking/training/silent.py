@@ -1,4 +1,4 @@
-"""What a training does not miss: units that are zero in every step, and units that are not read."""
+"""Units whose removal does not change training: zero in every step, or unused."""
 
 import numpy as np
 from keras import layers
@@ -7,15 +7,22 @@ from kerasreg._graph.analysis import Analysis
 from kerasreg._graph.rules.base import Rule
 from kerasreg._shrinking.dead import Dead, find_dead
 
-#: What gives noise where it receives zeros.
+#: Layers that output noise for inputs of zero.
 _NOISY = (layers.AlphaDropout, layers.GaussianNoise)
 
 
 def find_silent(model, analysis, round_to=1) -> Dead:
-    """As `find_dead`, without constants other than zero: a bias that takes them over would train.
+    """Returns the units of `find_dead` whose removal does not change training.
 
-    A unit is silent if it is zero both in training and in inference. A batch normalization gives
-    its offset for a constant input in training, and something else in inference.
+    These are unused units and units whose output is zero in training and in inference. Units with
+    other constant outputs are excluded, because the bias that would absorb the constant is
+    trained. For a constant input, a batch normalization outputs its offset in training, and
+    another value in inference.
+
+    Args:
+        model: the analysed model.
+        analysis: its `Analysis`.
+        round_to: every width larger than this keeps a multiple of it.
     """
     in_training = Analysis(model, lambda operation: _rule(analysis.rule_of(operation), operation))
     known = [each.constants for each in analysis.readers]
@@ -30,7 +37,7 @@ def find_silent(model, analysis, round_to=1) -> Dead:
 
 
 def _rescaled(analysis):
-    """Labels without which weights would be multiplied by a number, and then train differently."""
+    """Returns labels whose removal would rescale weights, which would then train differently."""
     found = [np.zeros(0, int)]
     for call in analysis.graph.calls:
         if type(analysis.rule_of(call.operation)).scales is not Rule.scales:
@@ -47,7 +54,7 @@ def _rule(rule, operation):
 
 
 class _InTraining:
-    """A rule, with other constants."""
+    """A rule whose constants are those in training."""
 
     def __init__(self, rule, change):
         self._rule, self._change = rule, change
