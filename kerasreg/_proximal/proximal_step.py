@@ -55,7 +55,7 @@ class ProximalStep:
     @property
     def start_shape(self):
         """The shape of `start`, or None without."""
-        if self._penalty is None or not _has_own_start(type(self._penalty)):
+        if self._penalty is None or not self._penalty.has_own_start():
             return None
         return self._penalty.start_shape(self._shape)
 
@@ -129,12 +129,3 @@ def _is_fusible(function):
     # Arrays would be compiled as constants. The code of a user may not compile.
     is_own = type(function).__module__.startswith("kerasreg.")
     return is_own and function.is_fusible
-
-
-def _has_own_start(penalty_class):
-    """Returns whether `prox_from` belongs to `prox`: a subclass may override only one of them."""
-    prox, inner, inner_from = (
-        next(each for each in penalty_class.__mro__ if name in vars(each))
-        for name in ("prox", "_prox", "_prox_from")
-    )
-    return prox is Regularizer and inner is inner_from

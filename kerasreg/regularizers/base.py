@@ -122,6 +122,15 @@ class Regularizer(Penalty):
         result, following = self._prox_from(weights, step, ops.cast(start, weights.dtype))
         return ops.cast(result, given.dtype), ops.cast(following, start.dtype)
 
+    @classmethod
+    def has_own_start(cls) -> bool:
+        """Returns whether `prox_from` belongs to `prox`: a subclass may override only one."""
+        prox, inner, inner_from = (
+            next(each for each in cls.__mro__ if name in vars(each))
+            for name in ("prox", "_prox", "_prox_from")
+        )
+        return prox is Regularizer and inner is inner_from
+
     def start_shape(self, shape: Shape) -> tuple[Any, ...] | None:
         """Returns the shape of the start of `prox_from`; None if `prox` needs no start."""
         return None
