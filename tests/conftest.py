@@ -15,10 +15,15 @@ hypothesis.settings.load_profile("long" if os.environ.get("KERASREG_LONG") else 
 
 
 def pytest_collection_finish():
-    """Keras collects garbage often: objects that exist before the first test are excluded."""
+    gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _objects_of_earlier_files():
+    """Excludes what other files left from garbage collections and from searches for models."""
+    free_traces()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)
