@@ -15,3 +15,8 @@ SEVERAL_STEPS = pytest.mark.skipif(
     keras.backend.backend() == "torch",
     reason="Keras rejects several steps per execution on torch",
 )
+#: Keras compiles nothing on torch unless that is asked for.
+COMPILATION = pytest.mark.skipif(
+    keras.backend.backend() == "torch",
+    reason="Keras runs operations one by one on torch",
+)

@@ -100,7 +100,7 @@ def test_swapped_averages_have_the_zeros(order):
     assert all((w[dead] == 0).all() for w in [*watch.epochs[1:], kernel(model)])
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="a mode of TensorFlow")
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="`tf.distribute` needs the TensorFlow backend")
 def test_zeros_hold_and_are_logged_with_a_distribution_strategy(tmp_path):
     import tensorflow as tf
 

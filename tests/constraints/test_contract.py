@@ -3,6 +3,7 @@
 import json
 
 import keras
+import needs
 import numpy as np
 import pytest
 from cases_constraints import CASES
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from loops import by_class, loop
-from tensors import BACKEND, DTYPES, array, compiled, tensor
+from tensors import DTYPES, array, compiled, tensor
 
 from kerasreg import constraints
 
@@ -175,7 +176,7 @@ def test_very_large_and_very_small_weights(case):
 
 
 @by_class({c.name: c for c in CASES}.values())
-@pytest.mark.skipif(BACKEND == "torch", reason="torch runs eagerly")
+@needs.COMPILATION
 def test_projections_compile_once(case):
     constraint = build(case)
     both, traces = compiled(lambda w, t: (constraint(w), constraint.project(w, t)))

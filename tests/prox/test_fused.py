@@ -1,10 +1,11 @@
 """`fused_threshold` for long lines, any thresholds and degenerate lines, beyond `cases.py`."""
 
+import needs
 import numpy as np
 import pytest
 from keras import ops
 from oracles_structured import fused
-from tensors import BACKEND, array, compiled, tensor
+from tensors import array, compiled, tensor
 
 from kerasreg._prox import fused_threshold
 from kerasreg._prox.prefix import prefix
@@ -88,7 +89,7 @@ def test_the_result_follows_scale_order_sign_and_axis():
     np.testing.assert_array_equal(solve(z.T, threshold.T, axis=1), x.T)
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="torch runs eagerly")
+@needs.COMPILATION
 @pytest.mark.parametrize("l1", [0.0, 0.5])
 def test_compiled_and_eager_blocks_are_equal(l1):
     rng = np.random.default_rng(0)

@@ -1,5 +1,6 @@
 """Proximal operators of nonconvex penalties, for every step and close to the threshold."""
 
+import needs
 import numpy as np
 import pytest
 from cases import CASES
@@ -64,7 +65,7 @@ def test_the_prox_is_monotone_and_odd(case):
         np.testing.assert_array_equal(array(penalty.prox(tensor(-z, EXACT), t)), -x)
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="torch runs eagerly")
+@needs.COMPILATION
 @every_case
 def test_compiled_and_eager_zeros_are_equal(case):
     rng = np.random.default_rng(0)

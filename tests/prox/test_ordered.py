@@ -1,9 +1,10 @@
 """The proximal operator of SLOPE: many weights, ties, optimality, special cases."""
 
+import needs
 import numpy as np
 import pytest
 from oracles_structured import slope
-from tensors import BACKEND, array, compiled, tensor
+from tensors import array, compiled, tensor
 
 from kerasreg._prox import soft_threshold, sorted_threshold
 from kerasreg.regularizers import SLOPE
@@ -56,7 +57,7 @@ def test_equal_weights_stay_equal_and_zeros_stay_zero():
     assert not np.signbit(x[3:]).any()
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="torch runs eagerly")
+@needs.COMPILATION
 def test_compiled_and_eager_zeros_are_equal():
     z, omega = np.random.default_rng(0).normal(size=(50, 40)), np.linspace(1, 0, 2000)
     prox, _ = compiled(lambda z, threshold: sorted_threshold(z, threshold, tensor(omega)))

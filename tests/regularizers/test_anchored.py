@@ -4,12 +4,13 @@ import json
 
 import architectures
 import keras
+import needs
 import numpy as np
 import pytest
 from keras import layers, ops
 from problems import diabetes, kernel, lasso, linear, solution, train
 from sklearn.linear_model import Ridge
-from tensors import BACKEND, DTYPES, array, compiled, tensor
+from tensors import DTYPES, array, compiled, tensor
 
 import kerasreg
 from kerasreg.regularizers import L1, L1SP, L2, L2SP, WeightedL1
@@ -153,7 +154,7 @@ def test_unchanged_weights_are_bitwise_equal_to_the_reference(dtype, step):
         np.testing.assert_array_equal(array(x), array(reference))
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="torch runs eagerly")
+@needs.COMPILATION
 @every_one
 def test_a_large_array_is_one_constant(penalty):
     bound = bind(penalty, weights_of((400, 500)))

@@ -3,6 +3,7 @@
 import json
 
 import keras
+import needs
 import numpy as np
 import pytest
 from cases import CASES
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
 from loops import by_class, loop
-from tensors import BACKEND, DTYPES, array, compiled, gradient, tensor
+from tensors import DTYPES, array, compiled, gradient, tensor
 
 import kerasreg
 from kerasreg import regularizers
@@ -189,7 +190,7 @@ def test_penalties_work_as_layer_arguments(case):
 
 
 @by_class({c.name: c for c in CASES}.values())
-@pytest.mark.skipif(BACKEND == "torch", reason="torch runs eagerly")
+@needs.COMPILATION
 def test_value_compiles_once(case):
     value, traces = compiled(build(case))
     for seed in range(3):
@@ -199,7 +200,7 @@ def test_value_compiles_once(case):
 
 
 @by_class({c.name: c for c in PROXIMAL}.values())
-@pytest.mark.skipif(BACKEND == "torch", reason="torch runs eagerly")
+@needs.COMPILATION
 @loop(fine=[False, True])
 def test_prox_compiles_once(case, fine):
     regularizer = build(case)
